@@ -1,0 +1,162 @@
+"""Settings as frozen pydantic models, and YAML files read into them.
+
+Enters: YAML or mappings that state differences only. Leaves: validated,
+immutable settings. Every fault becomes one of our sentences, with the line of
+the file and the nearest known key. Defaults are written once, on the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from acinus.errors import ConfigError
+
+M = TypeVar("M", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, validated, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def read_yaml(path: Path | str, model: type[M]) -> M:
+    """Settings from a YAML file.
+
+    Raises:
+        ConfigError: The file is missing, is not YAML, or a key or value does
+            not fit; the message names the line.
+    """
+    path = Path(path)
+    data = read_yaml_mapping(path)
+    lines = key_lines(path.read_text(encoding="utf-8"))
+    return validate(model, data, where=str(path), lines=lines)
+
+
+def read_yaml_mapping(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file; ConfigError when missing, unreadable or no mapping."""
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: must be a readable UTF-8 YAML file; {error}.") from None
+    except yaml.YAMLError as error:
+        text = " ".join(str(error).split())
+        raise ConfigError(f"{path}: must be valid YAML; {text}.") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: must hold 'key: value' lines; got {type(data).__name__}.")
+    return data
+
+
+def validate(
+    model: type[M],
+    data: Mapping[str, Any],
+    *,
+    where: str,
+    lines: Mapping[tuple[str, ...], int] | None = None,
+) -> M:
+    """Settings from a mapping; faults become sentences.
+
+    Args:
+        model: Settings type.
+        data: Values that differ from the defaults.
+        where: File or part that the message names.
+        lines: Line number of each key path, from `key_lines`.
+
+    Raises:
+        ConfigError: With every fault, one sentence each.
+    """
+    try:
+        return model.model_validate(dict(data))
+    except ValidationError as error:
+        sentences = [_sentence(model, fault, where, lines or {}) for fault in error.errors()]
+        raise ConfigError("\n".join(sentences)) from None
+
+
+def key_lines(text: str) -> dict[tuple[str, ...], int]:
+    """Line number (from 1) of every key path in a YAML text."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    return dict(_walk(root, ())) if root is not None else {}
+
+
+def nest(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """``{'train.lr': 0.1}`` as ``{'train': {'lr': 0.1}}``."""
+    tree: dict[str, Any] = {}
+    for dotted, value in flat.items():
+        *parents, leaf = dotted.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
+    return tree
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `changes` laid over it, mapping by mapping; neither is altered."""
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _walk(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, str(key.value))
+            yield here, key.start_mark.line + 1
+            yield from _walk(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield (*path, str(index)), value.start_mark.line + 1
+            yield from _walk(value, (*path, str(index)))
+
+
+def _sentence(
+    model: type[BaseModel],
+    fault: Any,
+    where: str,
+    lines: Mapping[tuple[str, ...], int],
+) -> str:
+    path = tuple(str(part) for part in fault["loc"])
+    line = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), None)
+    place = f"{where} line {line}" if line else where
+    dotted = ".".join(path)
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(model, path[:-1])
+        near = get_close_matches(path[-1], known, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(known)}."
+        return f"{place}: unknown key '{dotted}'.{hint}"
+    if fault["type"] == "missing":
+        return f"{place}: '{dotted}' must be given and is missing."
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{place}: '{dotted}': {message}; got {fault['input']!r}."
+
+
+def _keys_at(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
+    current: Any = model
+    for part in path:
+        fields = getattr(current, "model_fields", {})
+        if part not in fields:
+            # A mapping of named settings: its value type holds the keys.
+            continue
+        current = _model_in(fields[part].annotation)
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,117 @@
+"""Files that are whole or absent: write beside, then rename; hashes and stamps.
+
+Enters: what a stage made. Leaves: files that a later stage may trust. A full
+disk or a kill leaves the old file or none, and a temporary name that no stage
+reads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from acinus.errors import DataError
+
+TEMPORARY_PREFIX = ".partial-"
+"""Begin of the names that a stage writes under before it renames."""
+
+
+@contextlib.contextmanager
+def whole_file(path: Path | str) -> Iterator[Path]:
+    """A path beside `path` to write to; renamed onto it if the block succeeds.
+
+    The temporary name keeps the suffixes, so that writers that choose a format
+    by suffix work.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written.
+    """
+    path = Path(path)
+    beside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            os.replace(beside, path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path | str) -> Iterator[Path]:
+    """A folder beside `path` to fill; replaces `path` if the block succeeds."""
+    path = Path(path)
+    beside = path.with_name(f"{TEMPORARY_PREFIX}{uuid.uuid4().hex[:8]}-{path.name}")
+    with explain_os_errors(path):
+        beside.mkdir(parents=True)
+        try:
+            yield beside
+            if path.exists():
+                shutil.rmtree(path)
+            os.replace(beside, path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def explain_os_errors(path: Path | str) -> Iterator[None]:
+    """Turn a full disk or missing permission into a DataError that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                f"{path}: the disk must have room for this file and is full. "
+                "Free some space and start the same command again; it goes on from here."
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DataError(
+                f"{path}: must be writable; {error.strerror}. Choose another output folder."
+            ) from error
+        raise
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write UTF-8 text, whole or not at all."""
+    with whole_file(path) as beside:
+        beside.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path | str, data: Any) -> None:
+    """Write JSON with sorted indentation, whole or not at all."""
+    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Content of a JSON file.
+
+    Raises:
+        DataError: The file is missing or is not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path}: must be a readable JSON file; {error}.") from None
+
+
+def hash_file(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_data(data: Any) -> str:
+    """SHA-256 of JSON-able data, independent of key order."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
