@@ -1,0 +1,185 @@
+"""What a report is made from: plain data, tables and paths, one record per arm.
+
+Enters: what a run or study has on disk when it is done. Leaves: the two records
+that `write_report` reads. Letting the report walk a run folder by itself was
+rejected: it would have to know the making wing's files, and could not be used
+for predictions that another program made.
+
+Everything with a default may be left out; the report then leaves out, and says
+so, what it cannot show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+FlowStep = tuple[str, int, str]
+"""(text, count, reason) of the cohort flow, from top to bottom. An empty reason
+is a box of what remains, ``("Participants assessed", 86, "")``; a reason makes it
+an exclusion drawn beside the line, ``("Excluded", 5, "motion artefact")``."""
+
+HISTORY_COLUMNS = (
+    "fold",
+    "epoch",
+    "step",
+    "seconds",
+    "learning_rate",
+    "train_loss",
+    "validation_loss",
+    "validation_dice",
+)
+"""Columns of `ArmContent.history`; further ones ``validation_dice_<label>``."""
+
+SCORE_COLUMNS = (
+    "case",
+    "participant",
+    "arm",
+    "model",
+    "part",
+    "label",
+    "metric",
+    "value",
+    "unit",
+    "status",
+    "reason",
+)
+"""Columns of `ReportContent.scores`, a row per case, arm, model, label and metric."""
+
+FINAL_MODEL = "final"
+"""Value of the score column ``model`` for the model that the report is about."""
+
+
+@dataclass(frozen=True, eq=False)
+class ArmContent:
+    """One arm: a dataset, the model trained on it and what the model made.
+
+    Attributes:
+        name: Name of the arm as shown, e.g. ``"POST-AX-T1-FS"``.
+        dataset_name: Name in ``dataset.json``.
+        dataset_folder: Folder of the dataset, shown under "how to repeat it".
+        synthetic: Whether the images are made rather than acquired.
+        labels: Label name to value (> 0), without background.
+        sides: Label name to ``"left"`` or ``"right"``; empty if labels have no side.
+        channel_names: Names of the channels, in order; empty if unknown.
+        participants: ``participant_id`` and any of ``age`` (years), ``sex``
+            (``"M"``, ``"F"``, empty), ``field_strength_t`` and further columns; None
+            without a table.
+        train_participants: Ids used for training and validation.
+        holdout_participants: Ids kept for the test.
+        case_participants: Case to participant; a case that is absent is its own
+            participant.
+        n_training_slices: Slices (2D) that training drew from; None for 3D or if
+            not counted.
+        flow: Cohort flow of this arm, top to bottom (see `FlowStep`).
+        decisions: Columns ``name``, ``value``, ``rule``, ``source``, ``facts``; a row
+            per decision of the plan. ``source`` is e.g. ``"paper"`` or ``"ours"``.
+        history: Rows as in `HISTORY_COLUMNS`; losses without unit, Dice in [0, 1].
+        images: Case to the paths of its channels, in channel order.
+        references: Case to its reference label map.
+        predictions: Case of the hold-out to its predicted label map.
+        predictions_table: Columns ``case``, ``part``, ``model``, ``label``, ``volume_ml``,
+            ``components``, ``seconds``, ``warnings``.
+        sampling: Columns ``sampling``, ``share_with_foreground`` ([0, 1]), ``n``
+            (patches drawn), and ``chosen`` (bool) if known.
+        sampling_maps: ``.npz`` with ``image`` (Y, X) float, ``foreground`` and ``region``
+            (Y, X) bool: one axial slice, rows towards posterior or as stored with the
+            flag ``display`` (bool) true if row 0 is already the top of the picture.
+            Optional ``spacing_mm`` (2,), ``patch_vox`` (2,), ``case`` and
+            ``slice_index``. Without ``display`` rows increase towards anterior and
+            columns towards the patient's right (canonical), and are flipped for display.
+        gradcam: ``.npz`` with ``image`` (Y, X), ``reference`` (Y, X), ``maps`` (9, Y, X) in
+            [0, 1], ``names`` (9,), ``case``, ``slice_index``, ``label``; optional
+            ``prediction`` (Y, X), ``spacing_mm`` (2,), ``display`` as above.
+        settings: What trained the final model, for words in the text, e.g.
+            ``{"sampling": "region", "loss": "dice", "network": "unet_2d"}``.
+    """
+
+    name: str
+    dataset_name: str
+    labels: Mapping[str, int]
+    dataset_folder: Path | None = None
+    synthetic: bool = False
+    sides: Mapping[str, str] = field(default_factory=dict)
+    channel_names: Sequence[str] = ()
+    participants: pd.DataFrame | None = None
+    train_participants: Sequence[str] = ()
+    holdout_participants: Sequence[str] = ()
+    case_participants: Mapping[str, str] = field(default_factory=dict)
+    n_training_slices: int | None = None
+    flow: Sequence[FlowStep] = ()
+    decisions: pd.DataFrame = field(default_factory=pd.DataFrame)
+    history: pd.DataFrame = field(default_factory=pd.DataFrame)
+    images: Mapping[str, Sequence[Path]] = field(default_factory=dict)
+    references: Mapping[str, Path] = field(default_factory=dict)
+    predictions: Mapping[str, Path] = field(default_factory=dict)
+    predictions_table: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sampling: pd.DataFrame = field(default_factory=pd.DataFrame)
+    sampling_maps: Path | None = None
+    gradcam: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def participant(self, case: str) -> str:
+        """Participant of a case; the case itself where none is given."""
+        return self.case_participants.get(case, case)
+
+
+@dataclass(frozen=True, eq=False)
+class ReportContent:
+    """All that one report shows.
+
+    Attributes:
+        title: Heading of the report.
+        study_name: Name of the study or run folder.
+        kind: ``"study"`` with arms to compare, or ``"run"`` of one dataset.
+        arms: At least one arm, in the order in which they are shown.
+        scores: Rows as in `SCORE_COLUMNS` of all arms, models and parts. ``model`` is
+            `FINAL_MODEL` for the main one; ``part`` is ``"holdout"`` or ``"validation"``;
+            ``status`` is ``"ok"``, ``"undefined"`` or ``"failed"``.
+        variants: What was varied, one at a time: dicts with ``setting`` (``"sampling"``),
+            ``value`` (``"random"``) and ``model`` (as in the scores, `FINAL_MODEL` for the
+            value that the main model has).
+        split: ``holdout`` (participants), ``folds`` (lists of participants), ``seed``,
+            ``by``, ``conditions``.
+        departures: Sentences, what was done otherwise than in the paper and why.
+        failures: Sentences, what failed or was skipped and why.
+        provenance: ``command``, ``started`` (ISO 8601), ``seconds``, ``machine``,
+            ``versions`` (package to version), ``seed``, ``hashes`` (name to SHA-256),
+            ``budget``; what is absent is not shown.
+        published: For orientation only: ``source`` (citation) and ``figures``, a list of
+            dicts with ``arm``, ``metric``, ``value`` and any of ``label``, ``sd``, ``q25``,
+            ``q75``, ``unit``. Metrics are those of the scores and ``pearson_r``,
+            ``n_train_participants``, ``n_holdout_participants``, ``n_training_slices``.
+            None if there is nothing to compare with.
+        pipeline: (stage, text) pairs of the pipeline as it ran, in order; a text may
+            have several lines.
+        what_it_is: A sentence on what the data are, for the summary; empty if unknown.
+    """
+
+    title: str
+    study_name: str
+    kind: Literal["study", "run"]
+    arms: Sequence[ArmContent]
+    scores: pd.DataFrame
+    variants: Sequence[Mapping[str, Any]] = ()
+    split: Mapping[str, Any] = field(default_factory=dict)
+    departures: Sequence[str] = ()
+    failures: Sequence[str] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    published: Mapping[str, Any] | None = None
+    pipeline: Sequence[tuple[str, str]] = ()
+    what_it_is: str = ""
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any arm stands on made images."""
+        return any(arm.synthetic for arm in self.arms)
+
+    @property
+    def labels(self) -> list[str]:
+        """Label names of all arms, each once, in order."""
+        return list(dict.fromkeys(name for arm in self.arms for name in arm.labels))
