@@ -1,0 +1,19 @@
+"""Datasets: nnU-Net raw folders, their participants, checks and splits."""
+
+from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
+from acinus.cohort.participants import read_participants, write_participants
+from acinus.cohort.split import Split, check_split, make_split, read_split, write_split
+
+__all__ = [
+    "Case",
+    "Dataset",
+    "Split",
+    "check_split",
+    "make_split",
+    "open_dataset",
+    "read_participants",
+    "read_split",
+    "write_dataset_json",
+    "write_participants",
+    "write_split",
+]
