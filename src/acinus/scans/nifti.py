@@ -1,0 +1,206 @@
+"""NIfTI files (.nii, .nii.gz): geometry by the rules of the standard, checked to the last byte.
+
+Enters: NIfTI-1 and NIfTI-2, one file each. Leaves: volumes in RAS+ mm. The
+sform holds if its code is not 0, else the qform; with neither, left and right
+would be guessed, so the file is refused. Reading through SimpleITK was
+rejected: it refuses sheared axes and axes rounded to single precision.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedIOBase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus.errors import DataError
+from acinus.files import whole_file
+from acinus.scans.content import require_file, unreadable
+from acinus.scans.dtypes import storable
+from acinus.scans.orientation import affine_problem, require_usable_affine
+from acinus.scans.volume import Grid, Volume
+from acinus.types import Affine, Shape
+
+_KIND = "a whole NIfTI image (.nii, or .nii.gz compressed with gzip)"
+_MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
+"""xyzt_units: metre, millimetre, micrometre; unknown counts as millimetre."""
+
+_MOST_GZIP_SHRINKS = 1032
+"""Largest ratio of uncompressed to compressed bytes that deflate can reach."""
+
+_SCANNER_CODE = 1
+"""NIFTI_XFORM_SCANNER_ANAT, written where the input had no code of its own."""
+
+
+def read_nifti(path: Path) -> Volume:
+    """The image with its values scaled as the header says.
+
+    Unscaled integers keep their type; scaled ones become float32.
+
+    Raises:
+        DataError: No whole NIfTI image, no usable affine, or more than three axes.
+    """
+    with _explain(path), _open(path) as stream:
+        image = _parse(stream, path)
+        grid, meta = _geometry(image.header, path)
+        array = np.asanyarray(image.dataobj)
+        while stream.read(1 << 20):  # a gzip file tells by its last bytes whether it is sound
+            pass
+    array = array.reshape(grid.shape[::-1], order="F").T
+    if array.dtype.kind == "f" and image.dataobj.dtype.kind in "iu":
+        array = array.astype(np.float32)
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    if array.dtype.kind not in "iu":
+        array = storable(array, path)
+    return Volume(array, grid.affine, meta)
+
+
+def read_nifti_grid(path: Path) -> Grid:
+    """The grid alone, from the header."""
+    with _explain(path), _open(path) as stream:
+        return _geometry(_parse(stream, path).header, path)[0]
+
+
+def write_nifti(volume: Volume, path: Path) -> None:
+    """Write the volume with its affine as sform, and as qform where that can hold it.
+
+    A qform cannot hold shear; it is then marked unused, so that no program
+    takes it for the geometry.
+
+    Raises:
+        DataError: The affine is singular, or the voxels are no single numbers.
+    """
+    import nibabel
+
+    require_usable_affine(volume.affine, path)
+    array = storable(volume.array, path)
+    image = nibabel.Nifti1Image(array.T, volume.affine, dtype=array.dtype)
+    header = image.header
+    code = int(volume.meta.get("nifti_code", _SCANNER_CODE))
+    header.set_sform(volume.affine, code=code)
+    header.set_qform(volume.affine, code=code, strip_shears=True)
+    if not Grid(volume.shape, header.get_qform()).matches(volume.grid):
+        header["qform_code"] = 0
+    header.set_xyzt_units("mm")
+    description = str(volume.meta.get("description", ""))
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    with whole_file(path) as beside, _create(beside) as stream:
+        image.to_stream(stream)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[BufferedIOBase]:
+    if path.name.lower().endswith(".gz"):
+        with gzip.open(path, "rb") as stream:
+            yield stream
+    else:
+        with path.open("rb") as plain:
+            yield plain
+
+
+@contextmanager
+def _create(path: Path) -> Iterator[BufferedIOBase]:
+    """A stream to write to; gzip without time or name, so that equal volumes give equal bytes."""
+    with path.open("wb") as raw:
+        if path.name.lower().endswith(".gz"):
+            with gzip.GzipFile("", "wb", compresslevel=5, fileobj=raw, mtime=0) as stream:
+                yield stream
+        else:
+            yield raw
+
+
+@contextmanager
+def _explain(path: Path) -> Iterator[None]:
+    """Turn whatever a broken file makes the libraries raise into one DataError."""
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+
+    require_file(path)
+    try:
+        yield
+    except DataError:
+        raise
+    except PermissionError as error:
+        raise DataError(f"{path}: must be readable; {error.strerror}.") from error
+    except (OSError, EOFError, zlib.error, ValueError, ImageFileError, HeaderDataError) as error:
+        raise unreadable(path, _KIND, error) from error
+
+
+def _parse(stream: BufferedIOBase, path: Path) -> Any:
+    """The nibabel image over an open stream, its header checked against the file's length."""
+    import nibabel
+
+    head = stream.read(540)
+    stream.seek(0)
+    if head[344:347] == b"n+1":
+        image = nibabel.Nifti1Image.from_stream(stream)
+    elif head[4:7] == b"n+2":
+        image = nibabel.Nifti2Image.from_stream(stream)
+    else:
+        raise ValueError("no NIfTI header")
+    shape = image.header.get_data_shape()
+    n_bytes = math.prod(shape) * image.header.get_data_dtype().itemsize
+    shrinks = _MOST_GZIP_SHRINKS if path.name.lower().endswith(".gz") else 1
+    if n_bytes > path.stat().st_size * shrinks:
+        raise EOFError(
+            f"the header announces {n_bytes} bytes of voxels, the file has {path.stat().st_size}"
+        )
+    return image
+
+
+def _geometry(header: Any, path: Path) -> tuple[Grid, dict[str, Any]]:
+    """Grid and what else is known, from a nibabel header."""
+    affine, code = _affine(header, path)
+    shape = tuple(int(n) for n in header.get_data_shape())
+    meta = {"path": str(path), "format": "NIfTI", "nifti_code": code}
+    return Grid(three_axes(shape, path), affine), meta
+
+
+def three_axes(shape_xyz: tuple[int, ...], path: Path) -> Shape:
+    """(Z, Y, X) of a file's shape; axes after the third must have length 1.
+
+    Raises:
+        DataError: There are more than three axes, or one has no voxels.
+    """
+    if math.prod(shape_xyz) == 0 or not shape_xyz:
+        raise DataError(
+            f"{path}: must hold voxels; found shape {shape_xyz}. Export the scan again."
+        )
+    if math.prod(shape_xyz[3:]) != 1:
+        raise DataError(
+            f"{path}: must be one three-dimensional image; found {len(shape_xyz)} axes, shape "
+            f"(x, y, z, ...) {shape_xyz}. Save the volume that is wanted (one time point, echo "
+            "or channel) to a file of its own."
+        )
+    x, y, z = (*shape_xyz, 1, 1)[:3]
+    return z, y, x
+
+
+def _affine(header: Any, path: Path) -> tuple[Affine, int]:
+    """RAS+ mm affine by sform, else qform, and its code."""
+    sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
+    if sform_code <= 0 and qform_code <= 0:
+        raise DataError(
+            f"{path}: the header must say where the voxels lie (sform_code or qform_code above "
+            "0); both are 0, so left and right are unknown. Export the scan again with its "
+            "geometry."
+        )
+    source = "sform" if sform_code > 0 else "qform"
+    affine = np.array(header.get_sform() if source == "sform" else header.get_qform(), float)
+    problem = affine_problem(affine)
+    if problem:
+        hint = ""
+        if source == "sform" and qform_code > 0 and not affine_problem(header.get_qform()):
+            hint = " The qform is usable: set sform_code to 0 if it is the right one."
+        raise DataError(
+            f"{path}: the {source} affine must place the voxels in space (three independent "
+            f"axes, mm); found {problem}. Export the scan again with its geometry.{hint}"
+        )
+    affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
+    return affine, sform_code if source == "sform" else qform_code

@@ -1,0 +1,145 @@
+"""Turning a volume between its own axes and the canonical ones, by permutation and flips only.
+
+Enters: volumes on any grid. Leaves: the same voxels in canonical order, array
+axes (Z, Y, X) with indices that increase towards Superior, Anterior and Right,
+and the way back to the voxel. Turning by interpolation was rejected: what is
+written must lie on the input's voxels.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+
+from acinus.errors import DataError, GridError
+from acinus.scans.volume import GRID_TOLERANCE_MM, Grid, Volume
+from acinus.types import Affine
+
+SINGULAR_DETERMINANT = 1e-4
+"""Determinant of the unit axis directions below which they count as lying in one plane."""
+
+_PERMUTATIONS = tuple(permutations(range(3)))
+
+
+def axis_codes(affine: Affine) -> str:
+    """Anatomical direction in which each of x, y, z increases, e.g. ``"RAS"`` or ``"LPS"``.
+
+    Args:
+        affine: (4, 4), voxel index (x, y, z, 1) to RAS+ mm; oblique axes get
+            the letter of the closest direction.
+    """
+    order, signs = _closest_axes(affine)
+    letters = [""] * 3
+    for world, axis in enumerate(order):
+        letters[axis] = ("LR", "PA", "IS")[world][int(signs[world] > 0)]
+    return "".join(letters)
+
+
+def canonical(volume: Volume) -> Volume:
+    """The volume with axes closest to RAS+; voxels are reordered, never interpolated.
+
+    Oblique volumes stay oblique. The array is shared with the input where its
+    order already fits.
+    """
+    order, signs = _closest_axes(volume.affine)
+    turn = np.zeros((4, 4))
+    turn[3, 3] = 1.0
+    for world, axis in enumerate(order):
+        turn[axis, world] = signs[world]
+        turn[axis, 3] = 0.0 if signs[world] > 0 else volume.shape[2 - axis] - 1.0
+    return _reindex(volume, turn)
+
+
+def on_grid_of(volume: Volume, grid: Grid) -> Volume:
+    """The volume on a grid that holds the same voxels in another order: undoes `canonical`.
+
+    Args:
+        volume: Any volume.
+        grid: Grid of the same voxel centres, axes permuted and flipped.
+
+    Returns:
+        Volume whose shape and affine are exactly those of `grid`.
+
+    Raises:
+        GridError: The grids are no permutation and flip of each other.
+    """
+    require_usable_affine(volume.affine, "the volume")
+    require_usable_affine(grid.affine, "the grid")
+    exact = np.linalg.inv(volume.affine) @ grid.affine
+    turn = np.rint(exact)
+    steps = np.abs(turn[:3, :3])
+    if np.all(steps.sum(axis=0) == 1) and np.all(steps.sum(axis=1) == 1):
+        shape_xyz = steps.T @ volume.shape[::-1]
+        if tuple(shape_xyz[::-1]) == tuple(grid.shape):
+            turned = _reindex(volume, turn)
+            if turned.grid.matches(grid):
+                return Volume(turned.array, grid.affine, volume.meta)
+    raise GridError(
+        "both grids must hold the same voxels, up to order and direction of the axes (within "
+        f"{GRID_TOLERANCE_MM} mm); found {describe_grid(volume.grid)} and {describe_grid(grid)}. "
+        "Resample one onto the other (acinus.scans.resample_onto)."
+    )
+
+
+def describe_grid(grid: Grid) -> str:
+    """Shape, spacing, axes and first voxel of a grid in one clause."""
+    spacing = ", ".join(f"{value:.4g}" for value in grid.spacing_mm)
+    origin = ", ".join(f"{value:.2f}" for value in grid.affine[:3, 3])
+    return f"shape {grid.shape}, spacing ({spacing}) mm, axes {axis_codes(grid.affine)}, " + (
+        f"first voxel at ({origin})"
+    )
+
+
+def require_usable_affine(affine: Affine, where: str | Path) -> None:
+    """Refuse an affine that places no volume in the world.
+
+    Raises:
+        DataError: A value is not finite, an axis has no length, or the axes
+            lie in one plane.
+    """
+    problem = affine_problem(affine)
+    if problem:
+        raise DataError(
+            f"{where}: the affine must place the voxels in space (three independent axes, mm); "
+            f"found {problem}. Export the scan again with its geometry."
+        )
+
+
+def affine_problem(affine: Affine) -> str:
+    """What makes an affine unusable, or an empty string."""
+    axes = np.asarray(affine, dtype=np.float64)[:3]
+    if not np.all(np.isfinite(axes)):
+        return "values that are not finite"
+    if not np.any(axes[:, :3]):
+        return "a zero affine"
+    lengths = np.linalg.norm(axes[:, :3], axis=0)
+    if np.any(lengths == 0):
+        return f"a singular affine (axis {'xyz'[int(np.argmin(lengths))]} has length 0)"
+    determinant = abs(float(np.linalg.det(axes[:, :3] / lengths)))
+    if determinant < SINGULAR_DETERMINANT:
+        return f"a singular affine (determinant of the axis directions {determinant:.2g})"
+    return ""
+
+
+def _closest_axes(affine: Affine) -> tuple[tuple[int, ...], np.ndarray]:
+    """For each world axis R, A, S the voxel axis (0 x, 1 y, 2 z) closest to it, and its sign."""
+    axes = np.asarray(affine, dtype=np.float64)[:3, :3]
+    left, _, right = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    rotation = left @ right
+    order = max(
+        _PERMUTATIONS,
+        key=lambda candidate: round(sum(abs(rotation[w, a]) for w, a in enumerate(candidate)), 9),
+    )
+    signs = np.array([1.0 if rotation[w, a] >= 0 else -1.0 for w, a in enumerate(order)])
+    return order, signs
+
+
+def _reindex(volume: Volume, turn: Affine) -> Volume:
+    """Reorder voxels by `turn`, (4, 4): new index (x, y, z, 1) to old index."""
+    old_axes = np.argmax(np.abs(turn[:3, :3]), axis=0)
+    array = np.transpose(volume.array, [2 - int(axis) for axis in old_axes[::-1]])
+    flipped = tuple(2 - new for new, old in enumerate(old_axes) if turn[old, new] < 0)
+    array = np.ascontiguousarray(np.flip(array, flipped))
+    return Volume(array, volume.affine @ turn, volume.meta)
