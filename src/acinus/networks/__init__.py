@@ -1,0 +1,69 @@
+"""Architectures: images in, logits out. One architecture a file, found by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+
+from acinus.errors import ConfigError
+from acinus.networks.contract import (
+    SegmentationNetwork,
+    check_size,
+    nearest_valid_size,
+    padded_size,
+)
+from acinus.networks.unet import UNet, UNet3dConfig, UNetConfig, unet_2d, unet_3d
+from acinus.registry import Registry
+
+__all__ = [
+    "NETWORKS",
+    "SegmentationNetwork",
+    "UNet",
+    "UNet3dConfig",
+    "UNetConfig",
+    "build_network",
+    "check_size",
+    "nearest_valid_size",
+    "padded_size",
+]
+
+NETWORKS: Registry[Callable[..., SegmentationNetwork]] = Registry("network")
+NETWORKS.register("unet_2d", config=UNetConfig)(unet_2d)
+NETWORKS.register("unet_3d", config=UNet3dConfig)(unet_3d)
+
+
+def build_network(
+    name: str,
+    config: Mapping[str, Any],
+    *,
+    n_channels: int,
+    n_classes: int,
+    seed: int | None = None,
+) -> SegmentationNetwork:
+    """A freshly drawn network by registered name.
+
+    Args:
+        name: Registered name, e.g. ``"unet_2d"``.
+        config: Settings of the network that differ from its defaults.
+        n_channels: Channels of the input, >= 1.
+        n_classes: Classes of the output, background included, >= 2.
+        seed: Seed of the weights, on the CPU; the global random state is then untouched.
+            None: drawn from the global random state.
+
+    Raises:
+        ConfigError: The name, a key or a number is not valid.
+    """
+    factory = NETWORKS[name].factory
+    settings = NETWORKS.configure(name, config)
+    if n_channels < 1 or n_classes < 2:
+        raise ConfigError(
+            f"network '{name}' must have at least 1 channel and 2 classes (background included); "
+            f"got {n_channels} and {n_classes}."
+        )
+    if seed is None:
+        return factory(settings, n_channels=n_channels, n_classes=n_classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return factory(settings, n_channels=n_channels, n_classes=n_classes)
