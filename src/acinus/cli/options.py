@@ -1,0 +1,42 @@
+"""Options that several commands share: their types, spelling and help, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Budget = Annotated[
+    str | None,
+    Parameter(
+        help="Ceiling on the wall time of the whole command, such as 15m, 2h or 1h30m, "
+        "or steps of each training, such as 200steps. Without it the recipe's epochs are run."
+    ),
+]
+Recipe = Annotated[
+    str,
+    Parameter(help="Preset by name (see 'acinus list recipes') or the path of a YAML file."),
+]
+Changes = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        help="Change one setting of the recipe, such as train.lr=0.01; may be repeated.",
+        show_default=False,
+    ),
+]
+Folds = Annotated[
+    int | None,
+    Parameter(help="How many of the folds are trained; 1 trains one model. Default: all."),
+]
+Seed = Annotated[int, Parameter(help="Seed of the split, the weights and all random choices.")]
+Jobs = Annotated[int, Parameter(help="Processes that work side by side where that is possible.")]
+Out = Annotated[Path, Parameter(help="Folder of the results; the same folder again resumes.")]
+Series = Annotated[
+    str | None,
+    Parameter(
+        help="Which series of a DICOM folder: its number in the list, its UID, or part of its "
+        "description. Without it a folder with several series is refused with their list."
+    ),
+]

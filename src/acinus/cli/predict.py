@@ -1,0 +1,68 @@
+"""``acinus predict``: segment new scans with a trained model."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+import acinus
+from acinus.cli.options import Series
+from acinus.cli.outcome import SOME_FAILED
+from acinus.progress import plural
+
+ALL_FAILED = 2
+
+
+def predict(
+    model: Path,
+    source: Annotated[Path, Parameter(name="INPUT")],
+    out: Annotated[Path, Parameter(name="OUTPUT")],
+    /,
+    *,
+    series: Series = None,
+    overlay: bool = False,
+    postprocess: Literal["plan", "none", "largest_component"] = "plan",
+    folds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    probabilities: bool = False,
+) -> int:
+    """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
+
+    Label maps are written on the grid of the input, with predictions.csv beside them. A case
+    that fails does not stop the others.
+
+    ```console
+    acinus predict runs/glands/model scan.nii.gz labels --overlay
+    acinus predict runs/glands/model dicom-folder labels --series "AX T1"
+    ```
+
+    Args:
+        model: Model folder, e.g. RUN/model.
+        source: What to segment.
+        out: Folder of the label maps.
+        series: Which DICOM series.
+        overlay: Also write a PNG per case with the contours drawn on its slices.
+        postprocess: What is done after the network: as the plan decided, nothing, or only the
+            largest component of each label is kept.
+        folds: Use only the networks of these folds, such as --folds 0 2. Default: the mean of all.
+        probabilities: Also write the probability of each label.
+    """
+    outcome = acinus.predict_paths(
+        model,
+        source,
+        out,
+        series=series,
+        overlay=overlay,
+        postprocess=postprocess,
+        folds=folds or None,
+        probabilities=probabilities,
+    )
+    for case, reason in outcome.failed.items():
+        sys.stderr.write(f"failed: {case}: {reason}\n")
+    n_written = len(outcome.written)
+    sys.stdout.write(f"{n_written} {plural('label map', n_written)} in {out}; {outcome.table}\n")
+    if not outcome.failed:
+        return 0
+    return SOME_FAILED if outcome.written else ALL_FAILED

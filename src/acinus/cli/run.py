@@ -1,0 +1,57 @@
+"""``acinus run``: one dataset from check to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import acinus
+from acinus.cli.options import Budget, Changes, Folds, Jobs, Out, Recipe, Seed
+from acinus.cli.outcome import show_outcome
+
+
+def run(
+    dataset: Path,
+    /,
+    *,
+    out: Out,
+    recipe: Recipe = "unet-2d",
+    budget: Budget = None,
+    folds: Folds = None,
+    seed: Seed = 0,
+    settings: Changes = (),
+    holdout: float | None = None,
+    jobs: Jobs = 1,
+) -> int:
+    """Check, plan, prepare, train the folds, predict, evaluate and report, in one command.
+
+    Whatever is already done in the output folder is not done again.
+
+    ```console
+    acinus run Dataset001_Glands --recipe unet-2d --budget 15m --out runs/glands
+    ```
+
+    Args:
+        dataset: Folder in nnU-Net's raw layout: dataset.json, imagesTr, labelsTr.
+        out: Folder of the run.
+        recipe: Preset.
+        budget: Ceiling.
+        folds: Number of folds to train.
+        seed: Seed.
+        settings: Changes to the recipe.
+        holdout: Participants kept for the final test: a number of them (14) or a share (0.2).
+            Default: the recipe's share.
+        jobs: Processes.
+    """
+    share = int(holdout) if holdout is not None and holdout >= 1 else holdout
+    outcome = acinus.run_dataset(
+        dataset,
+        recipe=recipe,
+        budget=budget,
+        out=out,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        holdout=share,
+        jobs=jobs,
+    )
+    return show_outcome(outcome.report, outcome.failed)

@@ -1,0 +1,55 @@
+"""``acinus study``: a whole study from its YAML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import acinus
+from acinus.cli.options import Budget, Changes, Folds, Jobs, Out
+from acinus.cli.outcome import show_outcome
+
+
+def study(
+    path: Path,
+    /,
+    *,
+    out: Out,
+    data: Path | None = None,
+    budget: Budget = None,
+    folds: Folds = None,
+    seed: int | None = None,
+    settings: Changes = (),
+    arms: tuple[str, ...] = (),
+    jobs: Jobs = 1,
+) -> int:
+    """Run a study: all its arms and variations, their comparison, tables, figures and report.
+
+    The file names the arms, the split, what to vary and what to measure.
+
+    ```console
+    acinus study studies/lacrimal-mri.yaml --data cohort --out studies-out/lacrimal
+    ```
+
+    Args:
+        path: YAML file of the study.
+        out: Folder of the study.
+        data: Folder that holds the datasets which the study names. Default: as the study says.
+        budget: Ceiling, shared by all arms and variations.
+        folds: Number of folds to train.
+        seed: Seed; default: the study's own.
+        settings: Changes to the recipe of every arm.
+        arms: Run only this arm; may be repeated. Default: all.
+        jobs: Processes.
+    """
+    outcome = acinus.run_study(
+        path,
+        out=out,
+        budget=budget,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        data=data,
+        arms=arms or None,
+        jobs=jobs,
+    )
+    return show_outcome(outcome.report, outcome.failed)
