@@ -1,0 +1,22 @@
+"""Measures of a segmentation: numbers or the reason why there are none.
+
+Enters: masks and their spacing. Leaves: `Score` values and, in
+``acinus.measure.statistics``, what can be said about many of them. The room
+knows no torch and no file.
+"""
+
+from acinus.measure import overlap, surface, volume
+from acinus.measure.measures import MEASURES, Measure, measure_case
+from acinus.measure.pair import MaskPair
+from acinus.measure.score import Score
+
+__all__ = [
+    "MEASURES",
+    "MaskPair",
+    "Measure",
+    "Score",
+    "measure_case",
+    "overlap",
+    "surface",
+    "volume",
+]

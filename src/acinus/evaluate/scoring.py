@@ -1,0 +1,237 @@
+"""Predictions against references: one tidy row per case, label and measure.
+
+Enters: pairs of label-map files. Leaves: the score table. A pair that is
+missing, unreadable or on two grids becomes rows with status ``failed`` and the
+reason, and the others go on; resampling the prediction onto the reference's
+grid was rejected, since it would hide that a program put it in the wrong place.
+Pairs are read one at a time, so memory does not grow with the cohort.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from acinus.errors import AcinusError, ConfigError, DataError, GridError
+from acinus.evaluate.score_table import empty_score_table, score_table
+from acinus.measure import MEASURES, Score, measure_case
+from acinus.measure.pair import bounding_box
+from acinus.progress import stage
+from acinus.scans import read_labelmap
+from acinus.scans.volume import GRID_TOLERANCE_MM, Volume
+
+ALWAYS_MEASURED = ("reference_volume_ml", "prediction_volume_ml")
+"""Measures taken besides the wanted ones: the tables tell a missed structure by them."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A case to judge.
+
+    Attributes:
+        case: Name of the case.
+        participant: Patient it belongs to.
+        reference_path: Label map that an expert drew.
+        prediction_path: Label map of the program, on the same grid.
+    """
+
+    case: str
+    participant: str
+    reference_path: Path
+    prediction_path: Path
+
+
+def score_cases(
+    pairs: Iterable[Pair],
+    labels: Mapping[str, int],
+    *,
+    measures: Sequence[str],
+    arm: str,
+    model: str,
+    part: str,
+    jobs: int = 1,
+) -> pd.DataFrame:
+    """The score table of predictions: a row per case, label and measure.
+
+    Args:
+        pairs: Cases to judge.
+        labels: Name to value in the label maps, without background.
+        measures: Registered measures; reference and predicted volume are always added.
+        arm: Arm of the study, e.g. ``"AX-T1"``.
+        model: Which model predicted, e.g. ``"final"`` or ``"loss=jaccard"``.
+        part: ``"holdout"`` or ``"validation"``.
+        jobs: Processes.
+
+    Returns:
+        Columns case, participant, arm, model, part, label, metric, value, unit,
+        status, reason, in the order of pairs, labels and measures. `value` is
+        NaN exactly where `status` is ``"undefined"`` (the measure has no value,
+        e.g. a distance to an empty mask) or ``"failed"`` (the pair could not be
+        judged); `reason` then says why.
+
+    Raises:
+        ConfigError: A measure is unknown, or labels or jobs cannot be.
+        DataError: A process ended abruptly.
+    """
+    names = _names_with_volumes(measures)
+    _check_labels(labels)
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1; got {jobs}.")
+    judge = partial(score_pair, labels=dict(labels), measures=names)
+    total = len(pairs) if isinstance(pairs, Sized) else None
+    rows: list[dict[str, Any]] = []
+    with stage(f"Measuring {arm} {part}", total=total, unit="case") as bar:
+        for found in _worked_through(judge, pairs, jobs):
+            rows.extend(found)
+            bar.advance()
+    if not rows:
+        return empty_score_table()
+    return score_table([row | {"arm": arm, "model": model, "part": part} for row in rows])
+
+
+def score_pair(
+    pair: Pair, labels: Mapping[str, int], measures: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Rows of one case; a pair that cannot be judged gives rows with status ``failed``."""
+    try:
+        reference = _read(pair.reference_path, "reference")
+        prediction = _read(pair.prediction_path, "prediction")
+        scores = score_labelmaps(reference, prediction, labels, measures)
+    except (AcinusError, OSError, MemoryError) as error:
+        return _failed_rows(pair, labels, measures, " ".join(str(error).split()))
+    return [
+        _row(pair, label, name, score.value, score.unit, score.status, score.reason)
+        for label, by_name in scores.items()
+        for name, score in by_name.items()
+    ]
+
+
+def score_labelmaps(
+    reference: Volume, prediction: Volume, labels: Mapping[str, int], measures: Sequence[str]
+) -> dict[str, dict[str, Score]]:
+    """Scores of every label of two label maps on one grid.
+
+    Args:
+        reference: Label map that an expert drew.
+        prediction: Label map of the program.
+        labels: Name to value, without background.
+        measures: Registered measures.
+
+    Returns:
+        Label to measure to score.
+
+    Raises:
+        GridError: The grids differ by more than `GRID_TOLERANCE_MM` at a corner.
+    """
+    _check_grids(reference, prediction)
+    box = bounding_box((reference.array != 0) | (prediction.array != 0))
+    inside = box if box is not None else (slice(0, 1),) * 3
+    drawn, predicted = reference.array[inside], prediction.array[inside]
+    return {
+        label: measure_case(
+            drawn == value,
+            predicted == value,
+            reference.spacing_mm,
+            measures,
+            voxel_volume_ml=reference.grid.voxel_volume_ml,
+        )
+        for label, value in labels.items()
+    }
+
+
+def _read(path: Path, role: str) -> Volume:
+    if not Path(path).exists():
+        raise DataError(f"{path}: the {role} of this case must be here and is missing.")
+    return read_labelmap(path)
+
+
+def _check_grids(reference: Volume, prediction: Volume) -> None:
+    if reference.grid.matches(prediction.grid):
+        return
+    if reference.shape != prediction.shape:
+        found = f"reference {reference.shape}, prediction {prediction.shape} voxels (Z, Y, X)"
+    else:
+        apart = reference.grid.displacement_mm(prediction.grid)
+        found = f"corners up to {apart:.3g} mm apart (GRID_TOLERANCE_MM is {GRID_TOLERANCE_MM} mm)"
+    raise GridError(
+        f"reference and prediction must share a grid; {found}. "
+        "Write the prediction on the grid of the image that the reference was drawn on."
+    )
+
+
+def _names_with_volumes(measures: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys((*measures, *ALWAYS_MEASURED)))
+    for name in names:
+        MEASURES[name]
+    return names
+
+
+def _check_labels(labels: Mapping[str, int]) -> None:
+    values = list(labels.values())
+    if not values or min(values) < 1 or len(set(values)) < len(values):
+        raise ConfigError(
+            "labels must give each structure its own value above 0, without background; "
+            f"got {dict(labels)}."
+        )
+
+
+def _row(
+    pair: Pair, label: str, metric: str, value: float | None, unit: str, status: str, reason: str
+) -> dict[str, Any]:
+    return {
+        "case": pair.case,
+        "participant": pair.participant,
+        "label": label,
+        "metric": metric,
+        "value": np.nan if value is None else value,
+        "unit": unit,
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _failed_rows(
+    pair: Pair, labels: Mapping[str, int], measures: Sequence[str], reason: str
+) -> list[dict[str, Any]]:
+    return [
+        _row(pair, label, name, None, MEASURES[name].factory.unit, "failed", reason)
+        for label in labels
+        for name in measures
+    ]
+
+
+def _worked_through(
+    judge: Callable[[Pair], list[dict[str, Any]]], pairs: Iterable[Pair], jobs: int
+) -> Iterator[list[dict[str, Any]]]:
+    """Rows of each pair in the order of the pairs; at most twice `jobs` pairs are under way."""
+    if jobs == 1:
+        yield from map(judge, pairs)
+        return
+    waiting: deque[Future[list[dict[str, Any]]]] = deque()
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=spawn) as pool:
+        try:
+            for pair in pairs:
+                waiting.append(pool.submit(judge, pair))
+                if len(waiting) >= 2 * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool:
+            raise DataError(
+                f"the {jobs} processes that measure must stay alive; one ended abruptly, "
+                "mostly for lack of memory. Start again with fewer jobs."
+            ) from None
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,255 @@
+"""Measures against hand-drawn cases, an independent slow implementation and MedPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from scipy.spatial.distance import cdist
+
+from acinus.errors import ConfigError, DataError, GridError
+from acinus.measure import MEASURES, MaskPair, measure_case
+from acinus.measure.pair import bounding_box, nearest_by_transform, nearest_by_tree
+
+DISTANCES = ("hausdorff_mm", "hausdorff_95_mm", "hausdorff_95_pooled_mm")
+EXACT_MM = 1e-6
+
+
+def slow_border(mask):
+    """Voxels with a face neighbour outside, by looking at the six neighbours of a padded array."""
+    padded = np.pad(mask, 1)
+    inner = np.ones_like(mask)
+    for axis in range(3):
+        for step in (-1, 1):
+            inner &= np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1]
+    return np.argwhere(mask & ~inner)
+
+
+def slow_distances(reference, prediction, spacing_mm):
+    """All three Hausdorff kinds from all pairs of border voxels, float64."""
+    scale = np.asarray(spacing_mm, dtype=np.float64)
+    apart = cdist(slow_border(reference) * scale, slow_border(prediction) * scale)
+    there, back = apart.min(axis=1), apart.min(axis=0)
+    return {
+        "hausdorff_mm": max(there.max(), back.max()),
+        "hausdorff_95_mm": max(np.percentile(there, 95), np.percentile(back, 95)),
+        "hausdorff_95_pooled_mm": np.percentile(np.r_[there, back], 95),
+    }
+
+
+def ellipsoid(shape, centre, radii):
+    z, y, x = np.indices(shape)
+    return sum(((i - c) / r) ** 2 for i, c, r in zip((z, y, x), centre, radii, strict=True)) <= 1
+
+
+def far_apart(shape):
+    reference, prediction = np.zeros(shape, bool), np.zeros(shape, bool)
+    reference[0, 0, 0] = True
+    prediction[-1, -1, -1] = True
+    return reference, prediction
+
+
+def hard_cases():
+    shape = (9, 20, 18)
+    thin = np.zeros((1, 12, 12), bool)
+    thin[0, 3:8, 2:9] = True
+    full = np.ones((4, 5, 6), bool)
+    corner = np.zeros((4, 5, 6), bool)
+    corner[0, 0, 0] = True
+    edge = np.zeros(shape, bool)
+    edge[:4, :6, :5] = True
+    hollow = ellipsoid(shape, (4, 10, 9), (4, 8, 8)) & ~ellipsoid(shape, (4, 10, 9), (2, 4, 4))
+    return {
+        "ellipsoids": (
+            ellipsoid(shape, (4, 9, 8), (3, 6, 5)),
+            ellipsoid(shape, (4, 11, 9), (2, 6, 6)),
+        ),
+        "touching the border": (edge, ellipsoid(shape, (2, 3, 3), (4, 6, 6))),
+        "whole image": (full, corner),
+        "single voxels": far_apart(shape),
+        "single voxels, sparse box": far_apart((20, 40, 40)),
+        "one slice": (thin, np.roll(thin, 3, axis=2)),
+        "hollow": (hollow, ellipsoid(shape, (4, 10, 9), (2, 3, 3))),
+        "identical": (hollow, hollow.copy()),
+    }
+
+
+CASES = hard_cases()
+SPACINGS = [(1.0, 1.0, 1.0), (3.5, 0.47, 0.47), (0.3, 4.0, 0.71)]
+
+
+@pytest.mark.parametrize("spacing_mm", SPACINGS)
+@pytest.mark.parametrize("name", CASES)
+def test_distances_equal_all_pairs(name, spacing_mm):
+    reference, prediction = CASES[name]
+    expected = slow_distances(reference, prediction, spacing_mm)
+    found = measure_case(reference, prediction, spacing_mm, DISTANCES)
+    for measure in DISTANCES:
+        assert found[measure].value == pytest.approx(expected[measure], abs=EXACT_MM)
+        assert found[measure].unit == "mm"
+
+
+@pytest.mark.parametrize("spacing_mm", SPACINGS)
+@pytest.mark.parametrize("name", CASES)
+def test_distances_equal_medpy(name, spacing_mm):
+    binary = pytest.importorskip("medpy.metric.binary")
+    reference, prediction = CASES[name]
+    found = measure_case(reference, prediction, spacing_mm, DISTANCES)
+    hd = binary.hd(prediction, reference, voxelspacing=spacing_mm)
+    hd95 = binary.hd95(prediction, reference, voxelspacing=spacing_mm)
+    assert found["hausdorff_mm"].value == pytest.approx(hd, abs=EXACT_MM)
+    assert found["hausdorff_95_pooled_mm"].value == pytest.approx(hd95, abs=EXACT_MM)
+
+
+@given(
+    masks=st.tuples(st.integers(1, 5), st.integers(1, 7), st.integers(1, 7)).flatmap(
+        lambda shape: st.tuples(*[arrays.arrays(np.bool_, shape) for _ in range(2)])
+    ),
+    spacing_mm=st.tuples(*[st.floats(0.1, 5.0) for _ in range(3)]),
+)
+@settings(max_examples=60, deadline=None)
+def test_random_masks_obey_the_definitions(masks, spacing_mm):
+    reference, prediction = masks
+    scores = measure_case(reference, prediction, spacing_mm, MEASURES.names())
+    overlap, size = (reference & prediction).sum(), reference.sum() + prediction.sum()
+    if size == 0:
+        assert scores["dice"].reason == scores["iou"].reason == "both masks empty"
+    else:
+        dice, iou = scores["dice"].value, scores["iou"].value
+        assert dice == pytest.approx(2 * overlap / size)
+        assert iou == pytest.approx(dice / (2 - dice))
+    if reference.any() and prediction.any():
+        expected = slow_distances(reference, prediction, spacing_mm)
+        for name in DISTANCES:
+            assert scores[name].value == pytest.approx(expected[name], abs=EXACT_MM)
+        harmonic = 2 * overlap / (prediction.sum() + reference.sum())
+        assert scores["dice"].value == pytest.approx(harmonic)
+    else:
+        assert all(not scores[name].is_defined and scores[name].reason for name in DISTANCES)
+    error = scores["prediction_volume_ml"].value - scores["reference_volume_ml"].value
+    assert scores["volume_error_ml"].value == pytest.approx(error, abs=1e-12)
+
+
+@given(masks=arrays.arrays(np.bool_, (2, 4, 6, 5)))
+@settings(max_examples=40, deadline=None)
+def test_tree_and_transform_agree(masks):
+    sources, targets = masks
+    if not targets.any():
+        return
+    spacing_mm = (3.3, 0.47, 0.61)
+    a = nearest_by_transform(sources, targets, spacing_mm)
+    b = nearest_by_tree(sources, targets, spacing_mm)
+    np.testing.assert_allclose(a, b, atol=1e-9)
+
+
+def test_two_voxels_apart_by_hand():
+    reference, prediction = np.zeros((2, 3, 6, 6), bool)
+    reference[0, 1, 1] = True
+    prediction[2, 1, 4] = True
+    found = measure_case(reference, prediction, (3.0, 0.5, 0.4), ["hausdorff_mm", "dice"])
+    assert found["hausdorff_mm"].value == pytest.approx(np.hypot(2 * 3.0, 3 * 0.4))
+    assert found["dice"].value == 0.0
+
+
+def test_the_two_kinds_of_hd95_differ():
+    reference, prediction = np.zeros((2, 1, 1, 60), bool)
+    reference[0, 0, :20] = True
+    prediction[0, 0, :23] = True
+    found = measure_case(reference, prediction, (1.0, 1.0, 1.0), DISTANCES)
+    back = [0.0] * 20 + [1.0, 2.0, 3.0]
+    assert found["hausdorff_95_mm"].value == pytest.approx(np.percentile(back, 95))
+    assert found["hausdorff_95_pooled_mm"].value == pytest.approx(
+        np.percentile([0.0] * 20 + back, 95)
+    )
+    assert found["hausdorff_95_mm"].value > found["hausdorff_95_pooled_mm"].value
+    assert found["hausdorff_mm"].value == 3.0
+
+
+@pytest.mark.parametrize(
+    ("drawn", "predicted", "reason"),
+    [
+        (False, False, "both masks empty"),
+        (True, False, "prediction empty"),
+        (False, True, "reference empty"),
+    ],
+)
+def test_empty_masks_give_a_reason_not_a_number(drawn, predicted, reason):
+    reference, prediction = np.zeros((2, 3, 4, 5), bool)
+    reference[1, 1, 1] = drawn
+    prediction[1, 1, 1] = predicted
+    scores = measure_case(reference, prediction, (3.0, 1.0, 1.0), MEASURES.names())
+    for name in DISTANCES:
+        assert (scores[name].value, scores[name].reason) == (None, reason)
+    if drawn or predicted:
+        assert scores["dice"].value == scores["iou"].value == 0.0
+    else:
+        assert scores["dice"].reason == scores["iou"].reason == reason
+    precision, recall = scores["precision"], scores["recall"]
+    assert precision.value == (0.0 if predicted else None)
+    assert recall.value == (0.0 if drawn else None)
+    assert scores["reference_volume_ml"].value == pytest.approx(0.003 * drawn)
+    assert scores["volume_error_ml"].value == pytest.approx(0.003 * (predicted - drawn))
+
+
+@pytest.mark.parametrize("entry", list(MEASURES), ids=lambda entry: entry.name)
+def test_every_measure_keeps_its_contract(entry, rng):
+    reference, prediction = rng.random((2, 6, 9, 8)) < 0.3
+    before = reference.copy(), prediction.copy()
+    state = np.random.get_state()[1].copy()  # noqa: NPY002
+    score = entry.factory(reference, prediction, (3.0, 0.5, 0.5))
+    alone = measure_case(reference, prediction, (3.0, 0.5, 0.5), [entry.name])[entry.name]
+    assert score == alone
+    assert isinstance(score.value, float)
+    assert score.unit == entry.factory.unit
+    assert entry.factory.name == entry.name
+    assert entry.summary and entry.factory.title
+    padded = [np.pad(mask, ((1, 2), (3, 0), (0, 4))) for mask in (reference, prediction)]
+    assert entry.factory(*padded, (3.0, 0.5, 0.5)).value == pytest.approx(score.value)
+    mirrored = entry.factory(reference[:, :, ::-1], prediction[:, :, ::-1], (3.0, 0.5, 0.5))
+    assert mirrored.value == pytest.approx(score.value)
+    undefined = entry.factory.undefined("why")
+    assert (undefined.value, undefined.unit, undefined.reason) == (None, score.unit, "why")
+    np.testing.assert_array_equal(before, (reference, prediction))
+    np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize("better", ["higher", "lower"])
+def test_a_perfect_prediction_is_best(better, rng):
+    mask = rng.random((4, 7, 7)) < 0.4
+    best = {"higher": 1.0, "lower": 0.0}[better]
+    for entry in MEASURES:
+        if entry.factory.better == better:
+            assert entry.factory(mask, mask, (3.0, 0.5, 0.5)).value == best
+
+
+def test_volume_of_a_sheared_voxel_can_be_given():
+    mask = np.ones((1, 2, 5), bool)
+    found = measure_case(mask, mask, (1.0, 1.0, 1.0), ["reference_volume_ml"], voxel_volume_ml=0.5)
+    assert found["reference_volume_ml"].value == 5.0
+
+
+def test_bounding_box_is_tight(rng):
+    mask = rng.random((6, 8, 9)) < 0.02
+    mask[2, 3, 4] = True
+    box = bounding_box(mask)
+    where = np.argwhere(mask)
+    assert [(s.start, s.stop) for s in box] == [
+        (low, high + 1) for low, high in zip(where.min(0), where.max(0), strict=True)
+    ]
+    assert bounding_box(np.zeros((2, 3, 4), bool)) is None
+
+
+def test_wrong_input_is_explained():
+    mask = np.zeros((2, 3, 4), bool)
+    with pytest.raises(GridError, match=r"share a grid; got shapes \(2, 3, 4\) and \(2, 3, 5\)"):
+        MaskPair(mask, np.zeros((2, 3, 5), bool), (1, 1, 1))
+    with pytest.raises(DataError, match=r"prediction must be a bool mask .*; got uint8.*== 1"):
+        MaskPair(mask, mask.astype(np.uint8), (1, 1, 1))
+    with pytest.raises(GridError, match=r"reference must have three axes .*\(3, 4\)"):
+        MaskPair(mask[0], mask[0], (1, 1, 1))
+    with pytest.raises(DataError, match=r"above 0 mm; got \(1.0, 0.0, 1.0\)"):
+        MaskPair(mask, mask, (1, 0, 1))
+    with pytest.raises(ConfigError, match=r"unknown measure 'dise'.*Did you mean 'dice'"):
+        measure_case(mask, mask, (1, 1, 1), ["dise"])
