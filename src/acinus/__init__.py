@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import ast
 from functools import cache
-from importlib import import_module
-from importlib.resources import files
+from importlib import import_module, resources
 from typing import Any
 
 from acinus.version import __version__ as __version__
@@ -20,7 +19,7 @@ from acinus.version import __version__ as __version__
 @cache
 def _homes() -> dict[str, str]:
     """Public name to the module that holds it, as ``__init__.pyi`` imports them."""
-    tree = ast.parse(files("acinus").joinpath("__init__.pyi").read_text(encoding="utf-8"))
+    tree = ast.parse(resources.files("acinus").joinpath("__init__.pyi").read_text(encoding="utf-8"))
     return {
         alias.name: node.module
         for node in tree.body

@@ -58,6 +58,11 @@ class Bar:
         self.started = time.monotonic()
         self._show("")
 
+    def retotal(self, total: int) -> None:
+        """Change how many units there are, when a plan is corrected under way."""
+        self.total = total
+        self._show("")
+
     def seconds_left(self) -> float | None:
         """Seconds until the end at the speed so far; None when it cannot be known."""
         made = self.done - self._first
@@ -115,7 +120,7 @@ class _RichBar(Bar):
 
     def _show(self, note: str) -> None:
         super()._show(note)
-        self._display.update(self._task, completed=self.done, state=self.state())
+        self._display.update(self._task, completed=self.done, total=self.total, state=self.state())
 
 
 class _Live:

@@ -48,11 +48,11 @@ class AugmentSettings(Settings):
     rotate_degrees: float = Field(15.0, ge=0, le=180)
     """Largest angle in either direction."""
     noise: float = Field(0.3, ge=0, le=1)
-    noise_sd: float = Field(0.05, ge=0)
+    noise_sd: float = Field(0.1, ge=0)
     """Largest standard deviation, in units of the standard deviation of the patch."""
     gain: float = Field(0.3, ge=0, le=1)
     gain_range: tuple[float, float] = (0.8, 1.25)
-    """Factor on the intensities, or on their deviation from the mean of the patch."""
+    """Factor on the normalised intensities."""
 
 
 class TrainSettings(Settings):
@@ -105,6 +105,9 @@ class Recipe(Settings):
     train: TrainSettings = TrainSettings()
     predict: PredictSettings = PredictSettings()
     folds: int = Field(4, ge=2)
+    """Parts that the training participants are divided into."""
+    folds_trained: int | None = Field(None, ge=1)
+    """How many of the folds are trained; None: all. 1 trains one model on all but one part."""
     holdout: float = Field(0.2, ge=0, lt=1)
     """Share of the participants kept for the final test when no study says otherwise."""
     provenance: dict[str, Provenance] = Field(default_factory=dict)

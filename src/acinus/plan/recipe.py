@@ -1,0 +1,101 @@
+"""Recipes: named presets as YAML files beside this module.
+
+Enters: a recipe's name and the user's ``--set key=value`` changes. Leaves: one
+validated `Recipe`. Inheritance between recipes was rejected: each states its
+differences from the defaults and can be read alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from acinus.config import key_lines, merge, nest, read_yaml_mapping, validate
+from acinus.errors import ConfigError, unknown_name
+from acinus.plan.settings import Recipe
+
+
+def list_recipes() -> list[tuple[str, str]]:
+    """Name and one-line summary of every recipe, sorted by name."""
+    return [(name, load_recipe(name).summary) for name in sorted(_files())]
+
+
+def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
+    """The recipe of that name, or of that YAML file, with changes laid over it.
+
+    Args:
+        name: A known recipe, or the path of a ``.yaml`` file.
+        changes: Nested settings; marked as the user's in the provenance.
+
+    Raises:
+        ConfigError: Unknown recipe, key or value.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else _files().get(name)
+    if path is None:
+        raise ConfigError(unknown_name("recipe", name, _files()))
+    stated = read_yaml_mapping(path)
+    stated.setdefault("name", path.stem)
+    lines = key_lines(path.read_text(encoding="utf-8"))
+    recipe = validate(Recipe, stated, where=f"recipe {path.name}", lines=lines)
+    if not changes:
+        return recipe
+    merged = merge(stated, _whole_choices(changes))
+    merged["provenance"] = {
+        **recipe.provenance,
+        **{dotted: "user" for dotted in flatten(changes) if not dotted.startswith("provenance")},
+    }
+    return validate(Recipe, merged, where=f"recipe '{recipe.name}' with changes")
+
+
+def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
+    """Nested settings from ``train.lr=0.01`` texts; values are read as YAML.
+
+    Raises:
+        ConfigError: An assignment has no ``=`` or its value is not YAML.
+    """
+    flat: dict[str, Any] = {}
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set must be key=value such as train.lr=0.01; got '{assignment}'.")
+        try:
+            flat[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(
+                f"--set {key}: the value must be YAML such as 0.01 or [8, 16]; got '{text}'."
+            ) from None
+    return nest(flat)
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys of nested settings; a part's ``config`` stays one value."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        dotted = f"{prefix}{key}"
+        if isinstance(value, Mapping) and key != "config":
+            flat.update(flatten(value, f"{dotted}."))
+        else:
+            flat[dotted] = value
+    return flat
+
+
+def _whole_choices(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """``loss: dice`` as ``loss: {name: dice, config: {}}``, since a bare name is enough."""
+    whole: dict[str, Any] = dict(changes)
+    for part in ("network", "loss", "sampling"):
+        if isinstance(whole.get(part), str):
+            whole[part] = {"name": whole[part]}
+    return whole
+
+
+def _files() -> dict[str, Path]:
+    folder = resources.files("acinus.plan") / "recipes"
+    return {
+        Path(str(file)).stem: Path(str(file))
+        for file in folder.iterdir()
+        if file.name.endswith(".yaml")
+    }

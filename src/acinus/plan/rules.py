@@ -1,0 +1,137 @@
+"""Rules: facts to decisions, as pure functions.
+
+Enters: a fingerprint and a recipe. Leaves: `Decision` values with the rule's
+name and the facts used, so that a plan can answer "why 0.45 mm?".
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from acinus.config import Settings
+from acinus.plan.fingerprint import Fingerprint
+from acinus.plan.settings import Provenance
+
+PLANES = {"Z": ("Z", "Y", "X"), "Y": ("Y", "Z", "X"), "X": ("X", "Z", "Y")}
+"""Slice axis to the anatomical axes of the prepared array (slice, row, column)."""
+
+ANISOTROPY = 1.5
+"""Coarsest over next coarsest spacing from which slices follow the acquisition."""
+
+
+class Decision(Settings):
+    """One decision of a plan.
+
+    Attributes:
+        value: What was decided.
+        rule: The rule's name and sense, in one line.
+        source: Paper, ours, data, budget or user.
+        facts: The numbers that the rule used.
+    """
+
+    value: Any
+    rule: str
+    source: Provenance
+    facts: dict[str, Any] = Field(default_factory=dict)
+
+
+def decide_slice_axis(fingerprint: Fingerprint) -> Decision:
+    """Axis that slices are stacked along: the coarsest, or Z where none stands out."""
+    median = np.median([case.spacing_mm for case in fingerprint.cases.values()], axis=0)
+    order = np.argsort(median)
+    stands_out = median[order[2]] > ANISOTROPY * median[order[1]]
+    axis = "ZYX"[order[2]] if stands_out else "Z"
+    return Decision(
+        value=axis,
+        rule=f"slices follow the coarsest axis if it is {ANISOTROPY} times coarser, else Z",
+        source="data",
+        facts={"median_spacing_zyx_mm": [round(float(value), 4) for value in median]},
+    )
+
+
+def decide_spacing(fingerprint: Fingerprint, slice_axis: str) -> Decision:
+    """Common isometric in-plane spacing: the median over cases and both in-plane axes."""
+    rows = in_plane_spacings_mm(fingerprint, slice_axis)
+    value = float(np.median(rows))
+    return Decision(
+        value=round(value, 4),
+        rule="median in-plane spacing of all cases and both in-plane axes",
+        source="data",
+        facts={
+            "smallest_mm": round(float(rows.min()), 4),
+            "largest_mm": round(float(rows.max()), 4),
+            "n_cases": len(rows),
+        },
+    )
+
+
+def decide_patch(
+    fingerprint: Fingerprint,
+    slice_axis: str,
+    spacing_mm: float,
+    wanted_vox: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> Decision:
+    """The wanted patch, no larger than the median prepared slice, divisible by the stride.
+
+    Args:
+        fingerprint: Facts of the dataset.
+        slice_axis: Anatomical axis of the slices.
+        spacing_mm: In-plane spacing after preparation, mm.
+        wanted_vox: (Y, X) patch of the recipe.
+        stride: (Y, X) total stride of the network.
+    """
+    axes = ["ZYX".index(name) for name in PLANES[slice_axis][1:]]
+    sizes = np.array(
+        [
+            [case.shape_vox[axis] * case.spacing_mm[axis] / spacing_mm for axis in axes]
+            for case in fingerprint.cases.values()
+        ]
+    )
+    median = np.median(sizes, axis=0)
+    patch = tuple(
+        max(step, math.ceil(min(wanted, size) / step) * step)
+        for wanted, size, step in zip(wanted_vox, median, stride, strict=True)
+    )
+    changed = patch != tuple(wanted_vox)
+    return Decision(
+        value=patch,
+        rule="the recipe's patch, no larger than the median slice, divisible by the stride",
+        source="data" if changed else "ours",
+        facts={
+            "recipe_vox": list(wanted_vox),
+            "median_slice_vox": [round(float(size), 1) for size in median],
+            "stride_vox": list(stride),
+        },
+    )
+
+
+def decide_steps_per_epoch(
+    fingerprint: Fingerprint, slice_axis: str, batch: int, share: float
+) -> Decision:
+    """As many steps as show each training slice once.
+
+    Args:
+        fingerprint: Facts of the dataset.
+        slice_axis: Anatomical axis of the slices.
+        batch: Patches a step.
+        share: Share of the cases that a fold trains on.
+    """
+    axis = "ZYX".index(slice_axis)
+    n_slices = sum(case.shape_vox[axis] for case in fingerprint.cases.values())
+    return Decision(
+        value=max(1, round(n_slices * share / batch)),
+        rule="one patch per training slice and epoch",
+        source="ours",
+        facts={"n_slices": n_slices, "share_of_cases_trained_on": round(share, 3), "batch": batch},
+    )
+
+
+def in_plane_spacings_mm(fingerprint: Fingerprint, slice_axis: str) -> np.ndarray:
+    """(n_cases, 2) in-plane spacings (row, column), mm."""
+    axes = ["ZYX".index(name) for name in PLANES[slice_axis][1:]]
+    return np.array([[case.spacing_mm[a] for a in axes] for case in fingerprint.cases.values()])

@@ -1,0 +1,160 @@
+"""The store: prepared arrays as memory-mapped files, one pair a case.
+
+Enters: a dataset and a plan. Leaves: ``store/CASE.image.npy``,
+``CASE.label.npy`` and ``CASE.json``, whole or absent. Compressed chunks were
+rejected by measurement: a random patch from a memory map costs a sixteenth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from acinus import progress
+from acinus.cohort import Case, Dataset
+from acinus.config import Settings
+from acinus.errors import AcinusError, DataError
+from acinus.files import hash_data, read_json, whole_file, write_json
+from acinus.plan import Plan
+from acinus.prepare.case import Geometry, PreparedCase, prepare_case
+from acinus.scans import Volume, read_labelmap, read_volume
+from acinus.types import Array
+
+N_READERS = 2
+"""Threads that read and prepare cases; decompression and torch release the lock."""
+
+
+class StoredFacts(Settings):
+    """What is known of a prepared case beside its arrays."""
+
+    key: str
+    """Hash of the dataset and of the settings that made the arrays."""
+    geometry: Geometry
+    foreground_vox: dict[str, int]
+    """Voxels of each label on the prepared grid."""
+    cut_labels: tuple[str, ...]
+    """Labels of which cropping removed a part."""
+
+
+class Store:
+    """Prepared cases by id; arrays are memory maps."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def facts(self, case_id: str) -> StoredFacts:
+        """Geometry and voxel counts; DataError when the case was not prepared."""
+        return StoredFacts.model_validate(read_json(self.folder / f"{case_id}.json"))
+
+    def image(self, case_id: str) -> Array:
+        """(C, S, R, Q) float32, read on access."""
+        return self._load(case_id, "image")
+
+    def label(self, case_id: str) -> Array:
+        """(S, R, Q) uint8, read on access."""
+        return self._load(case_id, "label")
+
+    def _load(self, case_id: str, kind: str) -> Array:
+        path = self.folder / f"{case_id}.{kind}.npy"
+        try:
+            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{path}: must be a whole prepared array; {error}. Delete the store folder and "
+                "start the same command again."
+            ) from None
+
+
+def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Case]) -> Store:
+    """Prepare what is not prepared yet.
+
+    Args:
+        dataset: Where the cases are.
+        plan: Decides normalisation, spacing and size.
+        folder: The store.
+        cases: Labelled cases that are needed.
+
+    Raises:
+        DataError: A case cannot be prepared; the message names it.
+    """
+    key = store_key(plan)
+    store = Store(folder)
+    missing = [case for case in cases if not _is_prepared(folder, case.case_id, key)]
+    if not missing:
+        return store
+    with (
+        progress.stage("Preparing", total=len(missing), unit="case") as bar,
+        ThreadPoolExecutor(N_READERS) as readers,
+    ):
+        for _ in readers.map(lambda case: _store_case(dataset, plan, folder, case, key), missing):
+            bar.advance(1)
+    return store
+
+
+def store_key(plan: Plan) -> str:
+    """Hash of all that decides the prepared arrays."""
+    settings = plan.settings.prepare.model_dump(mode="json")
+    return hash_data([plan.dataset.hash, settings])
+
+
+def load_case(case: Case, *, with_label: bool) -> tuple[list[Volume | None], Volume | None]:
+    """Volumes of a case; a fault names the case."""
+    try:
+        channels = [None if path is None else read_volume(path) for path in case.images]
+        label = read_labelmap(case.label) if with_label and case.label is not None else None
+    except AcinusError as error:
+        raise DataError(f"case '{case.case_id}': {error}") from error
+    return channels, label
+
+
+def prepare_labelled_case(case: Case, plan: Plan) -> tuple[PreparedCase, Volume]:
+    """A labelled case prepared by the plan, and its native label map."""
+    channels, label = load_case(case, with_label=True)
+    if label is None:
+        raise DataError(f"case '{case.case_id}': must have a label to learn from; it has none.")
+    try:
+        return prepare_case(channels, plan.settings.prepare, label), label
+    except AcinusError as error:
+        raise DataError(f"case '{case.case_id}': {error}") from error
+
+
+def _store_case(dataset: Dataset, plan: Plan, folder: Path, case: Case, key: str) -> None:
+    prepared, label = prepare_labelled_case(case, plan)
+    if prepared.label is None:
+        raise DataError(f"case '{case.case_id}': must have a label.")
+    before = {name: int((label.array == value).sum()) for name, value in dataset.labels.items()}
+    after = {name: int((prepared.label == value).sum()) for name, value in dataset.labels.items()}
+    for kind, array in (("image", prepared.image), ("label", prepared.label)):
+        with whole_file(folder / f"{case.case_id}.{kind}.npy") as path:
+            np.save(path, array, allow_pickle=False)
+    facts = StoredFacts(
+        key=key,
+        geometry=prepared.geometry,
+        foreground_vox=after,
+        cut_labels=tuple(
+            name for name in before if _was_cut(before[name], after[name], prepared.geometry)
+        ),
+    )
+    write_json(folder / f"{case.case_id}.json", facts.model_dump(mode="json"))
+
+
+def _was_cut(before: int, after: int, geometry: Geometry) -> bool:
+    """Whether a label lost more than a tenth of what resampling alone would leave."""
+    rows, columns = geometry.canonical_plane_vox
+    expected = before * geometry.resampled_vox[0] * geometry.resampled_vox[1] / (rows * columns)
+    cropped = any(
+        wanted < have
+        for wanted, have in zip(geometry.prepared_vox, geometry.resampled_vox, strict=True)
+    )
+    return cropped and expected > 0 and after < 0.9 * expected
+
+
+def _is_prepared(folder: Path, case_id: str, key: str) -> bool:
+    facts = folder / f"{case_id}.json"
+    arrays = [folder / f"{case_id}.{kind}.npy" for kind in ("image", "label")]
+    if not facts.is_file() or not all(path.is_file() for path in arrays):
+        return False
+    return bool(read_json(facts).get("key") == key)

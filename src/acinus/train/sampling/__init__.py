@@ -1,0 +1,16 @@
+"""Samplings: which voxels training patches are drawn around."""
+
+from acinus.train.sampling.foreground import foreground_sites
+from acinus.train.sampling.random import random_sites
+from acinus.train.sampling.region import region_sites
+from acinus.train.sampling.sites import SAMPLINGS, SamplingConfig, Sites, Voxel
+
+__all__ = [
+    "SAMPLINGS",
+    "SamplingConfig",
+    "Sites",
+    "Voxel",
+    "foreground_sites",
+    "random_sites",
+    "region_sites",
+]
