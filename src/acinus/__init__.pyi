@@ -21,7 +21,9 @@ from acinus.plan import read_plan as read_plan
 from acinus.scans import Grid as Grid
 from acinus.scans import Volume as Volume
 from acinus.scans import canonical as canonical
+from acinus.scans import list_series as list_series
 from acinus.scans import read_labelmap as read_labelmap
 from acinus.scans import read_volume as read_volume
 from acinus.scans import write_volume as write_volume
+from acinus.train import SAMPLINGS as SAMPLINGS
 from acinus.version import __version__ as __version__
