@@ -1,6 +1,7 @@
 """A scan in the world: volumes, grids, orientation, readers and writers per format."""
 
 from acinus.scans.components import component_volumes_ml, label_components, largest_component
+from acinus.scans.dicom import read_series
 from acinus.scans.formats import (
     KNOWN_SUFFIXES,
     read_grid,
@@ -9,25 +10,37 @@ from acinus.scans.formats import (
     strip_suffix,
     write_volume,
 )
-from acinus.scans.orientation import axis_codes, canonical, on_grid_of
+from acinus.scans.orientation import axis_codes, canonical, on_grid_of, place_on_grid
 from acinus.scans.resample import resample_onto
+from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
+from acinus.scans.series import Series, choose_series, describe_series, list_series
 from acinus.scans.volume import GRID_TOLERANCE_MM, Grid, Volume
 
 __all__ = [
     "GRID_TOLERANCE_MM",
     "KNOWN_SUFFIXES",
     "Grid",
+    "Segment",
+    "Series",
     "Volume",
     "axis_codes",
     "canonical",
+    "choose_series",
     "component_volumes_ml",
+    "describe_series",
     "label_components",
     "largest_component",
+    "list_series",
     "on_grid_of",
+    "place_on_grid",
     "read_grid",
     "read_labelmap",
+    "read_segments",
+    "read_series",
     "read_volume",
     "resample_onto",
+    "segments_of",
     "strip_suffix",
+    "write_segments",
     "write_volume",
 ]

@@ -7,14 +7,21 @@ format by trial was rejected, since a wrong guess hides a broken file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from acinus.errors import DataError
 from acinus.scans.content import describe_content, require_file
+from acinus.scans.dicom import read_dicom_folder, read_dicom_grid
 from acinus.scans.dtypes import as_labelmap
+from acinus.scans.itk import read_itk, read_itk_grid, write_itk
 from acinus.scans.nifti import read_nifti, read_nifti_grid, write_nifti
+from acinus.scans.segments import (
+    read_segment_labelmap,
+    segments_of,
+    write_segments,
+)
 from acinus.scans.volume import Grid, Volume
 
 
@@ -27,11 +34,25 @@ class Format:
     write: Callable[[Volume, Path], None]
 
 
+def _read_segmentation_grid(path: Path) -> Grid:
+    return read_segment_labelmap(path).grid
+
+
+def _write_segmentation(volume: Volume, path: Path) -> None:
+    labelmap = volume.with_array(as_labelmap(volume.array, path))
+    write_segments(segments_of(labelmap), path)
+
+
+_ITK = Format(read_itk, read_itk_grid, write_itk)
 _NIFTI = Format(read_nifti, read_nifti_grid, write_nifti)
 
 FORMATS: dict[str, Format] = {
+    ".seg.nrrd": Format(read_segment_labelmap, _read_segmentation_grid, _write_segmentation),
     ".nii.gz": _NIFTI,
     ".nii": _NIFTI,
+    ".nrrd": _ITK,
+    ".mha": _ITK,
+    ".mhd": _ITK,
 }
 """Suffix to functions; a longer suffix stands before the one it ends with."""
 
@@ -63,26 +84,47 @@ def read_volume(path: Path | str, *, series: str | None = None) -> Volume:
             and `series` does not choose one.
     """
     path = Path(path)
+    if path.is_dir():
+        return read_dicom_folder(path, series=series)
     return _format_of(path).read(path)
 
 
-def read_labelmap(path: Path | str) -> Volume:
+def read_labelmap(
+    path: Path | str, *, names: Mapping[str, int] | None = None, grid: Grid | None = None
+) -> Volume:
     """A label map: the values as integers.
 
+    Args:
+        path: A file with one of `KNOWN_SUFFIXES`.
+        names: For a .seg.nrrd file, segment name to label; segments not named
+            are left out. Without it the values stored in the file are used.
+        grid: For a .seg.nrrd file, the grid of the segmented image, which the
+            file itself may not tell in full.
+
     Raises:
-        DataError: The file cannot be read, or some values are not whole numbers.
+        DataError: The file cannot be read, some values are not whole numbers,
+            or segments overlap.
+        GridError: The segments do not lie on `grid`.
     """
+    if suffix_of(path) == ".seg.nrrd":
+        return read_segment_labelmap(path, names, grid=grid)
     volume = read_volume(path)
     return volume.with_array(as_labelmap(volume.array, path))
 
 
-def read_grid(path: Path | str) -> Grid:
-    """Where the voxels of a file lie, from its header alone.
+def read_grid(path: Path | str, *, series: str | None = None) -> Grid:
+    """Where the voxels of a file or DICOM series lie, from its header alone.
+
+    Args:
+        path: As for `read_volume`.
+        series: As for `read_volume`.
 
     Raises:
         DataError: The header cannot be read or gives no usable geometry.
     """
     path = Path(path)
+    if path.is_dir():
+        return read_dicom_grid(path, series=series)
     return _format_of(path).read_grid(path)
 
 

@@ -67,20 +67,57 @@ def on_grid_of(volume: Volume, grid: Grid) -> Volume:
     """
     require_usable_affine(volume.affine, "the volume")
     require_usable_affine(grid.affine, "the grid")
-    exact = np.linalg.inv(volume.affine) @ grid.affine
-    turn = np.rint(exact)
-    steps = np.abs(turn[:3, :3])
-    if np.all(steps.sum(axis=0) == 1) and np.all(steps.sum(axis=1) == 1):
-        shape_xyz = steps.T @ volume.shape[::-1]
+    turn = np.rint(np.linalg.inv(volume.affine) @ grid.affine)
+    if _is_permutation(turn[:3, :3]):
+        shape_xyz = np.abs(turn[:3, :3]).T @ volume.shape[::-1]
         if tuple(shape_xyz[::-1]) == tuple(grid.shape):
             turned = _reindex(volume, turn)
             if turned.grid.matches(grid):
                 return Volume(turned.array, grid.affine, volume.meta)
-    raise GridError(
-        "both grids must hold the same voxels, up to order and direction of the axes (within "
-        f"{GRID_TOLERANCE_MM} mm); found {describe_grid(volume.grid)} and {describe_grid(grid)}. "
-        "Resample one onto the other (acinus.scans.resample_onto)."
-    )
+    raise _not_the_same_voxels(volume.grid, grid)
+
+
+def place_on_grid(volume: Volume, grid: Grid) -> Volume:
+    """A part of a scan put where it belongs on the whole grid, zeros around it.
+
+    Args:
+        volume: Some voxels of `grid`, axes possibly permuted and flipped, and
+            possibly reaching beyond it.
+        grid: The whole grid.
+
+    Returns:
+        Volume on exactly `grid`.
+
+    Raises:
+        GridError: The voxels do not lie on the grid's voxels, or voxels other
+            than 0 lie outside the grid.
+    """
+    require_usable_affine(grid.affine, "the grid")
+    turn = np.rint(np.linalg.inv(grid.affine) @ volume.affine)[:3, :3].T
+    if not _is_permutation(turn):
+        raise _not_the_same_voxels(volume.grid, grid)
+    full = np.eye(4)
+    full[:3, :3] = turn
+    full[:3, 3] = np.where(turn.sum(axis=1) < 0, np.array(volume.shape[::-1]) - 1, 0)
+    turned = _reindex(volume, full)
+    start_xyz = np.rint(np.linalg.inv(grid.affine) @ turned.affine[:, 3])[:3]
+    expected = grid.affine.copy()
+    expected[:3, 3] = grid.affine[:3, :3] @ start_xyz + grid.affine[:3, 3]
+    if not turned.grid.matches(Grid(turned.shape, expected)):
+        raise _not_the_same_voxels(volume.grid, grid)
+    start = start_xyz[::-1].astype(int)
+    low = np.maximum(start, 0)
+    high = np.maximum(np.minimum(start + turned.shape, grid.shape), low)
+    inside = tuple(slice(a - s, b - s) for a, b, s in zip(low, high, start, strict=True))
+    n_lost = np.count_nonzero(turned.array) - np.count_nonzero(turned.array[inside])
+    if n_lost:
+        raise GridError(
+            f"all labelled voxels must lie inside the grid; found {n_lost} outside "
+            f"{describe_grid(grid)}. Give the grid of the image that was segmented."
+        )
+    array = np.zeros(grid.shape, dtype=volume.array.dtype)
+    array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = turned.array[inside]
+    return Volume(array, grid.affine, volume.meta)
 
 
 def describe_grid(grid: Grid) -> str:
@@ -134,6 +171,20 @@ def _closest_axes(affine: Affine) -> tuple[tuple[int, ...], np.ndarray]:
     )
     signs = np.array([1.0 if rotation[w, a] >= 0 else -1.0 for w, a in enumerate(order)])
     return order, signs
+
+
+def _is_permutation(turn: np.ndarray) -> bool:
+    """Whether a (3, 3) matrix of whole numbers permutes and flips axes."""
+    steps = np.abs(turn)
+    return bool(np.all(steps.sum(axis=0) == 1) and np.all(steps.sum(axis=1) == 1))
+
+
+def _not_the_same_voxels(grid: Grid, other: Grid) -> GridError:
+    return GridError(
+        "both grids must hold the same voxels, up to order and direction of the axes (within "
+        f"{GRID_TOLERANCE_MM} mm); found {describe_grid(grid)} and {describe_grid(other)}. "
+        "Resample one onto the other (acinus.scans.resample_onto)."
+    )
 
 
 def _reindex(volume: Volume, turn: Affine) -> Volume:
