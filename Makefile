@@ -17,7 +17,7 @@ THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers unit docs bench lock format install install-dev clean
+.PHONY: help demo test lint types layers unit docs reference bench lock format install install-dev clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -40,6 +40,9 @@ layers: $(DEV)  ## import direction only
 
 docs: $(DEV)  ## documentation only: code runs, links hold, tables agree with the code
 	$(THREADS) $(BIN)/python -m pytest tests/project/test_docs.py
+
+reference: $(DEV)  ## write the reference pages that are read off the code
+	$(BIN)/python scripts/reference.py
 
 unit: $(DEV)  ## tests, import direction and documentation
 	$(THREADS) $(BIN)/python -m pytest $(PYTEST)
