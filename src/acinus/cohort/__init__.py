@@ -1,13 +1,19 @@
 """Datasets: nnU-Net raw folders, their participants, checks and splits."""
 
+from acinus.cohort.check import check_dataset
 from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
+from acinus.cohort.finding import CODES, CheckReport, Finding
 from acinus.cohort.participants import read_participants, write_participants
 from acinus.cohort.split import Split, check_split, make_split, read_split, write_split
 
 __all__ = [
+    "CODES",
     "Case",
+    "CheckReport",
     "Dataset",
+    "Finding",
     "Split",
+    "check_dataset",
     "check_split",
     "make_split",
     "open_dataset",

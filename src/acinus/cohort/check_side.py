@@ -1,0 +1,174 @@
+"""Whether a structure lies on the side of the patient that ``sides`` states.
+
+Enters: a label map and its image in canonical order. Leaves: findings. World
+coordinates are RAS+: x grows towards the patient's right (NIfTI standard,
+``+x = Right``), so a right structure has the larger x. Comparing array halves was
+rejected: it takes a flipped file for a correct one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from scipy import ndimage
+
+from acinus.cohort.finding import Finding, Severity
+from acinus.cohort.header import Side
+from acinus.scans import Volume
+from acinus.types import Array
+
+SIDE_MARGIN_MM = 5.0
+"""A centroid must lie so far beyond the midline, or its partner, to count as wrong, mm."""
+
+SIDE_MARGIN_SHARE = 0.15
+"""It must also lie beyond the midline by this share of half the width of the body."""
+
+BAND_MM = 10.0
+"""The midline is sought in the rows and slices of the structure and so far around, mm."""
+
+EDGE_SHARE = 0.03
+"""Outermost share of the columns on either side that must be nearly without body for
+the body to be seen whole between right and left."""
+
+_REMEDY = (
+    "Swap the labels, or correct the orientation of the file; if the labels are right, "
+    "correct 'sides'."
+)
+
+
+def side_findings(
+    case_id: str,
+    label: Volume,
+    image: Volume | None,
+    labels: Mapping[str, int],
+    sides: Mapping[str, Side],
+    mirror_pairs: tuple[tuple[str, str], ...],
+) -> list[Finding]:
+    """Structures on the wrong side.
+
+    Two partners of a mirror pair are compared with each other: an error where the
+    right one lies left of the left one. Otherwise a structure is compared with the
+    midline of the body at its height: an error if the body is seen whole, else, in
+    a crop, a warning.
+
+    Args:
+        case_id: The case.
+        label: Label map, canonical: X grows towards the patient's right.
+        image: Image on the same grid, canonical; None: the middle of the field of
+            view stands for the midline.
+        labels: Structure to value.
+        sides: Structure to side.
+        mirror_pairs: Structures that swap when left and right swap.
+    """
+    sided = {name: labels[name] for name in sides if name in labels}
+    boxes = ndimage.find_objects(np.maximum(label.array, 0), max(sided.values(), default=1))
+    present = {name: value for name, value in sided.items() if boxes[value - 1] is not None}
+    index = {
+        name: _centroid(label.array, value, boxes[value - 1]) for name, value in present.items()
+    }
+    world_x = {name: float(label.grid.world(zyx)[0]) for name, zyx in index.items()}
+    findings: list[Finding] = []
+    swapped: set[str] = set()
+    for pair in mirror_pairs:
+        if set(pair) <= set(present):
+            right, left = sorted(pair, key=lambda name: sides[name], reverse=True)
+            if sides[right] == "right" and world_x[right] < world_x[left] - SIDE_MARGIN_MM:
+                swapped |= set(pair)
+                findings.append(_swapped(case_id, right, left, world_x))
+    for name, value in present.items():
+        if name not in swapped:
+            box = boxes[value - 1]
+            findings += _beyond_midline(case_id, name, sides[name], index[name], box, image, label)
+    return findings
+
+
+def body_threshold(array: Array) -> float:
+    """Intensity that separates body from air, by Otsu's method on 256 bins.
+
+    Args:
+        array: Finite intensities, any shape; a sample will do.
+
+    Source: Otsu 1979, IEEE Trans Syst Man Cybern 9(1):62-66.
+    """
+    low, high = np.percentile(array, (0.5, 99.5))
+    if low == high:
+        return float(low)
+    counts, edges = np.histogram(np.clip(array, low, high), bins=256, range=(low, high))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sum_below = np.cumsum(counts * centres)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = sum_below / below - (sum_below[-1] - sum_below) / above
+        between = np.where((below > 0) & (above > 0), below * above * apart**2, 0.0)
+    return float(edges[int(np.argmax(between)) + 1])
+
+
+def _beyond_midline(
+    case_id: str,
+    name: str,
+    side: Side,
+    index_zyx: Array,
+    box: tuple[slice, ...],
+    image: Volume | None,
+    label: Volume,
+) -> Iterator[Finding]:
+    spacing_x = label.spacing_mm[2]
+    low, high, is_whole = 0.0, label.shape[2] - 1.0, False
+    if image is not None:
+        low, high, is_whole = _lateral_extent(image, box)
+    to_the_right = (index_zyx[2] - (low + high) / 2) * spacing_x
+    beyond = float(-to_the_right if side == "right" else to_the_right)
+    share = SIDE_MARGIN_SHARE if is_whole else 2 * SIDE_MARGIN_SHARE
+    margin = max(SIDE_MARGIN_MM, share * (high - low) / 2 * spacing_x)
+    if beyond <= margin:
+        return
+    severity: Severity = "error" if is_whole else "warning"
+    of_what = "the body at its height" if is_whole else "the field of view"
+    other = "left" if side == "right" else "right"
+    found = (
+        f"'{name}' is stated to be {side}; its centroid lies {beyond:.1f} mm {other} of the "
+        f"middle of {of_what} (SIDE_MARGIN_MM is {SIDE_MARGIN_MM:g})"
+    )
+    advice = _REMEDY if is_whole else f"Nothing, if the image shows one side only; else: {_REMEDY}"
+    yield Finding(severity, "wrong-side", case_id, found, advice)
+
+
+def _lateral_extent(image: Volume, box: tuple[slice, ...]) -> tuple[float, float, bool]:
+    """First and last column of the body near a box, and whether air is on both sides of it."""
+    array = image.array
+    bands = []
+    for axis in (0, 1):
+        reach = int(np.ceil(BAND_MM / image.spacing_mm[axis]))
+        bands.append(slice(max(0, box[axis].start - reach), box[axis].stop + reach))
+    step = max(1, array.size // 200_000)
+    sample = array.ravel()[::step]
+    threshold = body_threshold(sample[np.isfinite(sample)])
+    per_column = (array[bands[0], bands[1]] > threshold).sum(axis=(0, 1)).astype(float)
+    n_columns = len(per_column)
+    if per_column.sum() == 0:
+        return 0.0, n_columns - 1.0, False
+    reached = np.cumsum(per_column) / per_column.sum()
+    low, high = (float(np.searchsorted(reached, share)) for share in (0.01, 0.99))
+    edge = max(1, round(EDGE_SHARE * n_columns))
+    rim = max(per_column[:edge].mean(), per_column[-edge:].mean())
+    return low, high, bool(rim < 0.1 * per_column.max())
+
+
+def _centroid(array: Array, value: int, box: tuple[slice, ...]) -> Array:
+    """(Z, Y, X) mean index of the voxels of one value."""
+    inside = np.argwhere(array[box] == value).mean(axis=0)
+    return np.asarray(inside + [piece.start for piece in box])
+
+
+def _swapped(case_id: str, right: str, left: str, world_x: Mapping[str, float]) -> Finding:
+    return Finding(
+        "error",
+        "wrong-side",
+        case_id,
+        f"'{right}' must lie right of '{left}'; its centroid lies "
+        f"{world_x[left] - world_x[right]:.1f} mm left of it (x {world_x[right]:.1f} and "
+        f"{world_x[left]:.1f} mm, growing towards the patient's right)",
+        _REMEDY,
+    )
