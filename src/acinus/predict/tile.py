@@ -209,7 +209,7 @@ class _Window:
             held, mass = _shift(total, 2, n_done), _shift(mass, 0, n_done)
             first, last = max(start, inside[0].start), min(start + n_done, inside[0].stop)
             if first < last:
-planes = done.narrow(2, first - start, last - first)
+                planes = done.narrow(2, first - start, last - first)
                 yield first - inside[0].start, cut_out(planes, inside[1:])
 
     @torch.no_grad()
