@@ -163,6 +163,9 @@ def _recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         for part in name.split("."):
             value = getattr(value, part)
         source = _source(recipe, name)
+        if isinstance(value, Choice):
+            source = _source(recipe, f"{name}.name")
+            source += f" (config: {_source(recipe, f'{name}.config')})" if value.config else ""
         if _value(value) != defaults[name] or source != "ours":
             yield name, _value(value), source
 
@@ -194,6 +197,8 @@ def _meanings(model: type[Settings]) -> dict[str, str]:
 
 
 def _kind(annotation: Any) -> str:
+    if annotation is Choice:
+        return "a name, or {name, config}"
     if isinstance(annotation, type) and not hasattr(annotation, "__args__"):
         return annotation.__name__
     text = str(annotation).replace("typing.", "").replace("NoneType", "None")
