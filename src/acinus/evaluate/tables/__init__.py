@@ -1,0 +1,163 @@
+"""The tables of a study: numbers for CSV, and the same in words for a report.
+
+Enters: the score table and the participants. Leaves: for each table a tidy
+DataFrame of unrounded numbers, from the function of its name, and with
+`display` the same as text in the layout that people read. One function that
+returns formatted text alone was rejected: nobody can compute with "0.79 ± 0.19".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from acinus.errors import ConfigError, unknown_name
+from acinus.evaluate.tables.characteristics import (
+    characteristics,
+    display_characteristics,
+    note_on_characteristics,
+)
+from acinus.evaluate.tables.comparisons import (
+    arm_comparison,
+    display_arm_comparison,
+    display_variants,
+    variant_comparison,
+)
+from acinus.evaluate.tables.evaluation import (
+    TABLE_3_METRICS,
+    display_evaluation,
+    display_shapiro,
+    evaluation_table,
+    note_on_evaluation,
+    shapiro_table,
+)
+from acinus.evaluate.tables.failures import display_worst, worst_cases
+from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
+
+Names = Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class TableKind:
+    """A kind of table.
+
+    Attributes:
+        name: Name of the function that makes its numbers.
+        title: Heading for people.
+        display: Numbers and names of labels to text.
+        note: Footnote from the numbers: tests, policies, what was left out.
+    """
+
+    name: str
+    title: str
+    display: Callable[[pd.DataFrame, Names], pd.DataFrame]
+    note: Callable[[pd.DataFrame], str]
+
+
+TABLES: dict[str, TableKind] = {
+    kind.name: kind
+    for kind in (
+        TableKind(
+            "characteristics",
+            "Baseline characteristics",
+            lambda numbers, names: display_characteristics(numbers),
+            note_on_characteristics,
+        ),
+        TableKind("evaluation_table", "Evaluation metrics", display_evaluation, note_on_evaluation),
+        TableKind(
+            "shapiro_table",
+            "Test of normality (Shapiro-Wilk)",
+            display_shapiro,
+            lambda numbers: "Values below 0.05 speak against a normal distribution.",
+        ),
+        TableKind(
+            "volume_agreement",
+            "Agreement of volumes",
+            display_agreement,
+            lambda numbers: (
+                "Pearson correlation of reference and predicted volume. The interval resamples "
+                "patients; the clustered p-value has a cluster-robust variance and t with "
+                "patients - 1 degrees of freedom. Bias: predicted minus reference."
+            ),
+        ),
+        TableKind(
+            "arm_comparison",
+            "Comparison of scan types",
+            display_arm_comparison,
+            lambda numbers: (
+                "Over participants that both scan types have; one value per participant "
+                "(mean of its structures). The interval resamples participants. "
+                "Structures without a value in both are left out."
+            ),
+        ),
+        TableKind(
+            "variant_comparison",
+            "Comparison of variants",
+            lambda numbers, names: display_variants(numbers),
+            lambda numbers: (
+                "Over all structures; differences within participants, with 95% bootstrap "
+                "interval and Wilcoxon p-value, not corrected for several comparisons."
+            ),
+        ),
+        TableKind(
+            "worst_cases",
+            "Failed and worst cases",
+            display_worst,
+            lambda numbers: (
+                "Failed cases first, then missed structures, then predictions without overlap, "
+                "false finds, and the lowest Dice scores."
+            ),
+        ),
+    )
+}
+
+
+def display(table: str, numbers: pd.DataFrame, names: Names = None) -> pd.DataFrame:
+    """A table of numbers as text in the layout that people read.
+
+    Args:
+        table: Name of the function that made the numbers, one of `TABLES`.
+        numbers: What that function returned.
+        names: Names of labels as the table shows them.
+
+    Raises:
+        ConfigError: The table is unknown.
+    """
+    return _kind(table).display(numbers, names)
+
+
+def note(table: str, numbers: pd.DataFrame) -> str:
+    """The footnote of a table: its tests, its policies and what it leaves out."""
+    return _kind(table).note(numbers)
+
+
+def _kind(table: str) -> TableKind:
+    if table not in TABLES:
+        raise ConfigError(unknown_name("table", table, TABLES))
+    return TABLES[table]
+
+
+__all__ = [
+    "TABLES",
+    "TABLE_3_METRICS",
+    "TableKind",
+    "arm_comparison",
+    "characteristics",
+    "display",
+    "display_agreement",
+    "display_arm_comparison",
+    "display_characteristics",
+    "display_evaluation",
+    "display_shapiro",
+    "display_variants",
+    "display_worst",
+    "evaluation_table",
+    "note",
+    "shapiro_table",
+    "variant_comparison",
+    "volume_agreement",
+    "volume_pairs",
+    "worst_cases",
+]

@@ -1,0 +1,169 @@
+"""How well volumes agree: the points and the correlations of Figure 5 of the lacrimal study.
+
+Enters: a score table. Leaves: reference and predicted volume of each structure,
+and their correlation twice: with right and left gland as two patients, as
+published studies have it, and with the patient as the independent unit. Bias
+and limits of agreement stand beside, since a correlation does not see a model
+that finds half of every gland.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from acinus.evaluate.structures import FAILED, select, structures
+from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.wording import (
+    ALL_LABELS,
+    decimals,
+    interval,
+    label_title,
+    p_value,
+    signed,
+)
+from acinus.measure.statistics import clustered_pearson, paired_difference
+from acinus.measure.statistics.bootstrap import SEED
+
+PAIR_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "case": "str",
+    "participant": "str",
+    "label": "str",
+    "reference_volume_ml": "float64",
+    "prediction_volume_ml": "float64",
+    "outcome": "str",
+}
+
+AGREEMENT_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "label": "str",
+    "n": "int64",
+    "n_participants": "int64",
+    "r": "float64",
+    "low": "float64",
+    "high": "float64",
+    "p_naive": "float64",
+    "p_clustered": "float64",
+    "reference_mean_ml": "float64",
+    "prediction_mean_ml": "float64",
+    "bias_ml": "float64",
+    "bias_low_ml": "float64",
+    "bias_high_ml": "float64",
+    "agreement_low_ml": "float64",
+    "agreement_high_ml": "float64",
+    "reason": "str",
+}
+"""bias: predicted minus reference, mean over participants with its 95% interval;
+agreement: mean ± 1.96 standard deviations of the differences of single structures."""
+
+
+def volume_pairs(
+    scores: pd.DataFrame, *, model: str = "final", part: str = "holdout"
+) -> pd.DataFrame:
+    """Reference and predicted volume of every structure that could be judged, mL.
+
+    Structures that neither has are left out; missed ones stay, with volume 0.
+    """
+    wide = structures(select(scores, model=model, part=part))
+    if not {"reference_volume_ml", "prediction_volume_ml"} <= set(wide.columns):
+        return table_of([], PAIR_COLUMNS)
+    kept = wide[wide["outcome"] != FAILED]
+    kept = kept[(kept["reference_volume_ml"] > 0) | (kept["prediction_volume_ml"] > 0)]
+    return table_of(records(kept), PAIR_COLUMNS)
+
+
+def volume_agreement(
+    scores: pd.DataFrame, *, model: str = "final", part: str = "holdout", seed: int = SEED
+) -> pd.DataFrame:
+    """Correlation and bias of the volumes of every arm, over all labels and for each.
+
+    Returns:
+        The columns of `AGREEMENT_COLUMNS`; the first row of an arm is over all its labels.
+    """
+    pairs = volume_pairs(scores, model=model, part=part)
+    rows = []
+    for arm, of_arm in pairs.groupby("arm", sort=False):
+        labels = list(dict.fromkeys(of_arm["label"]))
+        groups = {ALL_LABELS: of_arm} if len(labels) != 1 else {}
+        groups |= {label: of_arm[of_arm["label"] == label] for label in labels}
+        rows += [
+            {"arm": arm, "label": label, **_agreement(found, seed)}
+            for label, found in groups.items()
+        ]
+    return table_of(rows, AGREEMENT_COLUMNS)
+
+
+def display_agreement(
+    numbers: pd.DataFrame, names: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """The agreement for people: r with interval, both p-values, bias and limits."""
+    rows = [
+        {
+            "Organ": label_title(row["label"], names),
+            "Scan type": row["arm"],
+            "n (patients)": f"{row['n']} ({row['n_participants']})",
+            "Pearson r (95% interval)": _r_words(row),
+            "p, glands as patients": p_value(row["p_naive"]),
+            "p, clustered by patient": p_value(row["p_clustered"]),
+            "Bias in mL (95% interval)": f"{signed(row['bias_ml'])} "
+            f"({interval(row['bias_low_ml'], row['bias_high_ml'])})",
+            "Limits of agreement in mL": interval(
+                row["agreement_low_ml"], row["agreement_high_ml"]
+            ),
+            "Remark": row["reason"],
+        }
+        for row in records(numbers)
+    ]
+    columns = [
+        "Organ",
+        "Scan type",
+        "n (patients)",
+        "Pearson r (95% interval)",
+        "p, glands as patients",
+        "p, clustered by patient",
+        "Bias in mL (95% interval)",
+        "Limits of agreement in mL",
+        "Remark",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _r_words(row: dict[str, Any]) -> str:
+    return f"{decimals(row['r'])} ({interval(row['low'], row['high'])})"
+
+
+def _agreement(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
+    reference = pairs["reference_volume_ml"].tolist()
+    prediction = pairs["prediction_volume_ml"].tolist()
+    patients = pairs["participant"].tolist()
+    found = clustered_pearson(reference, prediction, patients, seed=seed)
+    bias = paired_difference(prediction, reference, patients, seed=seed)
+    limits = _limits_of_agreement(pairs["prediction_volume_ml"] - pairs["reference_volume_ml"])
+    return {
+        "n": found.n,
+        "n_participants": found.n_clusters,
+        "r": found.r,
+        "low": found.low,
+        "high": found.high,
+        "p_naive": found.p_naive,
+        "p_clustered": found.p_clustered,
+        "reference_mean_ml": bias.mean_b,
+        "prediction_mean_ml": bias.mean_a,
+        "bias_ml": bias.mean,
+        "bias_low_ml": bias.low,
+        "bias_high_ml": bias.high,
+        "agreement_low_ml": limits[0],
+        "agreement_high_ml": limits[1],
+        "reason": found.reason,
+    }
+
+
+def _limits_of_agreement(differences: pd.Series) -> tuple[float | None, float | None]:
+    """Mean ± 1.96 standard deviations, mL (Bland and Altman 1986); None below 2 differences."""
+    if len(differences) < 2:
+        return None, None
+    centre, reach = float(differences.mean()), 1.96 * float(differences.std(ddof=1))
+    return centre - reach, centre + reach
