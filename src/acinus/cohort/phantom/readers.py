@@ -1,0 +1,152 @@
+"""Readers: label maps drawn from the true glands with the errors that people make.
+
+Enters: the true glands, a scan's grid, the errors of a reading. Leaves: a label
+map on that grid. Noise on single voxels was rejected: people draw smooth outlines,
+and differ in where they put the edge and in which slices they still see the gland.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from types import MappingProxyType
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from acinus.cohort.phantom.anatomy import Head
+from acinus.cohort.phantom.geometry import ScanPlan, head_points
+from acinus.cohort.phantom.glands import Gland
+from acinus.types import Array
+
+LABELS = MappingProxyType({"lacrimal_right": 1, "lacrimal_left": 2})
+
+Reading = Literal["reference", "second", "repeat"]
+
+REACH_MM = 27.0
+"""Half edge of the box around a gland in which a reading is drawn."""
+OUTLINE_MM = 4.0
+"""Along an outline, errors are alike over about this distance."""
+PLANES = 4
+"""Planes over a slice from which its share of gland is averaged."""
+
+
+@dataclass(frozen=True)
+class ReaderErrors:
+    """Standard deviations of what a reading gets wrong, mm unless stated.
+
+    Attributes:
+        edge_mm: Local error of the outline, alike over `OUTLINE_MM`.
+        habit_mm: Constant error of the outline: too generous or too tight.
+        shift_mm: Displacement of the whole outline, in plane.
+        height_mm: Displacement along the slices: which slices still show gland.
+        stretch: Relative error of the extent along the slices.
+    """
+
+    edge_mm: float
+    habit_mm: float
+    shift_mm: float
+    height_mm: float
+    stretch: float
+
+    def times(self, factor: float) -> ReaderErrors:
+        """The same errors, all larger by a factor."""
+        return ReaderErrors(*(factor * getattr(self, f.name) for f in fields(self)))
+
+
+READER_ERRORS: MappingProxyType[Reading, ReaderErrors] = MappingProxyType(
+    {
+        "reference": ReaderErrors(0.25, 0.08, 0.10, 0.2, 0.03),
+        "second": ReaderErrors(0.75, 0.35, 0.55, 0.9, 0.12),
+        "repeat": ReaderErrors(0.55, 0.22, 0.35, 0.6, 0.08),
+    }
+)
+"""Errors of each reading against the true gland."""
+
+
+def draw_reading(
+    head: Head, plan: ScanPlan, errors: ReaderErrors, rng: np.random.Generator
+) -> Array:
+    """A label map of both glands.
+
+    Args:
+        head: The patient with the true glands.
+        plan: The scan that is read.
+        errors: What the reader gets wrong.
+        rng: Source of the errors.
+
+    Returns:
+        (Z, Y, X) uint8, values of `LABELS`.
+    """
+    labels = np.zeros(plan.shape, np.uint8)
+    for gland, value in zip(head.glands, LABELS.values(), strict=True):
+        window, share = gland_share(gland, plan, errors, rng)
+        labels[window][share > 0.5] = value
+    return labels
+
+
+def gland_share(
+    gland: Gland, plan: ScanPlan, errors: ReaderErrors | None, rng: np.random.Generator
+) -> tuple[tuple[slice, slice, slice], Array]:
+    """Share of each voxel that a reader takes for gland.
+
+    Args:
+        gland: The true gland.
+        plan: The scan.
+        errors: None gives the true share, without random numbers.
+        rng: Source of the errors.
+
+    Returns:
+        Window of the scan (Z, Y, X), and the share in it, float32 in [0, 1].
+    """
+    window = _window(gland, plan)
+    zs, ys, xs = window
+    rows, columns = np.arange(ys.start, ys.stop), np.arange(xs.start, xs.stop)
+    shape = (zs.stop - zs.start, rows.size, columns.size)
+    field, shift, stretch = np.zeros(shape, np.float32), np.zeros(3, np.float32), 1.0
+    if errors is not None:
+        field = _outline_errors(errors, plan, shape, rng)
+        scales = [errors.shift_mm, errors.shift_mm, errors.height_mm]
+        shift = rng.normal(0.0, scales).astype(np.float32)
+        stretch = float(np.exp(rng.normal(0.0, errors.stretch)))
+    share = np.zeros(shape, np.float32)
+    offsets = (np.arange(PLANES) + 0.5) / PLANES - 0.5
+    for s in range(shape[0]):
+        for offset in offsets * (plan.thickness_mm / plan.slice_mm):
+            x, y, z = head_points(plan, rows, columns, zs.start + s + offset)
+            z = (z - np.float32(gland.centre[2])) * np.float32(stretch)
+            z += np.float32(gland.centre[2]) - shift[2]
+            distance = gland.distance_mm(x - shift[0], y - shift[1], z) - field[s]
+            share[s] += np.clip(0.5 - distance / np.float32(plan.pixel_mm), 0.0, 1.0)
+    share /= PLANES
+    if errors is not None:
+        share = gaussian_filter(share, (0.0, 0.3 / plan.pixel_mm, 0.3 / plan.pixel_mm))
+    return window, share
+
+
+def _window(gland: Gland, plan: ScanPlan) -> tuple[slice, slice, slice]:
+    """Voxels around a gland; never empty."""
+    corners = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T * REACH_MM
+    world = np.column_stack([corners + np.asarray(gland.centre), np.ones(8)])
+    index = (np.linalg.inv(plan.head_from_index) @ world.T)[:3]
+    spans = []
+    for axis, n in zip((2, 1, 0), plan.shape, strict=True):
+        low = int(np.clip(np.floor(index[axis].min()), 0, n - 1))
+        high = int(np.clip(np.ceil(index[axis].max()) + 1, low + 1, n))
+        spans.append(slice(low, high))
+    return spans[0], spans[1], spans[2]
+
+
+def _outline_errors(
+    errors: ReaderErrors, plan: ScanPlan, shape: tuple[int, ...], rng: np.random.Generator
+) -> Array:
+    """(Z, Y, X) smooth displacement of the outline, mm outwards."""
+    step = max(1, round(1.2 / plan.pixel_mm))
+    small = (shape[0], shape[1] // step + 3, shape[2] // step + 3)
+    noise = rng.standard_normal(small, dtype=np.float32)
+    sigma = OUTLINE_MM / 2.0 / (plan.pixel_mm * step)
+    noise = gaussian_filter(noise, (0.5, sigma, sigma), mode="wrap")
+    noise *= errors.edge_mm / max(float(noise.std()), 1e-6)
+    noise += rng.normal(0.0, errors.habit_mm)
+    wide = noise.repeat(step, axis=1).repeat(step, axis=2)[:, : shape[1], : shape[2]]
+    return np.asarray(gaussian_filter(wide, (0, step / 2, step / 2)), np.float32)
