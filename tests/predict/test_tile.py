@@ -252,6 +252,7 @@ def test_padding_by_the_minimum_uses_that_of_each_channel_and_image() -> None:
     grown, (rows, columns) = pad_to(image, (1, 4), "minimum")
     assert grown.tolist() == [[[5, 5, 5, 5]], [[-3, -3, 7, -3]]]
     assert torch.equal(grown[:, rows, columns], image)
+    assert pad_to(image, (1, 4), "zero")[0].tolist() == [[[0, 5, 5, 0]], [[0, -3, 7, 0]]]
     same, places = pad_to(image, (1, 2))
     assert same is image
     assert places == (slice(0, 1), slice(0, 2))
@@ -276,7 +277,7 @@ def pointwise_three(tiles: Tensor) -> Tensor:
         ({"overlap": -0.1}, r"overlap must be at least 0"),
         ({"blend": "linear"}, "must be 'constant' or 'gaussian'; got 'linear'"),
         ({"batch": 0}, "must be at least 1"),
-        ({"padding": "zero"}, "must be 'edge' or 'minimum'; got 'zero'"),
+        ({"padding": "wrap"}, "must be 'edge', 'minimum' or 'zero'; got 'wrap'"),
         ({"patch_vox": (0, 8)}, "must be at least 1"),
         ({"patch_vox": (8,) * 4}, "as many axes as the image"),
         ({"patch_vox": ()}, "as many axes as the image"),

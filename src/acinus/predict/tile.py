@@ -30,7 +30,7 @@ Forward = Callable[[Tensor], Tensor]
 """Tiles (n, C, ...patch) to probabilities (n, K, ...patch), K constant."""
 
 Blend = Literal["constant", "gaussian"]
-Padding = Literal["edge", "minimum"]
+Padding = Literal["edge", "minimum", "zero"]
 
 GAUSSIAN_SIGMA = 1 / 8
 """Standard deviation of the Gaussian weights as a share of the patch (as in nnU-Net)."""
@@ -148,8 +148,9 @@ def pad_to(
     Args:
         image: (..., *spatial), the last axes are those of `size_vox`.
         size_vox: Least size of the last axes; an axis that is large enough stays.
-        padding: ``edge`` repeats the outermost voxel, ``minimum`` is the least value of each
-            image and channel (air on MRI and CT; zero after min-max rescaling).
+        padding: ``edge`` repeats the outermost voxel; ``minimum`` is the least value of each
+            image and channel (air on MRI and CT); ``zero`` is 0, which is the minimum after
+            min-max rescaling and the mean after z-scores. Take what training took.
 
     Returns:
         The image (itself if it is large enough), and the slices of the last axes with which
@@ -165,8 +166,9 @@ def pad_to(
         if wanted > size:
             source = torch.arange(-before, wanted - before, device=image.device)
             grown = grown.index_select(axis, source.clamp(0, size - 1))
-    if padding == "minimum" and grown is not image:
-        floor = image.amin(dim=tuple(range(image.ndim - n_axes, image.ndim)), keepdim=True)
+    if padding != "edge" and grown is not image:
+        axes = tuple(range(image.ndim - n_axes, image.ndim))
+        floor = image.amin(dim=axes, keepdim=True) if padding == "minimum" else image.new_zeros(1)
         filled = floor.expand(grown.shape).clone()
         cut_out(filled, places).copy_(image)
         grown = filled
@@ -296,5 +298,5 @@ def _check(
         raise ConfigError(f"overlap must be at least 0 and below 1; got {overlap}.")
     if blend not in ("constant", "gaussian"):
         raise ConfigError(f"blend must be 'constant' or 'gaussian'; got '{blend}'.")
-    if padding not in ("edge", "minimum"):
-        raise ConfigError(f"padding must be 'edge' or 'minimum'; got '{padding}'.")
+    if padding not in ("edge", "minimum", "zero"):
+        raise ConfigError(f"padding must be 'edge', 'minimum' or 'zero'; got '{padding}'.")
