@@ -1,4 +1,4 @@
-"""A small dataset on disk, written with nibabel and not with the code under test."""
+"""A small faultless dataset on disk."""
 
 from __future__ import annotations
 
@@ -7,41 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
-
-SHAPE_XYZ = (24, 20, 12)
-SPACING_XYZ = (2.0, 2.0, 3.0)
-
-
-def write_nifti(path: Path, array_xyz: np.ndarray, affine: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array_xyz, affine), path)
-
-
-def centred_affine(
-    shape_xyz: tuple[int, int, int] = SHAPE_XYZ,
-    spacing_xyz: tuple[float, float, float] = SPACING_XYZ,
-) -> np.ndarray:
-    """RAS+ affine whose world origin is the middle of the array."""
-    affine = np.diag([*spacing_xyz, 1.0])
-    affine[:3, 3] = -affine[:3, :3] @ (np.array(shape_xyz) - 1) / 2
-    return affine
-
-
-def head_and_glands(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """(x, y, z) image of a noisy head, and labels: 1 in the right gland, 2 in the left.
-
-    x grows towards the patient's right, as the affine of `centred_affine` says.
-    """
-    image = rng.normal(100, 10, SHAPE_XYZ).astype(np.float32)
-    label = np.zeros(SHAPE_XYZ, np.uint8)
-    wide = int(rng.integers(3, 5))
-    label[17 : 17 + wide, 12:15, 5:8] = 1
-    label[7 - wide : 7, 12:15, 5:8] = 2
-    image[label > 0] += 80
-    return image, label
+from small_dataset import centred_affine, head_and_glands, write_nifti
 
 
 @pytest.fixture

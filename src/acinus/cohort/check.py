@@ -24,12 +24,12 @@ from acinus.cohort.check_cohort import check_cohort
 from acinus.cohort.check_files import check_files, check_participants, check_side_names
 from acinus.cohort.dataset import kept_cases, require_dataset_folder
 from acinus.cohort.finding import CheckReport, Finding, error
-from acinus.cohort.header import Header, parse_header
+from acinus.cohort.header import ENDINGS, Header, parse_header
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout, list_layout
 from acinus.cohort.participants import read_participants
 from acinus.errors import DataError
 from acinus.files import read_json
-from acinus.scans import KNOWN_SUFFIXES, strip_suffix
+from acinus.scans import strip_suffix
 
 BYTES_FOR_PROCESSES = 200 * 2**20
 """Datasets with less on disk than this are checked without starting processes, bytes."""
@@ -119,8 +119,8 @@ def _likely_ending(folder: Path) -> str:
     """The commonest known ending of the files, for a dataset.json that does not tell."""
     names = [path.name for part in (IMAGES, LABELS) for path in (folder / part).glob("*")]
     endings = Counter(name[len(strip_suffix(name)) :] for name in names)
-    del endings[""]
-    return endings.most_common(1)[0][0] if endings else KNOWN_SUFFIXES[0]
+    known = [ending for ending, _ in endings.most_common() if ending.lower() in ENDINGS]
+    return known[0] if known else ENDINGS[0]
 
 
 def _n_cores() -> int:

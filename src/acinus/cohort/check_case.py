@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,7 +102,7 @@ def check_case(files: CaseFiles) -> CaseFacts:
             first = (path.name, image.grid)
             facts.spacing_mm = canonical_spacing(image.grid)
             facts.findings += _check_spacing(files.case_id, path.name, image.grid)
-            frame = image
+            frame = image if files.sides else None
         else:
             facts.findings += grid_findings(files.case_id, first, path.name, image.grid)
     if label is None or files.label is None:
@@ -165,7 +166,7 @@ def _load(path: Path, facts: CaseFacts) -> Volume | None:
         return read_volume(path)
     except AcinusError as fault:
         text = str(fault)
-    except (OSError, EOFError, ValueError, MemoryError) as fault:
+    except (OSError, EOFError, ValueError, RuntimeError, MemoryError) as fault:
         text = f"{path}: must be a readable image; found {type(fault).__name__} ({fault})."
     code = next((code for words, code in _CODE_BY_WORDS if words in text), "unreadable")
     text = " ".join(text.replace(str(path), path.name).split())
@@ -221,8 +222,7 @@ def _check_label(label: Volume, files: CaseFiles, facts: CaseFacts) -> Volume | 
             return None
         array = array.astype(np.int64)
     facts.is_label_read = True
-    values, counts = np.unique(array, return_counts=True)
-    present = dict(zip(values.tolist(), counts.tolist(), strict=True))
+    present = count_values(array)
     facts.findings += _label_values(name, present, files)
     for structure, value in files.labels.items():
         if value in present:
@@ -281,6 +281,20 @@ def hash_voxels(array: Array) -> str:
     for plane in array:
         digest.update(np.ascontiguousarray(plane, dtype=np.float32).data)
     return digest.hexdigest()
+
+
+def count_values(array: Array) -> dict[int, int]:
+    """Each value of a (Z, Y, X) integer array with its number of voxels, ascending."""
+    total: Counter[int] = Counter()
+    for plane in array:
+        if plane.min() >= 0 and plane.max() < 2**16:
+            counts = np.bincount(plane.ravel())
+            values = np.flatnonzero(counts)
+            total.update(dict(zip(values.tolist(), counts[values].tolist(), strict=True)))
+        else:
+            values, counts = np.unique(plane, return_counts=True)
+            total.update(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+    return dict(sorted(total.items()))
 
 
 def _mm(spacing: Spacing) -> str:

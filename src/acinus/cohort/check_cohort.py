@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from acinus.cohort.check_case import CaseFacts
-from acinus.cohort.check_files import some_of
-from acinus.cohort.finding import Finding, error, warning
+from acinus.cohort.finding import MOST_SINGLE, Finding, error, some_of, warning
 
 OUTLIER_Z = 5.0
 """Robust z-score above which a value is an outlier."""
@@ -30,9 +29,6 @@ VOLUME_FLOOR = float(np.log(3.0)) / OUTLIER_Z
 
 INTENSITY_FLOOR = float(np.log(10.0)) / OUTLIER_Z
 """Intensity scales within a factor 10 of the median are never outliers."""
-
-MOST_SINGLE = 5
-"""More outliers than this of one kind are told in one finding."""
 
 
 def check_cohort(

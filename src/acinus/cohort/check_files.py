@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from acinus.cohort.dataset import kept_cases
-from acinus.cohort.finding import Finding, error, warning
+from acinus.cohort.finding import Finding, each_or_together, error, some_of, warning
 from acinus.cohort.header import Header
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout
 from acinus.cohort.participants import ID_COLUMN, duplicate_ids, participant_of
@@ -44,6 +44,13 @@ def check_files(folder: Path, header: Header, layout: Layout, kept: Sequence[str
     findings = list(_strays(folder, layout))
     for case_id in kept:
         findings += _case_files(header, layout, case_id)
+    findings += each_or_together(
+        "label-missing",
+        [case_id for case_id in kept if case_id not in layout.labels],
+        f"no file {LABELS}/{{case}}{header.file_ending}; the case neither trains nor judges",
+        f"{{n}} cases have no file in {LABELS} and neither train nor judge: {{cases}}",
+        "Segment them, or move the images to imagesTs.",
+    )
     findings += _counts(header, layout, kept)
     return findings
 
@@ -65,16 +72,13 @@ def check_participants(header: Header, layout: Layout, table: pd.DataFrame | Non
             )
         )
     ids = set(table[ID_COLUMN])
-    for case_id, participant in kept.items():
-        if participant not in ids:
-            findings.append(
-                warning(
-                    "participant-missing",
-                    case_id,
-                    f"{PARTICIPANTS} has no row '{case_id}' nor one that it begins with",
-                    "Add the participant; until then the case counts as a patient of its own.",
-                )
-            )
+    findings += each_or_together(
+        "participant-missing",
+        [case_id for case_id, participant in kept.items() if participant not in ids],
+        f"{PARTICIPANTS} has no row '{{case}}' nor one that it begins with",
+        f"{PARTICIPANTS} has no row for {{n}} cases: {{cases}}",
+        "Add the participants; until then each case counts as a patient of its own.",
+    )
     findings += _without_case(layout, ids)
     findings += _values(table)
     return findings
@@ -111,15 +115,10 @@ def check_side_names(header: Header) -> list[Finding]:
 
 def suggested_side(label: str) -> str | None:
     """``"left"`` or ``"right"`` where the words of a label's name say so."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", label)
+    # A number belongs to a single letter before it (the vertebra L1), not to a word (left1).
+    words = re.findall(r"[A-Za-z]\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])", label)
     sides = {_SIDE_WORDS[word.lower()] for word in words if word.lower() in _SIDE_WORDS}
     return sides.pop() if len(sides) == 1 else None
-
-
-def some_of(names: Sequence[str], most: int = 8) -> str:
-    """Names separated by commas, at most so many of them."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def _strays(folder: Path, layout: Layout) -> Iterator[Finding]:
@@ -162,13 +161,6 @@ def _case_files(header: Header, layout: Layout, case_id: str) -> Iterator[Findin
             f"{IMAGES}/{channels[n].name} is channel {n}; dataset.json names "
             f"{n_channels}, numbered from 0",
             "Name the channel under 'channel_names', or remove the file.",
-        )
-    if case_id not in layout.labels:
-        yield warning(
-            "label-missing",
-            case_id,
-            f"no file {LABELS}/{case_id}{header.file_ending}; the case neither trains nor judges",
-            "Segment it, or move the image to imagesTs.",
         )
 
 
@@ -231,10 +223,10 @@ def _values(table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _implausible(table: pd.DataFrame, row: int, column: str, expected: str) -> Finding:
+    participant, value = str(table[ID_COLUMN][row]), str(table[column][row])
     return warning(
         "participant-value",
         "",
-        f"{PARTICIPANTS}: participant '{table.loc[row, ID_COLUMN]}' has {column} "
-        f"'{table.loc[row, column]}'",
+        f"{PARTICIPANTS}: participant '{participant}' has {column} '{value}'",
         f"Give {expected}, or n/a where it is not known.",
     )

@@ -62,7 +62,9 @@ def side_findings(
         mirror_pairs: Structures that swap when left and right swap.
     """
     sided = {name: labels[name] for name in sides if name in labels}
-    boxes = ndimage.find_objects(np.maximum(label.array, 0), max(sided.values(), default=1))
+    if not sided:
+        return []
+    boxes = ndimage.find_objects(np.maximum(label.array, 0), max(sided.values()))
     present = {name: value for name, value in sided.items() if boxes[value - 1] is not None}
     index = {
         name: _centroid(label.array, value, boxes[value - 1]) for name, value in present.items()

@@ -6,6 +6,7 @@ JSON shows as it is. Codes are stable: a program may rely on them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -91,6 +92,35 @@ class CheckReport:
     def as_rows(self) -> list[dict[str, str]]:
         """One mapping per finding: severity, code, case, found, remedy."""
         return [asdict(finding) for finding in self.findings]
+
+
+MOST_SINGLE = 5
+"""A fault that more cases than this share is told in one finding."""
+
+
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """Names separated by commas, at most so many of them."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def each_or_together(
+    code: str, cases: Sequence[str], one: str, many: str, remedy: str
+) -> Iterator[Finding]:
+    """A warning per case, or one for the dataset where more than `MOST_SINGLE` share it.
+
+    Args:
+        code: One of `CODES`.
+        cases: Those concerned.
+        one: What was found, with ``{case}`` for the case.
+        many: What was found, with ``{n}`` for the number and ``{cases}`` for some of them.
+        remedy: What to do.
+    """
+    if len(cases) > MOST_SINGLE:
+        yield warning(code, "", many.format(n=len(cases), cases=some_of(cases)), remedy)
+        return
+    for case in cases:
+        yield warning(code, case, one.format(case=case), remedy)
 
 
 def error(code: str, case: str, found: str, remedy: str) -> Finding:

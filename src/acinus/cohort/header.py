@@ -8,18 +8,21 @@ programs, and a fault in one key must not hide the others.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from acinus.errors import unknown_name
+from acinus.scans import KNOWN_SUFFIXES
 
 Side = Literal["left", "right"]
 """Side of the patient, not of the picture."""
 
 BACKGROUND = "background"
 """Name that ``labels`` must give to the value 0."""
+
+ENDINGS = tuple(suffix for suffix in KNOWN_SUFFIXES if suffix != ".seg.nrrd")
+"""What ``file_ending`` may be: a format that holds images and label maps alike."""
 
 
 @dataclass(frozen=True)
@@ -161,8 +164,8 @@ def _channel_names(data: Mapping[str, Any], faults: list[str]) -> tuple[str, ...
 
 def _file_ending(data: Mapping[str, Any], faults: list[str]) -> str:
     given = data.get("file_ending")
-    if not isinstance(given, str) or not re.fullmatch(r"(\.[A-Za-z0-9]+)+", given):
-        faults.append(_must("file_ending", "be an ending such as '.nii.gz'", given, data))
+    if not isinstance(given, str) or given.lower() not in ENDINGS:
+        faults.append(_must("file_ending", f"be one of {', '.join(ENDINGS)}", given, data))
         return ""
     return given
 
