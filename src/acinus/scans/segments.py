@@ -37,6 +37,9 @@ _COLORS: tuple[Color, ...] = (
 )
 """Colours told apart by colour-blind readers too (Okabe and Ito)."""
 
+_STATED_TOLERANCE = 0.05
+"""Largest distance of the stated geometry's first voxel from the stored ones, voxels."""
+
 
 @dataclass(frozen=True, eq=False)
 class Segment:
@@ -183,11 +186,11 @@ def segments_of(labelmap: Volume, names: Mapping[str, int] | None = None) -> lis
     Args:
         labelmap: (Z, Y, X) integers.
         names: Segment name to label; without it every value other than 0
-            becomes "Segment_VALUE".
+            becomes "Segment_VALUE", an empty map one empty "Segment_1".
     """
     if names is None:
         values = [int(value) for value in np.unique(labelmap.array) if value != 0]
-        names = {f"Segment_{value}": value for value in values}
+        names = {f"Segment_{value}": value for value in values or [1]}
     return [
         Segment(
             name,
@@ -276,10 +279,15 @@ def _stated_grid(image: ItkImage, stored: Grid) -> Grid | None:
     x, y, z = (int(n) for n in shape_xyz)
     filled = np.any(image.array, axis=3) if image.array.ndim == 4 else image.array != 0
     for affine in (matrix, LPS_TO_RAS @ matrix):
-        if np.allclose(affine[:3, :3], stored.affine[:3, :3], rtol=0, atol=1e-3):
-            whole = _snapped(Grid((z, y, x), affine), stored)
-            if _holds(whole, Volume(filled, stored.affine)):
-                return whole
+        if not np.allclose(affine[:3, :3], stored.affine[:3, :3], rtol=0, atol=1e-3):
+            continue
+        stated = Grid((z, y, x), affine)
+        whole = _snapped(stated, stored)
+        apart_mm = float(np.linalg.norm(whole.affine[:3, 3] - affine[:3, 3]))
+        if apart_mm <= _STATED_TOLERANCE * min(stored.spacing_mm) and _holds(
+            whole, Volume(filled, stored.affine)
+        ):
+            return whole
     return None
 
 

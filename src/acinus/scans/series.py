@@ -305,7 +305,7 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
             parts[item.tags.get(tag, "")].append(item)
         sizes = {len(part) for part in parts.values()}
         if len(parts) > 1 and len(sizes) == 1 and not any(map(_has_repeats, parts.values())):
-            return [(part, f"{tag} {value}") for value, part in parts.items()]
+            return [(part, f"{tag} {value.removesuffix('.0')}") for value, part in parts.items()]
     return [(stack, "")]
 
 
