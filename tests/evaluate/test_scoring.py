@@ -138,7 +138,7 @@ def test_scores_survive_their_file(tmp_path):
 
 def test_wrong_score_files_are_explained(tmp_path):
     path = tmp_path / "scores.csv"
-    with pytest.raises(DataError, match="scores.csv: no such file"):
+    with pytest.raises(DataError, match=r"scores\.csv: no such file"):
         read_scores(path)
     path.write_text("case,value\na,1\n")
     with pytest.raises(DataError, match=r"missing: participant, arm"):
