@@ -1,7 +1,6 @@
 """Write the reference pages that can be read off the code.
 
-Enters: the package. Leaves: ``docs/reference/commands.md``,
-``recipe-settings.md``, ``measures.md``, ``losses.md`` and ``networks.md``. A
+Enters: the package. Leaves: pages under ``docs/reference``, see `pages`. A
 test compares them with the code, so that they cannot fall behind; what needs
 words beyond the docstrings stands in the other pages.
 """
@@ -21,6 +20,7 @@ import annotated_types
 
 import acinus
 from acinus.cli.commands import app
+from acinus.cohort.finding import CODES
 from acinus.config import Settings
 from acinus.plan.settings import Choice, Recipe
 from acinus.registry import Entry
@@ -34,6 +34,7 @@ def pages() -> dict[str, str]:
     return {
         "commands.md": commands_page(),
         "recipe-settings.md": settings_page(),
+        "faults.md": faults_page(),
         "measures.md": measures_page(),
         "losses.md": losses_page(),
         "networks.md": networks_page(),
@@ -44,6 +45,7 @@ def commands_page() -> str:
     """Every command with its arguments, options and examples."""
     text = app.generate_docs(output_format="markdown", include_hidden=False)
     body = text.split("## acinus demo", 1)[1]
+    body = re.sub(r" -m \w+(?= |$)", "", body, flags=re.MULTILINE)  # how the parent was started
     head = (
         "# Commands\n\n"
         "What each command takes. `acinus COMMAND --help` says the same.\n\n"
@@ -75,6 +77,17 @@ def settings_page() -> str:
         parts.append(f"\n## {name}\n\n{summary[:1].upper()}{summary[1:]}.\n")
         parts.append(_table(("setting", "value", "source"), _recipe_rows(recipe)))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def faults_page() -> str:
+    """Every code of a finding with what it means."""
+    head = (
+        "# Faults that check finds\n\n"
+        "`acinus check DATASET` looks for all of them and never stops at the first. An *error* "
+        "makes a case or the dataset unusable as it is; a *warning* is for you to judge. "
+        "`--json` prints the code of each finding; programs may rely on codes.\n\n"
+    )
+    return MADE + head + _table(("code", "what was found"), CODES.items())
 
 
 def measures_page() -> str:

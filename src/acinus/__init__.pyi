@@ -1,9 +1,11 @@
 """The public names of Acinus and where they live; `acinus/__init__.py` loads from this list."""
 
+from acinus.cohort import check_dataset as check_dataset
 from acinus.cohort import make_split as make_split
 from acinus.cohort import open_dataset as open_dataset
 from acinus.cohort import read_split as read_split
 from acinus.cohort import write_split as write_split
+from acinus.cohort.phantom import make_orbit_cohort as make_orbit_cohort
 from acinus.errors import AcinusError as AcinusError
 from acinus.errors import ConfigError as ConfigError
 from acinus.errors import DataError as DataError
@@ -18,6 +20,8 @@ from acinus.networks import NETWORKS as NETWORKS
 from acinus.plan import list_recipes as list_recipes
 from acinus.plan import load_recipe as load_recipe
 from acinus.plan import read_plan as read_plan
+from acinus.predict import load_model as load_model
+from acinus.predict import predict_paths as predict_paths
 from acinus.scans import Grid as Grid
 from acinus.scans import Volume as Volume
 from acinus.scans import canonical as canonical

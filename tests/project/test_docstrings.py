@@ -18,7 +18,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 SECTION = re.compile(
     r"^(Args|Attributes|Returns|Yields|Raises|Source|Example|Examples|Note|Notes):$"
 )
-ENTRY = re.compile(r"^\*{0,2}(\w+)(?: \([^)]*\))?:")
+ENTRY = re.compile(r"^\*{0,2}(\w+(?:, \w+)*)(?: \([^)]*\))?:")
 
 
 def documented(docstring: str) -> list[str] | None:
@@ -35,7 +35,7 @@ def documented(docstring: str) -> list[str] | None:
             break
         entry = ENTRY.match(line.strip())
         if entry and depth == indent + 4:
-            names.append(entry[1])
+            names += entry[1].split(", ")
     return names
 
 
@@ -126,12 +126,13 @@ def _is_overload(node: Function) -> bool:
 
 def test_the_checker_can_fail() -> None:
     source = '''
-def scale(image, *, factor):
+def scale(image, low, high, *, factor):
     """Scaled image.
 
     Args:
         image: (Z, Y, X) array
             of many lines: with a colon.
+        low, high: Limits.
         amount: A number.
 
     Returns:
@@ -139,6 +140,7 @@ def scale(image, *, factor):
     """
 '''
     assert disagreements(source) == [
-        "scale: Args name ['image', 'amount'], the parameters are ['image', 'factor']"
+        "scale: Args name ['image', 'low', 'high', 'amount'], "
+        "the parameters are ['image', 'low', 'high', 'factor']"
     ]
     assert disagreements(source.replace("amount:", "factor:")) == []

@@ -26,6 +26,7 @@ def orbit(
     patients: int = 86,
     seed: int = 2018,
     size: Literal["mixed", 256, 512] = "mixed",
+    counts: Literal["paper", "all"] = "paper",
     jobs: Jobs = 1,
 ) -> int:
     """Make a cohort of synthetic orbit MRI: one nnU-Net raw dataset per sequence.
@@ -41,8 +42,12 @@ def orbit(
         patients: Number of patients.
         seed: Seed of the anatomy, the acquisition and the readings.
         size: Pixels in plane, along each side; mixed draws one for each patient.
+        counts: paper: some scans are missing or spoilt, in the proportions of the lacrimal
+            study; all: every patient has every sequence.
         jobs: Processes that make patients side by side.
     """
-    for folder in acinus.make_orbit_cohort(out, patients=patients, seed=seed, size=size, jobs=jobs):
+    for folder in acinus.make_orbit_cohort(
+        out, patients=patients, seed=seed, size=size, counts=counts, jobs=jobs
+    ):
         sys.stdout.write(f"{folder}\n")
     return 0

@@ -26,7 +26,6 @@ def predict(
     overlay: bool = False,
     postprocess: Literal["plan", "none", "largest_component"] = "plan",
     folds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, show_default=False)] = (),
-    probabilities: bool = False,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -47,7 +46,6 @@ def predict(
         postprocess: What is done after the network: as the plan decided, nothing, or only the
             largest component of each label is kept.
         folds: Use only the networks of these folds, such as --folds 0 2. Default: the mean of all.
-        probabilities: Also write the probability of each label.
     """
     outcome = acinus.predict_paths(
         model,
@@ -57,7 +55,6 @@ def predict(
         overlay=overlay,
         postprocess=postprocess,
         folds=folds or None,
-        probabilities=probabilities,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")
