@@ -365,17 +365,13 @@ def test_worst_cases_come_first_with_their_reason():
 
 
 def test_outcomes_are_told_without_volumes_too():
-    rows = [
-        row
-        for case, dice, hd95 in (
-            ("a", 0.7, 1.0),
-            ("b", 0.0, None),
-            ("c", 0.0, 9.0),
-            ("d", None, None),
-        )
-        for row in rows_of(case, LABELS[0], dice, hd95=hd95)
-        if not row["metric"].endswith("_ml")
+    found = [
+        *rows_of("a", LABELS[0], 0.7),
+        *rows_of("b", LABELS[0], 0.0, hd95=None, predicted=0.0),
+        *rows_of("c", LABELS[0], 0.0, hd95=9.0),
+        *rows_of("d", LABELS[0], None, hd95=None, drawn=0.0, predicted=0.0),
     ]
+    rows = [row for row in found if not row["metric"].endswith("_ml")]
     wide = structures(score_table(rows))
     assert wide["outcome"].tolist() == ["found", "missed", "no overlap", "absent"]
     assert len(volume_pairs(score_table(rows))) == 0
