@@ -306,6 +306,18 @@ def test_a_slice_cut_off_inside_its_pixels_is_named(tmp_path) -> None:
         read_volume(tmp_path)
 
 
+def test_old_files_without_preamble_are_read(tmp_path) -> None:
+    values = series_files(tmp_path / "new", RescaleSlope=1, RescaleIntercept=-5)
+    (tmp_path / "old").mkdir()
+    for path in (tmp_path / "new").iterdir():
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta = FileMetaDataset()
+        dataset.preamble = None
+        dataset.save_as(tmp_path / "old" / path.name, implicit_vr=True, little_endian=True)
+    assert (tmp_path / "old" / "IM000").read_bytes()[:2] == b"\x08\x00"
+    np.testing.assert_array_equal(read_volume(tmp_path / "old").array, values.astype(int) - 5)
+
+
 def test_a_single_slice_takes_its_thickness_and_needs_one(tmp_path) -> None:
     series_files(tmp_path / "a", 1)
     assert read_volume(tmp_path / "a").spacing_mm == pytest.approx((5, 0.8, 0.5))

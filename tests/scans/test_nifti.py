@@ -267,6 +267,13 @@ def test_nothing_half_written_stays_behind(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b.nii.gz"]
 
 
+def test_a_description_travels_with_the_scan(tmp_path) -> None:
+    marked = Volume(np.zeros((2, 3, 4)), np.eye(4), {"description": "synthetic"})
+    write_volume(marked, tmp_path / "a.nii.gz")
+    assert read_volume(tmp_path / "a.nii.gz").meta["description"] == "synthetic"
+    assert bytes(nibabel.load(tmp_path / "a.nii.gz").header["descrip"].item()) == b"synthetic"
+
+
 def test_suffixes_are_stripped_whole() -> None:
     assert strip_suffix("folder/a_0000.nii.gz") == "a_0000"
     assert strip_suffix("b.seg.nrrd") == "b"

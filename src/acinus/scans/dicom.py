@@ -25,6 +25,7 @@ from acinus.scans.series import (
     Slice,
     choose_series,
     list_series,
+    open_dicom,
     slice_of,
     sort_slices,
 )
@@ -48,10 +49,8 @@ def read_dicom_folder(folder: Path, *, series: str | None = None) -> Volume:
 
 def read_dicom_grid(folder: Path, *, series: str | None = None) -> Grid:
     """The grid of the chosen series, from the headers."""
-    import pydicom
-
     chosen = _choose(folder, series)
-    slices = [_slice(pydicom.dcmread(path, stop_before_pixels=True), path) for path in chosen.paths]
+    slices = [_slice(open_dicom(path, stop_before_pixels=True), path) for path in chosen.paths]
     return stack_grid(sort_slices(slices), chosen.description)
 
 
@@ -203,10 +202,8 @@ def _slice(header: Any, path: Path) -> Slice:
 
 def _load(path: Path) -> tuple[Slice, Array]:
     """A slice and its (Y, X) values after rescaling."""
-    import pydicom
-
     try:
-        header = pydicom.dcmread(path)
+        header = open_dicom(path)
         item = _slice(header, path)
         return item, _rescaled(header, path)
     except (OSError, EOFError, TypeError, AttributeError, KeyError, IndexError) as error:

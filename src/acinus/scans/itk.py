@@ -107,14 +107,15 @@ def write_itk(volume: Volume, path: Path) -> None:
         _write_pair(image, path)
         return
     with whole_file(path) as beside:
-        _write(image, beside)
+        _write(image, beside, path)
 
 
-def _write(image: Any, path: Path) -> None:
+def _write(image: Any, beside: Path, path: Path) -> None:
+    """Write to `beside`; an error names `path`, where the file is going to be."""
     import SimpleITK as sitk
 
     try:
-        sitk.WriteImage(image, str(path), useCompression=True)
+        sitk.WriteImage(image, str(beside), useCompression=True)
     except RuntimeError as error:
         raise DataError(
             f"{path}: must be writable; ITK says: {_last_line(error)}. Check that the folder "
@@ -123,11 +124,11 @@ def _write(image: Any, path: Path) -> None:
 
 
 def _write_pair(image: Any, path: Path) -> None:
-    """Header and data file: without its header nothing counts, so that one goes first and last."""
-    path.unlink(missing_ok=True)
+    """Header and data file; the header makes them count, so it goes first and comes last."""
     folder = path.with_name(f"{TEMPORARY_PREFIX}{path.stem}-parts")
     with whole_folder(folder) as beside:
-        _write(image, beside / path.name)
+        _write(image, beside / path.name, path)
+    path.unlink(missing_ok=True)
     for part in sorted(folder.iterdir(), key=lambda part: part.name == path.name):
         part.replace(path.with_name(part.name))
     folder.rmdir()

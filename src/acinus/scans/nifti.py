@@ -158,7 +158,10 @@ def _geometry(header: Any, path: Path) -> tuple[Grid, dict[str, Any]]:
     """Grid and what else is known, from a nibabel header."""
     affine, code = _affine(header, path)
     shape = tuple(int(n) for n in header.get_data_shape())
-    meta = {"path": str(path), "format": "NIfTI", "nifti_code": code}
+    meta: dict[str, Any] = {"path": str(path), "format": "NIfTI", "nifti_code": code}
+    description = bytes(header["descrip"].item()).decode("latin-1").strip("\0 ")
+    if description:
+        meta["description"] = description
     return Grid(three_axes(shape, path), affine), meta
 
 

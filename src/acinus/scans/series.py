@@ -28,6 +28,9 @@ ORIENTATION_TOLERANCE = 1e-3
 SAME_POSITION_MM = 1e-3
 """Slices closer than this along their normal lie at one position, mm."""
 
+_FIRST_GROUP = b"\x08\x00"
+"""Begin of a DICOM file without preamble: group 0008, little endian."""
+
 _SPLIT_TAGS = ("EchoTime", "TemporalPositionIdentifier", "AcquisitionNumber", "DiffusionBValue")
 """What may tell apart images at one position, in this order."""
 
@@ -114,7 +117,7 @@ class Series:
     paths: tuple[Path, ...]
     patient_id: str = ""
     study_uid: str = ""
-    skipped: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict, compare=False)
 
 
 def list_series(folder: Path | str) -> list[Series]:
@@ -214,14 +217,41 @@ def _find_slices(folder: Path) -> tuple[list[Slice], Counter[str]]:
     return slices, skipped
 
 
+def open_dicom(path: Path, **options: Any) -> Any:
+    """The pydicom dataset of a file, with or without the preamble that the standard asks for.
+
+    Args:
+        path: The file.
+        **options: Handed to ``pydicom.dcmread``.
+
+    Raises:
+        pydicom.errors.InvalidDicomError: The file is not DICOM.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    try:
+        return pydicom.dcmread(path, **options)
+    except InvalidDicomError:
+        with path.open("rb") as stream:
+            if stream.read(2) != _FIRST_GROUP:
+                raise
+    header = pydicom.dcmread(path, force=True, **options)
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit = header.original_encoding[0]
+        header.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        )
+    return header
+
+
 def read_slice_header(path: Path) -> Slice | str:
     """The slice in a file, or in a few words why there is none."""
-    import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        return slice_of(header, path)
+        return slice_of(open_dicom(path, stop_before_pixels=True, specific_tags=list(_TAGS)), path)
     except InvalidDicomError:
         return f"not DICOM ({_short(describe_content(path))})"
     except PermissionError:
