@@ -9,14 +9,15 @@ rejected: shares of voxels would come in steps of one sub-slice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from acinus.cohort.phantom.anatomy import Body, Head, large_bodies, nasal_air
+from acinus.cohort.phantom.anatomy import Body, Head
 from acinus.cohort.phantom.geometry import ScanPlan, head_points
+from acinus.cohort.phantom.head_bodies import NASAL_REACH_MM, large_bodies, nasal_bodies
 from acinus.cohort.phantom.orbit_bodies import ORBIT_REACH_MM, orbit_bodies
 from acinus.cohort.phantom.tissues import TISSUES, Sequence, tissue_signal
 from acinus.types import Array
@@ -25,8 +26,8 @@ LATTICE_MM = 2.2
 """About the pitch of the coarse lattice, mm."""
 SUB_SLICE_MM = 1.0
 """About the distance of the planes that a slice is integrated from, mm."""
-NOISE_PITCH_MM = 5.0
-NASAL_REACH_MM = ((-15.0, 15.0), (-48.0, 22.0), (-56.0, 13.0))
+NOISE_PITCH_MM = 3.0
+"""Pitch of the noise that folds the brain and warps its parts, mm."""
 
 Signals = Mapping[str, tuple[float, float]]
 """Tissue to signal of (water, fat)."""
@@ -91,8 +92,8 @@ def paint_slices(
     fat = np.zeros_like(water)
     for p, plane in enumerate(planes):
         canvas = _Canvas(n, step, pitch, signals)
-        for tissue, distance in bodies:
-            canvas.paint_lattice(tissue, distance[p])
+        for item in bodies:
+            canvas.paint_lattice(item.tissue, [f[p] for f in item.fields], item.combine)
         _paint_fine(
             canvas, head, plan, float(plane), (x[p], y[p], z[p]), sequence, field_strength_t
         )
@@ -111,13 +112,10 @@ class _Canvas:
         self.fat = np.zeros((n, n), np.float32)
         self.edge_mm = 0.2 + pitch_mm
 
-    def paint(self, tissue: str, distance: Array, rows: slice, columns: slice) -> None:
-        """Cover a window with a body given at every pixel; `distance` is overwritten."""
-        self.blend(self.signals[tissue], distance, rows, columns)
-
     def blend(
         self, signal: tuple[float, float], distance: Array, rows: slice, columns: slice
     ) -> None:
+        """Cover a window with a body; `distance` is overwritten."""
         distance *= np.float32(-1.0 / self.edge_mm)
         distance += np.float32(0.5)
         share = np.clip(distance, 0.0, 1.0, out=distance)
@@ -127,22 +125,29 @@ class _Canvas:
             change *= share
             view += change
 
-    def paint_lattice(self, tissue: str, distance: Array) -> None:
-        """Cover the plane with a body given on the lattice."""
+    def paint_lattice(
+        self, tissue: str, fields: list[Array], combine: Callable[..., Array] | None
+    ) -> None:
+        """Cover the plane with a body given on the lattice; see `Body`."""
         reach = np.float32(self.pitch_mm * self.step * 0.75 + self.edge_mm)
-        near = distance < reach
+        near = fields[0] < reach
         rows = np.flatnonzero(near.any(axis=1))
         if rows.size == 0:
             return
         columns = np.flatnonzero(near.any(axis=0))
-        last = distance.shape[0] - 1
+        last = fields[0].shape[0] - 1
         r0, r1 = max(rows[0] - 1, 0), min(rows[-1] + 1, last)
         c0, c1 = max(columns[0] - 1, 0), min(columns[-1] + 1, last)
-        fine = refine(distance[r0 : r1 + 1, c0 : c1 + 1], self.step)
         top, left = r0 * self.step, c0 * self.step
-        fine = fine[: self.n - top, : self.n - left]
-        height, width = fine.shape
-        self.paint(tissue, fine, slice(top, top + height), slice(left, left + width))
+        fine = [
+            refine(f[r0 : r1 + 1, c0 : c1 + 1], self.step)[: self.n - top, : self.n - left]
+            for f in fields
+        ]
+        distance = combine(*fine) if combine else fine[0]
+        height, width = distance.shape
+        self.blend(
+            self.signals[tissue], distance, slice(top, top + height), slice(left, left + width)
+        )
 
 
 def refine(values: Array, step: int) -> Array:
@@ -181,11 +186,9 @@ def _paint_fine(
         return spans[0], spans[1]
 
     def brush(bodies: Iterable[Body], rows: slice, columns: slice) -> None:
-        for tissue, distance in bodies:
-            signal = canvas.signals[tissue]
-            if tissue == "gland":
-                signal = gland_signal
-            canvas.blend(signal, distance.astype(np.float32), rows, columns)
+        for item in bodies:
+            signal = gland_signal if item.tissue == "gland" else canvas.signals[item.tissue]
+            canvas.blend(signal, item.fields[0].astype(np.float32), rows, columns)
 
     def points(rows: slice, columns: slice) -> tuple[Array, Array, Array]:
         r = np.arange(rows.start, rows.stop) * ratio
@@ -195,7 +198,7 @@ def _paint_fine(
     gland_signal = canvas.signals["gland"]
     found = window(NASAL_REACH_MM, 1)
     if found:
-        brush(nasal_air(head, *points(*found)), *found)
+        brush(nasal_bodies(head, *points(*found)), *found)
     for side in (1, -1):
         found = window(ORBIT_REACH_MM, side)
         if found:
@@ -209,10 +212,9 @@ def _noise(head: Head, x: Array, y: Array, z: Array) -> Array:
     rng = np.random.default_rng(head.seed)
     fields = []
     for _ in range(2):
-        block = gaussian_filter(
-            rng.standard_normal((48, 56, 36), dtype=np.float32), 0.8, mode="wrap"
-        )
+        white = rng.standard_normal((70, 84, 60), dtype=np.float32)
+        block = gaussian_filter(white, 1.35, mode="wrap")
         block /= block.std()
-        at = [x / NOISE_PITCH_MM + 24, y / NOISE_PITCH_MM + 42, z / NOISE_PITCH_MM + 18]
+        at = [x / NOISE_PITCH_MM + 35, y / NOISE_PITCH_MM + 62, z / NOISE_PITCH_MM + 30]
         fields.append(map_coordinates(block, at, order=1, mode="grid-wrap", output=np.float32))
     return np.stack(fields)
