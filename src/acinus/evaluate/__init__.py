@@ -4,12 +4,14 @@ Enters: label maps of an expert and of any program. Leaves: ``scores.csv`` and
 tables. Knows no network and imports no torch.
 """
 
+from acinus.evaluate.pairs import pair_folders
 from acinus.evaluate.score_table import SCORE_COLUMNS, read_scores, score_table, write_scores
 from acinus.evaluate.scoring import Pair, score_cases, score_labelmaps, score_pair
 
 __all__ = [
     "SCORE_COLUMNS",
     "Pair",
+    "pair_folders",
     "read_scores",
     "score_cases",
     "score_labelmaps",

@@ -106,7 +106,7 @@ def display_agreement(
             "Scan type": row["arm"],
             "n (patients)": f"{row['n']} ({row['n_participants']})",
             "Pearson r (95% interval)": _r_words(row),
-            "p, glands as patients": p_value(row["p_naive"]),
+            "p, structures as independent": p_value(row["p_naive"]),
             "p, clustered by patient": p_value(row["p_clustered"]),
             "Bias in mL (95% interval)": f"{signed(row['bias_ml'])} "
             f"({interval(row['bias_low_ml'], row['bias_high_ml'])})",
@@ -122,7 +122,7 @@ def display_agreement(
         "Scan type",
         "n (patients)",
         "Pearson r (95% interval)",
-        "p, glands as patients",
+        "p, structures as independent",
         "p, clustered by patient",
         "Bias in mL (95% interval)",
         "Limits of agreement in mL",
