@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from acinus.cohort import Dataset
+from acinus.cohort.header import Side
 from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import PlanError
 from acinus.files import hash_data, write_text
@@ -42,7 +43,7 @@ class DatasetFacts(Settings):
     hash: str
     channel_names: tuple[str, ...]
     labels: dict[str, int]
-    sides: dict[str, str]
+    sides: dict[str, Side]
     mirror_pairs: tuple[tuple[str, str], ...]
     synthetic: bool
     volume_ranges_ml: dict[str, tuple[float, float]]

@@ -5,7 +5,7 @@ from acinus.prepare.case import (
     PreparedCase,
     prepare_case,
     restore_array,
-    restore_labelmap,
+    restore_slab,
 )
 from acinus.prepare.normalise import normalise
 from acinus.prepare.store import (
@@ -26,6 +26,6 @@ __all__ = [
     "prepare_labelled_case",
     "prepare_store",
     "restore_array",
-    "restore_labelmap",
+    "restore_slab",
     "store_key",
 ]

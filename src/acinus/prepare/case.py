@@ -24,9 +24,6 @@ from acinus.prepare.normalise import normalise
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, canonical, on_grid_of
 from acinus.types import Array
 
-CHUNK_VOXELS = 16_000_000
-"""Probability voxels that are held at native resolution at once when a label map is restored."""
-
 
 class Geometry(Settings):
     """How a prepared array lies on the native grid.
@@ -121,29 +118,22 @@ def prepare_case(
     )
 
 
-def restore_labelmap(probs: torch.Tensor, geometry: Geometry) -> Volume:
-    """Label map on the native grid from prepared class probabilities.
+def restore_slab(probs: torch.Tensor, geometry: Geometry) -> Array:
+    """Labels of some slices at the size of the canonical plane.
 
-    Probabilities are resized slice by slice, so that memory grows with a chunk
-    of slices and not with the volume; ties go to the lower label.
+    Restoring slab by slab keeps the memory at a few slices of probabilities;
+    ties go to the lower label.
 
     Args:
-        probs: (K, S, R, Q) class probabilities or logits on the prepared grid.
+        probs: (K, s, R, Q) class probabilities on the prepared grid.
         geometry: Of the prepared case.
 
     Returns:
-        (Z, Y, X) uint8 label map on the grid of the input.
+        (s, rows, columns) uint8 labels.
     """
-    rows, columns = geometry.canonical_plane_vox
-    n_slices = probs.shape[1]
-    step = max(1, CHUNK_VOXELS // (probs.shape[0] * rows * columns))
-    labels = np.zeros((n_slices, rows, columns), dtype=np.uint8)
-    for start in range(0, n_slices, step):
-        part = probs[:, start : start + step].transpose(0, 1).float()
-        full = _unfit(part, geometry.resampled_vox)
-        native = _interpolate(full, (rows, columns))
-        labels[start : start + step] = native.argmax(dim=1).numpy().astype(np.uint8)
-    return restore_array(labels, geometry)
+    full = _unfit(probs.transpose(0, 1).float(), geometry.resampled_vox)
+    native = _interpolate(full, geometry.canonical_plane_vox)
+    return native.argmax(dim=1).numpy().astype(np.uint8)
 
 
 def restore_array(array: Array, geometry: Geometry) -> Volume:

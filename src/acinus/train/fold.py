@@ -24,7 +24,7 @@ from acinus import progress
 from acinus.errors import AcinusError, PlanError
 from acinus.files import hash_file, read_json, whole_file, write_json
 from acinus.losses import build_loss
-from acinus.networks import build_network
+from acinus.networks import SegmentationNetwork, build_network
 from acinus.plan import Plan
 from acinus.plan.settings import TrainSettings
 from acinus.prepare import Store
@@ -87,16 +87,16 @@ def train_fold(job: FoldJob) -> None:
         _refuse_other_key(job, read_json(done), done)
         return
     keep_memory()
-    with _threads(job.plan.settings.train.threads):
-        training = _Training(job)
+    with pinned_threads(job.plan.settings.train.threads):
+        training = Training(job)
         try:
             training.run()
         finally:
             training.history.close()
 
 
-class _Training:
-    """State of a running training; `run` is the loop."""
+class Training:
+    """A training under way: its state in memory, and the loop over its epochs."""
 
     def __init__(self, job: FoldJob) -> None:
         settings = job.plan.settings
@@ -111,33 +111,31 @@ class _Training:
         self.schedule = Schedule(self.train, self.train.epochs, self.train.steps_per_epoch or 1)
         self.history = History(job.folder, job.plan.dataset.labels)
         self.epoch, self.elapsed_s = 0, 0.0
+        self.epoch_seconds: list[float] = []
+        self._since = time.monotonic()
         self.checkpoint = job.folder / "checkpoint.safetensors"
         if self.checkpoint.is_file():
             self._resume()
 
     def run(self) -> None:
+        """Train until the last epoch, then write the weights."""
         job, spe = self.job, self.schedule.steps_per_epoch
         total = self.schedule.last_epoch * spe
         title = f"Training fold {job.fold + 1}"
         with progress.stage(title, total=total, unit="step") as bar:
             bar.resume_at(self.epoch * spe)
             while self.epoch < self.schedule.last_epoch:
-                begin = time.monotonic()
                 losses = []
                 for step in range(self.epoch * spe, (self.epoch + 1) * spe):
                     losses.append(self.step(step))
                     bar.advance(1)
-                row = self._row(float(np.mean(losses)))
-                self.epoch += 1
-                epoch_s = time.monotonic() - begin
-                self.elapsed_s += epoch_s
-                row["seconds"] = round(self.elapsed_s, 3)
-                self.history.add(row)
+                row = self.close_epoch(float(np.mean(losses)))
+                epoch_s = float(np.mean(self.epoch_seconds[-5:]))
                 if job.seconds_left is not None and self.schedule.correct(
                     self.epoch, epoch_s, job.seconds_left()
                 ):
                     bar.retotal(self.schedule.last_epoch * spe)
-                self._save()
+                    self._save()
                 bar.advance(0, note=f"Dice {row.get('validation_dice', float('nan')):.2f}")
         self._finish()
 
@@ -168,7 +166,8 @@ class _Training:
             _average(self.averaged, self.network, self.train.average_decay, step)
         return value
 
-    def _row(self, train_loss: float) -> Row:
+    def close_epoch(self, train_loss: float) -> Row:
+        """Validate, add a row to the curves and write the checkpoint."""
         job = self.job
         step = (self.epoch + 1) * self.schedule.steps_per_epoch
         row: Row = {
@@ -180,6 +179,13 @@ class _Training:
         }
         with _weights_of(self.network, self.averaged):
             row.update(measure_patches(self.network, self.loss, self.validation, job.plan))
+        self.epoch += 1
+        now = time.monotonic()
+        self.epoch_seconds.append(now - self._since)
+        self.elapsed_s, self._since = self.elapsed_s + now - self._since, now
+        row["seconds"] = round(self.elapsed_s, 3)
+        self.history.add(row)
+        self._save()
         return row
 
     def _save(self) -> None:
@@ -217,7 +223,7 @@ class _Training:
         self.checkpoint.unlink(missing_ok=True)
 
 
-def seeded_network(plan: Plan, fold: int) -> nn.Module:
+def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
     """An untrained network whose weights follow from the plan's seed and the fold."""
     return build_network(
         plan.settings.network.name,
@@ -317,7 +323,7 @@ def _weights_of(network: nn.Module, averaged: dict[str, torch.Tensor] | None) ->
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def pinned_threads(n: int) -> Iterator[None]:
     """The plan's number of threads for the length of the block: results depend on it."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)

@@ -1,0 +1,365 @@
+"""One arm from scans to scores: the stages in their order, each resumable.
+
+Enters: a dataset, a recipe, a split, and the time that the arm may take.
+Leaves: a run folder. A stage whose inputs have not changed is not run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from acinus import progress
+from acinus.cohort import Case, Dataset, Split, check_dataset
+from acinus.errors import DataError, PlanError
+from acinus.evaluate import Pair, score_cases
+from acinus.files import hash_file, read_json, write_json, write_text
+from acinus.plan import (
+    Budget,
+    Plan,
+    Recipe,
+    make_plan,
+    read_plan,
+    take_fingerprint,
+    write_plan,
+)
+from acinus.predict import (
+    KeepLargest,
+    examine,
+    finding_rows,
+    load_model,
+    network_from,
+    predict_prepared,
+    table_text,
+    weight_name,
+    write_model,
+)
+from acinus.predict.postprocess import choose_by_validation
+from acinus.prepare import PreparedCase, Store, prepare_store, store_key
+from acinus.scans import read_labelmap, read_volume, write_volume
+from acinus.study.explaining import explain_arm
+from acinus.study.folders import RunFolder
+from acinus.study.forecast import fit_to_steps, fit_to_time, measure_costs
+from acinus.study.sampling import show_samplings
+from acinus.study.stamps import once
+from acinus.train import FoldJob, train_fold
+
+EVALUATION_S = 0.15
+"""Set aside for scoring one case before any was scored, s."""
+
+EXPLAIN_S = 2.0
+"""Set aside for Grad-CAM of one slice, s."""
+
+
+@dataclass(frozen=True)
+class ArmJob:
+    """All that one arm, or one variant of it, needs.
+
+    Attributes:
+        name: The arm.
+        model: ``final``, or the variant such as ``sampling=random``.
+        dataset: Opened dataset.
+        recipe: With all changes.
+        split: By participant, over all arms.
+        folder: Where its files go.
+        store: Folder of the prepared cases; variants share that of their arm.
+        seed: Of weights, sampling and augmentation.
+        budget: As given for the whole command.
+        measures: Names of the measures.
+        explain: Whether Grad-CAM is made.
+        share_left_s: Seconds that this arm may still take, asked anew each time; None
+            without a time budget.
+        jobs: Processes for scoring.
+    """
+
+    name: str
+    model: str
+    dataset: Dataset
+    recipe: Recipe
+    split: Split
+    folder: RunFolder
+    store: Path
+    seed: int
+    budget: Budget | None
+    measures: tuple[str, ...]
+    explain: bool
+    share_left_s: Callable[[], float] | None
+    jobs: int = 1
+
+    def holdout(self) -> tuple[Case, ...]:
+        """Cases kept for the test."""
+        return self.split.cases(self.dataset, "holdout")
+
+    def dataset_cases(self) -> tuple[Case, ...]:
+        """All labelled cases of the split."""
+        return (*self.split.cases(self.dataset, "train"), *self.holdout())
+
+
+def check_arm(job: ArmJob) -> list[str]:
+    """Check the dataset once; DataError on errors.
+
+    Returns:
+        Sentences for the warnings.
+    """
+
+    def work() -> None:
+        report = check_dataset(job.dataset.folder)
+        write_json(job.folder.check, report.as_rows())
+
+    once(job.folder.root, "check", [job.dataset.fingerprint_hash()], work)
+    rows = read_json(job.folder.check)
+    errors = [row for row in rows if row["severity"] == "error"]
+    if errors:
+        first = "\n".join(
+            f"  {row['case'] or 'dataset'}: {row['found']}. {row['remedy']}" for row in errors[:5]
+        )
+        raise DataError(
+            f"{job.dataset.folder}: must be free of errors before training; "
+            f"{len(errors)} found:\n{first}\nSee all with 'acinus check {job.dataset.folder}'."
+        )
+    return [f"{row['case'] or 'dataset'}: {row['found']}" for row in rows]
+
+
+def plan_arm(job: ArmJob) -> Plan:
+    """Fingerprint, plan and, under a budget, steps; the plan on disk is kept."""
+    if job.folder.plan.is_file():
+        return read_plan(job.folder.plan)
+    fingerprint = take_fingerprint(job.dataset, job.folder.fingerprint)
+    plan = make_plan(job.dataset, fingerprint, job.recipe, seed=job.seed)
+    if len(job.split.folds) != plan.settings.folds:
+        raise PlanError(
+            f"arm '{job.name}': the recipe asks for {plan.settings.folds} folds and the split "
+            f"has {len(job.split.folds)}. Set both to one number."
+        )
+    plan = plan.model_copy(update={"budget": str(job.budget) if job.budget else None})
+    if job.budget is not None and job.budget.steps is not None:
+        plan = fit_to_steps(plan, job.budget.steps)
+    if job.share_left_s is not None:
+        plan = _fit_to_clock(job, plan, job.share_left_s)
+    write_plan(plan, job.folder.plan)
+    return plan
+
+
+def train_arm(job: ArmJob, plan: Plan) -> None:
+    """Prepare and train every planned fold, then complete the model folder."""
+    store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
+    if job.model == "final":
+        show_samplings(job.split.cases(job.dataset, "train"), store, plan, job.folder)
+    for fold in plan.folds_to_train:
+        train_fold(
+            FoldJob(
+                plan=plan,
+                store=store,
+                fold=fold,
+                train_cases=_ids(job.split.cases(job.dataset, "train", fold=fold)),
+                validation_cases=_ids(job.split.cases(job.dataset, "validation", fold=fold)),
+                folder=job.folder.training(fold),
+                weights=job.folder.model / weight_name(fold),
+                seconds_left=_fold_seconds(job, plan, fold),
+            )
+        )
+    _predict_validation(job, plan, store)
+    once(job.folder.root, "model", _weights_key(job, plan), lambda: _complete_model(job, plan))
+
+
+def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
+    """Predict the hold-out, score it and the validation cases, explain.
+
+    Returns:
+        The score table of this arm.
+    """
+    store = Store(job.store)
+    key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
+    once(job.folder.root, "holdout", key, lambda: _predict_holdout(job, plan, store))
+
+    def score() -> None:
+        tables = [_score(job, part) for part in ("holdout", "validation")]
+        table = pd.concat([one for one in tables if len(one)], ignore_index=True)
+        write_text(job.folder.scores, table.to_csv(index=False, lineterminator="\n"))
+
+    once(job.folder.root, "scores", [key, job.measures], score)
+    if job.explain and job.model == "final":
+        scores = pd.read_csv(job.folder.scores, keep_default_na=False)
+        once(
+            job.folder.root,
+            "explain",
+            key,
+            lambda: explain_arm(job.holdout(), scores, plan, store, job.folder),
+        )
+    return read_scores(job.folder.scores)
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """A score table from its CSV; the value is a number or missing, texts are texts."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table["value"] = pd.to_numeric(table["value"].replace("", np.nan))
+    return table
+
+
+def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:
+    store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
+    cases = _ids(job.split.cases(job.dataset, "train"))
+    forecast = measure_costs(plan, store, cases)
+    n_folds = len(plan.folds_to_train)
+    n_holdout = len(job.holdout())
+    n_validation = sum(
+        len(job.split.cases(job.dataset, "validation", fold=fold)) for fold in plan.folds_to_train
+    )
+    after_s = (
+        forecast.predict_s * (n_holdout * n_folds + n_validation)
+        + EVALUATION_S * (n_holdout + n_validation)
+        + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
+    )
+    facts = {
+        "seconds_a_predicted_case": round(forecast.predict_s, 3),
+        "seconds_after_training": round(after_s, 1),
+    }
+    left_s = share_left_s()
+    fitted = fit_to_time(plan, forecast, left_s - after_s, facts)
+    write_json(job.folder.root / "forecast.json", {"after_training_s": after_s})
+    return fitted
+
+
+def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | None:
+    """Time left for one fold: what the arm has left, divided by the folds still to train."""
+    share_left_s = job.share_left_s
+    if share_left_s is None:
+        return None
+    after_s = float(read_json(job.folder.root / "forecast.json")["after_training_s"])
+    n_left = len([other for other in plan.folds_to_train if other >= fold])
+
+    begin_left_s = share_left_s()
+    given_s = (begin_left_s - after_s) / n_left
+    return lambda: given_s - (begin_left_s - share_left_s())
+
+
+def _predict_validation(job: ArmJob, plan: Plan, store: Store) -> None:
+    """Each case by the network that has not seen it."""
+    folder = job.folder.predictions("validation")
+    for fold in plan.folds_to_train:
+        cases = job.split.cases(job.dataset, "validation", fold=fold)
+        weights = job.folder.model / weight_name(fold)
+
+        def work(
+            fold: int = fold, weights: Path = weights, cases: tuple[Case, ...] = cases
+        ) -> None:
+            network = network_from(plan, weights)
+            with progress.stage(
+                f"Validating fold {fold + 1}", total=len(cases), unit="case"
+            ) as bar:
+                for case in cases:
+                    labelmap = predict_prepared([network], plan, _prepared(store, case.case_id))
+                    write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
+                    bar.advance(1)
+
+        once(job.folder.root, f"validation_{fold}", [hash_file(weights), _ids(cases)], work)
+
+
+def _complete_model(job: ArmJob, plan: Plan) -> None:
+    """Decide the post-processing on validation predictions and write ``model.json`` last."""
+    train = job.split.cases(job.dataset, "train")
+    write_model(
+        job.folder.model,
+        plan,
+        plan.folds_to_train,
+        _decide_postprocess(job, plan),
+        n_training_cases=len(train),
+        n_training_participants=len({case.participant_id for case in train}),
+    )
+
+
+def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, KeepLargest]:
+    wanted = plan.settings.predict.postprocess
+    labels = plan.dataset.labels
+    if wanted != "validation":
+        keep = wanted == "largest_component"
+        rule = "stated by the recipe"
+        return {name: KeepLargest(keep=keep, rule=rule) for name in labels}
+    folder = job.folder.predictions("validation")
+    pairs = (
+        (read_labelmap(case.label).array, read_labelmap(folder / f"{case.case_id}.nii.gz").array)
+        for fold in plan.folds_to_train
+        for case in job.split.cases(job.dataset, "validation", fold=fold)
+        if case.label is not None
+    )
+    decisions = choose_by_validation(pairs, list(labels.values()))
+    names = {value: name for name, value in labels.items()}
+    return {
+        names[decision.label]: KeepLargest(
+            keep=decision.keep_largest,
+            rule="kept only where the mean validation Dice rises and no more cases lose than gain",
+            facts={
+                "validation_dice_before": decision.dice_before,
+                "validation_dice_after": decision.dice_after,
+                "n_cases": decision.n_cases,
+                "n_gained": decision.n_gained,
+                "n_lost": decision.n_lost,
+            },
+        )
+        for decision in decisions
+    }
+
+
+def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
+    """The hold-out by the average of all folds; findings of it and of the validation cases."""
+    model = load_model(job.folder.model)
+    folder = job.folder.predictions("holdout")
+    rows: list[dict[str, object]] = []
+    cases = job.holdout()
+    with progress.stage("Segmenting the hold-out", total=len(cases), unit="case") as bar:
+        for case in cases:
+            begin = time.monotonic()
+            labelmap = model.predict_prepared(_prepared(store, case.case_id))
+            write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
+            seconds = time.monotonic() - begin
+            image = read_volume(next(path for path in case.images if path is not None))
+            rows += finding_rows(
+                examine(labelmap, image, plan),
+                case=case.case_id,
+                part="holdout",
+                model=job.model,
+                seconds=seconds,
+            )
+            bar.advance(1)
+    write_text(job.folder.predictions_table, table_text(rows))
+
+
+def _score(job: ArmJob, part: str) -> pd.DataFrame:
+    folder = job.folder.predictions(part)
+    cases = job.holdout() if part == "holdout" else job.split.cases(job.dataset, "train")
+    pairs = [
+        Pair(case.case_id, case.participant_id, case.label, path)
+        for case in cases
+        if case.label is not None
+        and ((path := folder / f"{case.case_id}.nii.gz").is_file() or part == "holdout")
+    ]
+    return score_cases(
+        pairs,
+        job.dataset.labels,
+        measures=job.measures,
+        arm=job.name,
+        model=job.model,
+        part=part,
+        jobs=job.jobs,
+    )
+
+
+def _prepared(store: Store, case_id: str) -> PreparedCase:
+    return PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
+
+
+def _weights_key(job: ArmJob, plan: Plan) -> list[str]:
+    return [
+        plan.hash(),
+        store_key(plan),
+        *(hash_file(job.folder.model / weight_name(fold)) for fold in plan.folds_to_train),
+    ]
+
+
+def _ids(cases: tuple[Case, ...]) -> tuple[str, ...]:
+    return tuple(case.case_id for case in cases)

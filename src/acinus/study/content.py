@@ -1,0 +1,292 @@
+"""From the files of a study to the content of its report.
+
+Enters: the folders of the arms. Leaves: `ReportContent`, plain data and paths.
+The report reads no model and no plan; what it must know is told here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from acinus.cohort import Case, Dataset, Split
+from acinus.files import read_json
+from acinus.plan import Plan, load_recipe, read_plan
+from acinus.plan.recipe import flatten
+from acinus.report.content import ArmContent, FlowStep, ReportContent
+from acinus.study.folders import RunFolder, StudyFolder
+from acinus.study.schema import Study
+
+FINAL = "final"
+
+
+def arm_content(
+    name: str, dataset: Dataset, split: Split, folder: RunFolder, everyone: Sequence[str]
+) -> ArmContent:
+    """What the report shows of one arm.
+
+    Args:
+        name: The arm.
+        dataset: Opened dataset.
+        split: The study's split.
+        folder: Run folder of the arm's final model.
+        everyone: Participants of all arms together, excluded ones too.
+    """
+    plan = read_plan(folder.plan)
+    holdout, train = split.cases(dataset, "holdout"), split.cases(dataset, "train")
+    predictions = {
+        case.case_id: path
+        for case in holdout
+        if (path := folder.predictions("holdout") / f"{case.case_id}.nii.gz").is_file()
+    }
+    n_slices = _count_slices(train, folder, plan)
+    return ArmContent(
+        name=name,
+        dataset_name=dataset.name,
+        dataset_folder=dataset.folder,
+        synthetic=dataset.synthetic,
+        labels=dict(dataset.labels),
+        sides=dict(dataset.sides),
+        channel_names=dataset.channel_names,
+        participants=dataset.participants,
+        train_participants=_participants(train),
+        holdout_participants=_participants(holdout),
+        case_participants={case.case_id: case.participant_id for case in dataset.cases},
+        n_training_slices=n_slices,
+        flow=cohort_flow(name, dataset, train, holdout, n_slices, everyone),
+        decisions=decision_table(plan),
+        history=_history(folder, plan),
+        images={
+            case.case_id: [path for path in case.images if path is not None]
+            for case in dataset.cases
+        },
+        references={case.case_id: case.label for case in dataset.cases if case.label is not None},
+        predictions=predictions,
+        predictions_table=_csv(folder.predictions_table),
+        sampling=_csv(folder.sampling_table),
+        sampling_maps=folder.sampling_maps if folder.sampling_maps.is_file() else None,
+        gradcam=folder.saliency if folder.saliency.is_file() else None,
+        settings={
+            "sampling": plan.settings.sampling.name,
+            "loss": plan.settings.loss.name,
+            "network": plan.settings.network.name,
+        },
+    )
+
+
+def report_content(
+    study: Study,
+    kind: str,
+    arms: Sequence[ArmContent],
+    scores: pd.DataFrame,
+    split: Split,
+    folder: StudyFolder,
+    notes: Sequence[str],
+) -> ReportContent:
+    """The whole report."""
+    plans = {arm.name: read_plan(folder.arm(arm.name).plan) for arm in arms}
+    first = plans[arms[0].name]
+    return ReportContent(
+        title=study.title or study.study,
+        study_name=study.study,
+        kind="run" if kind == "run" else "study",
+        arms=arms,
+        scores=scores,
+        variants=variant_rows(study, first),
+        split=asdict(split),
+        departures=[*study.departures, *automatic_departures(plans)],
+        failures=[*notes, *_failed_rows(scores), *_postprocess_notes(folder, arms)],
+        provenance=read_json(folder.provenance) if folder.provenance.is_file() else {},
+        published=study.published,
+        pipeline=pipeline(first, arms, folder),
+        what_it_is=study.what_it_is,
+    )
+
+
+def cohort_flow(
+    arm: str,
+    dataset: Dataset,
+    train: Sequence[Case],
+    holdout: Sequence[Case],
+    n_slices: int | None,
+    everyone: Sequence[str],
+) -> list[FlowStep]:
+    """Boxes of the cohort flow of one arm, top to bottom."""
+    known = {case.participant_id for case in dataset.cases}
+    reasons: dict[str, int] = {}
+    for reason in dataset.exclude.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    n_without = len(set(everyone) - known - set(dataset.exclude))
+    steps: list[FlowStep] = [("Participants assessed", len(everyone), "")]
+    steps += [("Excluded", count, reason) for reason, count in sorted(reasons.items())]
+    if n_without:
+        steps.append(("Excluded", n_without, f"no usable {arm} scan"))
+    steps.append((f"With {arm} and a reference", len(known), ""))
+    steps.append(("Kept for the hold-out test", len(_participants(holdout)), ""))
+    steps.append(("Training and validation", len(_participants(train)), ""))
+    if n_slices is not None:
+        steps.append(("Slices for training", n_slices, ""))
+    return steps
+
+
+def decision_table(plan: Plan) -> pd.DataFrame:
+    """Decisions as rows: name, value, rule, source, facts."""
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "value": _plain(decision.value),
+                "rule": decision.rule,
+                "source": decision.source,
+                "facts": ", ".join(
+                    f"{key} {_plain(value)}" for key, value in decision.facts.items()
+                ),
+            }
+            for name, decision in plan.decisions.items()
+        ]
+    )
+
+
+def automatic_departures(plans: Mapping[str, Plan]) -> list[str]:
+    """Sentences on settings that a published recipe states and that ran otherwise."""
+    sentences: list[str] = []
+    for arm, plan in plans.items():
+        recipe = load_recipe(plan.recipe)
+        stated = flatten(recipe.model_dump(mode="json", exclude={"provenance"}))
+        for name, decision in plan.decisions.items():
+            original = recipe.provenance.get(name)
+            if original == "paper" and decision.value != stated.get(name):
+                sentences.append(
+                    f"{arm}: {name} was {_plain(decision.value)} ({decision.source}); the paper's "
+                    f"recipe has {_plain(stated.get(name))}."
+                )
+        widths = plan.settings.network.config.get("features")
+        usual = recipe.network.config.get("features")
+        if usual and widths != usual:
+            sentences.append(f"{arm}: feature widths were {widths}; the recipe has {usual}.")
+    return sentences
+
+
+def variant_rows(study: Study, plan: Plan) -> list[dict[str, str]]:
+    """What was varied, the main model's own value included."""
+    rows = []
+    for part, names in study.vary.items():
+        own = getattr(plan.settings, part).name
+        rows.append({"setting": part, "value": own, "model": FINAL})
+        rows += [
+            {"setting": part, "value": name, "model": f"{part}={name}"}
+            for name in names
+            if name != own
+        ]
+    return rows
+
+
+def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> list[tuple[str, str]]:
+    """The pipeline as it ran, stage by stage, with its real numbers."""
+    settings = plan.settings
+    prepare, train, predict = settings.prepare, settings.train, settings.predict
+    size = f", cropped or padded to {_by(prepare.size_vox)}" if prepare.size_vox else ""
+    inputs = "\n".join(
+        f"{arm.name}: {len(arm.train_participants)} + {len(arm.holdout_participants)} participants"
+        for arm in arms
+    )
+    steps = _steps_trained(plan, folder.arm(arms[0].name))
+    n_folds = len(plan.folds_to_train)
+    return [
+        ("Input", inputs),
+        (
+            "Preparation",
+            f"{_words(prepare.normalisation)} intensities\n"
+            f"{prepare.in_plane_spacing_mm:g} mm in plane{size}",
+        ),
+        (
+            "Patches",
+            f"{_by(train.patch_vox)} voxels, {settings.sampling.name} sampling\n"
+            f"mirroring: {train.mirroring}",
+        ),
+        (
+            "Network",
+            f"{settings.network.name}, {settings.loss.name} loss\n"
+            f"{n_folds} of {settings.folds} folds, {steps} steps each",
+        ),
+        (
+            "Inference",
+            f"sliding window, {predict.overlap:.0%} overlap\nmean of {n_folds} network(s)",
+        ),
+        (
+            "Output",
+            f"post-processing: {_words(predict.postprocess)}\nlabels on the scan's own grid",
+        ),
+    ]
+
+
+def _steps_trained(plan: Plan, folder: RunFolder) -> str:
+    counts = sorted(
+        {
+            int(read_json(done)["steps"])
+            for fold in plan.folds_to_train
+            if (done := folder.training(fold) / "done.json").is_file()
+        }
+    )
+    if not counts:
+        return str(plan.n_steps)
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _count_slices(train: Sequence[Case], folder: RunFolder, plan: Plan) -> int | None:
+    if not folder.fingerprint.is_file():
+        return None
+    facts = read_json(folder.fingerprint)["cases"]
+    axis = "ZYX".index(plan.axes[0])
+    return sum(facts[case.case_id]["shape_vox"][axis] for case in train if case.case_id in facts)
+
+
+def _failed_rows(scores: pd.DataFrame) -> list[str]:
+    failed = scores[scores["status"] == "failed"]
+    return sorted({f"{row.arm}, case {row.case}: {row.reason}" for row in failed.itertuples()})
+
+
+def _postprocess_notes(folder: StudyFolder, arms: Sequence[ArmContent]) -> list[str]:
+    notes = []
+    for arm in arms:
+        warnings = arm.predictions_table
+        if len(warnings):
+            marked = warnings[warnings["warnings"].astype(str) != ""]
+            notes += [
+                f"{arm.name}, case {row.case}, {row.label}: {row.warnings}."
+                for row in marked.itertuples()
+            ]
+    return notes
+
+
+def _history(folder: RunFolder, plan: Plan) -> pd.DataFrame:
+    tables = [
+        pd.read_csv(path)
+        for fold in plan.folds_to_train
+        if (path := folder.training(fold) / "history.csv").is_file()
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _csv(path: Any) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame()
+
+
+def _participants(cases: Sequence[Case]) -> list[str]:
+    return sorted({case.participant_id for case in cases})
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _by(sizes: Sequence[int]) -> str:
+    return " × ".join(str(size) for size in sizes)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", "-")

@@ -1,0 +1,139 @@
+"""Where the network looked, for the report and for one image of a user.
+
+Enters: a model and prepared slices. Leaves: ``gradcam.npz`` with one map a
+depth, or a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from acinus.cohort import Case
+from acinus.errors import ConfigError, DataError, unknown_name
+from acinus.explain import grad_cam, write_heat_maps
+from acinus.plan import Plan
+from acinus.predict import find_scans, load_model, network_from, weight_name
+from acinus.predict.model import tile_probabilities
+from acinus.prepare import PreparedCase, Store, prepare_case
+from acinus.report import write_saliency_figure
+from acinus.study.folders import RunFolder
+from acinus.types import Array
+
+
+def explain_arm(
+    holdout: Sequence[Case], scores: pd.DataFrame, plan: Plan, store: Store, folder: RunFolder
+) -> None:
+    """Grad-CAM at all depths for the hold-out case of median Dice.
+
+    The slice is the one with most of the label; the network is that of the
+    first trained fold, since an ensemble has no single set of layers.
+    """
+    ids = [case.case_id for case in holdout]
+    case_id = _median_case(ids, scores)
+    if case_id is None:
+        return
+    label = np.asarray(store.label(case_id))
+    sizes = {name: int((label == value).sum()) for name, value in plan.dataset.labels.items()}
+    name = max(sizes, key=lambda one: sizes[one])
+    value = plan.dataset.labels[name]
+    index = int((label == value).sum(axis=(1, 2)).argmax())
+    network = network_from(plan, folder.model / weight_name(plan.folds_to_train[0]))
+    image = np.array(store.image(case_id)[:, index])
+    reference = label[index] == value
+    write_heat_maps(
+        folder.saliency,
+        grad_cam(network, torch.from_numpy(image), value, region=reference),
+        image=image[0],
+        reference=reference,
+        case=case_id,
+        slice_index=index,
+        label=name,
+    )
+
+
+def explain_image(
+    model: Path,
+    image: Path,
+    *,
+    label: str | None = None,
+    slice_index: int | None = None,
+    out: Path,
+    series: str | None = None,
+) -> Path:
+    """Figure of Grad-CAM at all depths for one slice of one image.
+
+    Args:
+        model: Model folder.
+        image: What `acinus predict` accepts, one scan.
+        label: Name of the label; None: the one with the largest prediction.
+        slice_index: Prepared slice, from inferior; None: the one with most of the label.
+        out: Folder for ``gradcam.png`` and ``gradcam.npz``.
+        series: Which DICOM series.
+
+    Raises:
+        ConfigError: No such label or slice.
+        DataError: Several scans, or nothing predicted and neither label nor slice given.
+    """
+    loaded = load_model(model)
+    scans = find_scans(image, len(loaded.plan.dataset.channel_names), series)
+    if len(scans) != 1:
+        raise DataError(f"{image}: one scan is explained at a time; found {len(scans)}.")
+    prepared = prepare_case(scans[0].read(), loaded.plan.settings.prepare)
+    if label is not None and label not in loaded.labels:
+        raise ConfigError(unknown_name("label", label, loaded.labels))
+    predicted = _prepared_labels(loaded.networks, prepared, loaded.plan)
+    sizes = {
+        name: int((predicted == value).sum())
+        for name, value in loaded.labels.items()
+        if label in (None, name)
+    }
+    name = max(sizes, key=lambda one: sizes[one])
+    value = loaded.labels[name]
+    n_slices = prepared.image.shape[1]
+    if slice_index is None:
+        if not sizes[name]:
+            raise DataError(
+                f"{image}: the model predicts none of {', '.join(sizes)} here, so there is no "
+                f"slice to choose. Give --slice 0 to {n_slices - 1}."
+            )
+        slice_index = int((predicted == value).sum(axis=(1, 2)).argmax())
+    if not 0 <= slice_index < n_slices:
+        raise ConfigError(f"--slice must be 0 to {n_slices - 1}; got {slice_index}.")
+    maps = out / "gradcam.npz"
+    shown = np.ascontiguousarray(prepared.image[:, slice_index])
+    region = predicted[slice_index] == value
+    write_heat_maps(
+        maps,
+        grad_cam(loaded.networks[0], torch.from_numpy(shown), value),
+        image=shown[0],
+        reference=region,
+        case=scans[0].case,
+        slice_index=slice_index,
+        label=name,
+    )
+    return write_saliency_figure(maps, out / "gradcam.png", synthetic=False)
+
+
+def _prepared_labels(
+    networks: Sequence[torch.nn.Module], prepared: PreparedCase, plan: Plan
+) -> Array:
+    """(S, R, Q) labels on the prepared grid."""
+    return np.concatenate(
+        [slab.probs.argmax(dim=0).numpy() for slab in tile_probabilities(networks, plan, prepared)]
+    )
+
+
+def _median_case(ids: Sequence[str], scores: pd.DataFrame) -> str | None:
+    dice = scores[
+        (scores["metric"] == "dice") & (scores["part"] == "holdout") & (scores["status"] == "ok")
+    ]
+    means = dice.assign(number=pd.to_numeric(dice["value"])).groupby("case")["number"].mean()
+    means = means[[case for case in means.index if case in ids]].sort_values()
+    if not len(means):
+        return ids[0] if ids else None
+    return str(means.index[len(means) // 2])

@@ -1,0 +1,111 @@
+"""Where the files of a run and of a study lie.
+
+Enters: the output folder. Leaves: names, in one place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one arm or variant."""
+
+    root: Path
+
+    @property
+    def check(self) -> Path:
+        """Faults found in the dataset."""
+        return self.root / "check.json"
+
+    @property
+    def fingerprint(self) -> Path:
+        """Facts of the dataset."""
+        return self.root / "fingerprint.json"
+
+    @property
+    def plan(self) -> Path:
+        """Every decision."""
+        return self.root / "plan.yaml"
+
+    @property
+    def store(self) -> Path:
+        """Prepared arrays."""
+        return self.root / "store"
+
+    @property
+    def model(self) -> Path:
+        """The model folder."""
+        return self.root / "model"
+
+    @property
+    def sampling_table(self) -> Path:
+        """Share of patches with foreground under each sampling."""
+        return self.root / "sampling.csv"
+
+    @property
+    def sampling_maps(self) -> Path:
+        """A slice with the regions of the samplings."""
+        return self.root / "sampling.npz"
+
+    @property
+    def predictions_table(self) -> Path:
+        """A row per predicted case and label."""
+        return self.root / "predictions.csv"
+
+    @property
+    def scores(self) -> Path:
+        """A row per case, label and measure."""
+        return self.root / "scores.csv"
+
+    @property
+    def saliency(self) -> Path:
+        """Grad-CAM maps of one slice."""
+        return self.root / "gradcam.npz"
+
+    def training(self, fold: int) -> Path:
+        """Curves and checkpoint of a fold."""
+        return self.root / "training" / f"fold_{fold}"
+
+    def predictions(self, part: str) -> Path:
+        """Label maps of ``holdout`` or ``validation``."""
+        return self.root / "predictions" / part
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """The folder of a study, or of a run, which is a study of one arm."""
+
+    root: Path
+    is_run: bool = False
+
+    @property
+    def study(self) -> Path:
+        """The study as resolved: what this folder belongs to."""
+        return self.root / "study.yaml"
+
+    @property
+    def split(self) -> Path:
+        """Who trains, validates and is kept."""
+        return self.root / "split.json"
+
+    @property
+    def clock(self) -> Path:
+        """Seconds used so far."""
+        return self.root / "clock.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Command, versions, machine, hashes."""
+        return self.root / "provenance.json"
+
+    def arm(self, name: str) -> RunFolder:
+        """The folder of an arm; a run's only arm lies in the root."""
+        return RunFolder(self.root if self.is_run else self.root / "arms" / name)
+
+    def variant(self, variant: str, arm: str) -> RunFolder:
+        """The folder of an arm under a variant."""
+        vary = self.root / "vary" / variant
+        return RunFolder(vary if self.is_run else vary / arm)

@@ -1,0 +1,160 @@
+"""What a training and its predictions will cost on this machine, measured.
+
+Enters: a plan and prepared cases. Leaves: seconds a step and seconds a
+predicted case, and the number of steps that fits a budget. Constants from
+another machine were rejected: a laptop under load and a workstation differ
+tenfold.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from acinus.errors import PlanError
+from acinus.plan import Decision, Plan
+from acinus.predict import predict_prepared
+from acinus.prepare import PreparedCase, Store
+from acinus.train import FoldJob, seeded_network
+from acinus.train.fold import Training, pinned_threads
+
+WARM_STEPS = 2
+TIMED_STEPS = 8
+TIMED_SECONDS = 8.0
+"""Steps are timed until there are `TIMED_STEPS` or they took this long."""
+
+MIN_STEPS = 10
+"""Fewer steps than these teach nothing; a budget for fewer is refused."""
+
+MIN_STEPS_PER_EPOCH = 10
+"""An epoch under a budget has at least so many steps, so that validation stays cheap."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Measured costs.
+
+    Attributes:
+        step_s: Seconds of one optimiser step, sampling and augmentation included.
+        validation_s: Seconds of the validation after an epoch, checkpoint included.
+        predict_s: Seconds of one case with one network.
+    """
+
+    step_s: float
+    validation_s: float
+    predict_s: float
+
+
+def measure_costs(plan: Plan, store: Store, case_ids: Sequence[str]) -> Forecast:
+    """Time a few steps, one validation and one prediction; nothing of it is kept."""
+    with TemporaryDirectory() as scratch, pinned_threads(plan.settings.train.threads):
+        job = FoldJob(
+            plan=plan,
+            store=store,
+            fold=0,
+            train_cases=tuple(case_ids),
+            validation_cases=tuple(case_ids[:4]),
+            folder=Path(scratch) / "training",
+            weights=Path(scratch) / "weights.safetensors",
+        )
+        training = Training(job)
+        steps = []
+        begin = time.monotonic()
+        for step in range(WARM_STEPS + TIMED_STEPS):
+            start = time.monotonic()
+            training.step(step)
+            steps.append(time.monotonic() - start)
+            if step > WARM_STEPS and time.monotonic() - begin > TIMED_SECONDS:
+                break
+        start = time.monotonic()
+        training.close_epoch(0.0)
+        validation_s = time.monotonic() - start
+        training.history.close()
+        return Forecast(
+            step_s=float(np.mean(steps[WARM_STEPS:])),
+            validation_s=validation_s,
+            predict_s=_time_prediction(plan, store, case_ids),
+        )
+
+
+def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str, float]) -> Plan:
+    """The plan with as many steps as fit into the seconds for all its trainings.
+
+    Args:
+        plan: Plan without budget.
+        forecast: Measured costs.
+        seconds: For the trainings of all folds together.
+        facts: What else of the budget was set aside, for the record, s.
+
+    Raises:
+        PlanError: Not even `MIN_STEPS` fit.
+    """
+    n_folds = len(plan.folds_to_train)
+    per_fold_s = seconds / n_folds
+    per_epoch_s = MIN_STEPS_PER_EPOCH * forecast.step_s + forecast.validation_s
+    if per_fold_s < per_epoch_s * MIN_STEPS / MIN_STEPS_PER_EPOCH:
+        needed = n_folds * per_epoch_s - seconds
+        raise PlanError(
+            f"the budget must leave time for at least {MIN_STEPS} steps of each of {n_folds} "
+            f"training(s) ({forecast.step_s:.2f} s a step here); {max(seconds, 0):.0f} s are left "
+            f"after everything else. Give about {needed:.0f} s more, or fewer --folds."
+        )
+    epochs = min(plan.settings.train.epochs, int(per_fold_s / per_epoch_s))
+    steps = max(1, int((per_fold_s / epochs - forecast.validation_s) / forecast.step_s))
+    shared = {
+        "seconds_a_step": round(forecast.step_s, 4),
+        "seconds_a_validation": round(forecast.validation_s, 3),
+        "seconds_for_all_trainings": round(seconds, 1),
+        "trainings": n_folds,
+        **facts,
+    }
+    return plan.with_decisions(
+        {
+            "train.epochs": Decision(
+                value=epochs,
+                rule=f"the recipe's epochs, at least {MIN_STEPS_PER_EPOCH} steps each",
+                source="budget",
+                facts=shared,
+            ),
+            "train.steps_per_epoch": Decision(
+                value=steps,
+                rule="measured: the schedule ends when the time for training ends",
+                source="budget",
+                facts=shared,
+            ),
+        }
+    )
+
+
+def fit_to_steps(plan: Plan, n_steps: int) -> Plan:
+    """The plan with a fixed number of steps a training, in whole epochs."""
+    epochs = max(1, min(plan.settings.train.epochs, n_steps // MIN_STEPS_PER_EPOCH))
+    while n_steps % epochs:
+        epochs -= 1
+    facts = {"steps": n_steps}
+    rule = "the budget's steps, divided into equal epochs"
+    return plan.with_decisions(
+        {
+            "train.epochs": Decision(value=epochs, rule=rule, source="budget", facts=facts),
+            "train.steps_per_epoch": Decision(
+                value=n_steps // epochs, rule=rule, source="budget", facts=facts
+            ),
+        }
+    )
+
+
+def _time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
+    sizes = {case_id: store.label(case_id).size for case_id in case_ids}
+    middle = median(sizes.values())
+    case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
+    network = seeded_network(plan, 0).eval()
+    prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
+    begin = time.monotonic()
+    predict_prepared([network], plan, prepared)
+    return time.monotonic() - begin

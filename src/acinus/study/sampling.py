@@ -1,0 +1,61 @@
+"""What each sampling shows the network: shares of patches, and a picture of the regions.
+
+Enters: prepared training cases. Leaves: ``sampling.csv`` and ``sampling.npz``
+(Figure 2 of the lacrimal study).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from acinus.cohort import Case
+from acinus.files import whole_file, write_text
+from acinus.plan import Choice, Plan
+from acinus.prepare import Store
+from acinus.study.folders import RunFolder
+from acinus.study.stamps import once
+from acinus.train import SAMPLINGS, PatchSource
+
+N_DRAWN = 2000
+"""Patches drawn to estimate a share; its standard error is at most 0.011."""
+
+
+def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunFolder) -> None:
+    """Write the share of patches with foreground under every sampling, and the maps."""
+    ids = [case.case_id for case in cases]
+
+    def work() -> None:
+        settings = plan.settings
+        lines = ["sampling,share_with_foreground,n,chosen"]
+        for name in SAMPLINGS.names():
+            chosen = name == settings.sampling.name
+            choice = settings.sampling if chosen else Choice(name=name)
+            source = PatchSource(store, ids, choice, settings.train.patch_vox)
+            share = source.share_with_foreground(N_DRAWN, np.random.default_rng(plan.seed))
+            lines.append(f"{name},{share:.4f},{N_DRAWN},{chosen}")
+        write_text(folder.sampling_table, "\n".join(lines) + "\n")
+        _write_maps(ids, store, plan, folder)
+
+    once(folder.root, "sampling", [plan.hash(), ids], work)
+
+
+def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder) -> None:
+    """The slice with most foreground of the case whose foreground is the median."""
+    sizes = {case_id: int((store.label(case_id) > 0).sum()) for case_id in ids}
+    case_id = sorted(sizes, key=lambda name: (sizes[name], name))[len(sizes) // 2]
+    label = store.label(case_id) > 0
+    index = int(label.sum(axis=(1, 2)).argmax())
+    spacing_mm = plan.settings.prepare.in_plane_spacing_mm or 1.0
+    with whole_file(folder.sampling_maps) as beside, beside.open("wb") as stream:
+        np.savez_compressed(
+            stream,
+            image=np.asarray(store.image(case_id)[0, index]),
+            foreground=np.asarray(label[index]),
+            region=np.asarray(label.any(axis=0)),
+            spacing_mm=np.array([spacing_mm, spacing_mm]),
+            patch_vox=np.array(plan.settings.train.patch_vox),
+            case=np.array(case_id),
+            slice_index=np.array(index),
+        )

@@ -1,0 +1,133 @@
+"""A study as data: arms, split, what to vary, measure, explain and report.
+
+Enters: a YAML file. Leaves: a validated `Study`. Whatever it names is a
+registered part; arithmetic, inheritance and import paths in YAML were rejected.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from acinus.config import Settings, read_yaml
+from acinus.errors import ConfigError, unknown_name
+from acinus.measure import MEASURES
+
+VARIED = ("sampling", "loss", "network")
+"""Parts of a recipe that `vary` can name."""
+
+
+class Arm(Settings):
+    """One arm: a dataset, and what differs from the study's recipe."""
+
+    dataset: str
+    """Folder of the dataset, relative to the study's data folder, or absolute."""
+    recipe: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+
+
+class SplitSettings(Settings):
+    """Who is kept for the test, and how the others are divided."""
+
+    by: Literal["participant"] = "participant"
+    holdout: int | float | None = Field(None, ge=0)
+    """A number of participants (14) or a share (0.2); None: the recipe's share."""
+    holdout_needs: Literal["all_arms", "any"] = "any"
+    folds: int | None = Field(None, ge=2)
+    """None: the recipe's number."""
+    seed: int = Field(2018, ge=0)
+    stratify_by: str | None = None
+    group_by: str | None = None
+    note: str = ""
+    """A sentence for the report on what this split can and cannot show."""
+
+
+class PhantomSettings(Settings):
+    """The synthetic cohort that stands in where no data folder is given."""
+
+    kind: Literal["orbit"] = "orbit"
+    patients: int = Field(86, ge=3)
+    seed: int = Field(2018, ge=0)
+    size: Literal["mixed", 256, 512] = "mixed"
+    counts: Literal["paper", "all"] = "paper"
+
+
+class ExplainSettings(Settings):
+    """Where the network looked."""
+
+    method: Literal["grad_cam", "none"] = "grad_cam"
+
+
+class Study(Settings):
+    """A whole study."""
+
+    study: str
+    title: str = ""
+    what_it_is: str = ""
+    recipe: str = "unet-2d"
+    set: dict[str, Any] = Field(default_factory=dict)
+    """Changes to the recipe, for every arm."""
+    data: str | None = None
+    """Folder that holds the datasets, relative to the working folder."""
+    phantom: PhantomSettings | None = None
+    arms: dict[str, Arm] = Field(min_length=1)
+    split: SplitSettings = SplitSettings()
+    folds_trained: int | None = Field(None, ge=1)
+    vary: dict[str, list[str]] = Field(default_factory=dict)
+    cross: bool = False
+    """All pairs of the varied parts instead of one at a time."""
+    measure: tuple[str, ...] = (
+        "dice",
+        "iou",
+        "hausdorff_mm",
+        "hausdorff_95_mm",
+        "reference_volume_ml",
+        "prediction_volume_ml",
+    )
+    explain: ExplainSettings = ExplainSettings()
+    budget: str | None = None
+    departures: list[str] = Field(default_factory=list)
+    published: dict[str, Any] | None = None
+
+    @field_validator("measure")
+    @classmethod
+    def _known_measures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in MEASURES:
+                raise ValueError(unknown_name("measure", name, MEASURES.names()))
+        return names
+
+    @model_validator(mode="after")
+    def _known_variations(self) -> Study:
+        for part in self.vary:
+            if part not in VARIED:
+                raise ValueError(unknown_name("part to vary", part, VARIED))
+        return self
+
+    def variants(self) -> list[dict[str, str]]:
+        """Settings of every variant beside the main one; each maps part to name."""
+        if not self.cross:
+            return [{part: name} for part, names in self.vary.items() for name in names]
+        crossed: list[dict[str, str]] = [{}]
+        for part, names in self.vary.items():
+            crossed = [{**one, part: name} for one in crossed for name in names]
+        return [one for one in crossed if one]
+
+
+def read_study(path: Path) -> Study:
+    """A study from its file.
+
+    Raises:
+        ConfigError: A key or value does not fit; the message names the line.
+    """
+    study = read_yaml(path, Study)
+    if study.data is None and study.phantom is None:
+        absolute = all(Path(arm.dataset).is_absolute() for arm in study.arms.values())
+        if not absolute:
+            raise ConfigError(
+                f"{path}: 'data' must name the folder of the datasets, or 'phantom' a synthetic "
+                "cohort; neither is given. Add one, or use --data FOLDER."
+            )
+    return study
