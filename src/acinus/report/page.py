@@ -1,0 +1,175 @@
+"""The report as one self-contained HTML file, with its figures and tables beside it.
+
+Enters: `ReportContent`. Leaves: ``report.html``, ``figures/*.png``, ``tables/*.csv``.
+Scripts and plotting in the browser were rejected: the file must open from a mail
+in ten years, and print.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from PIL import Image
+
+from acinus.files import write_text
+from acinus.report.agreement import draw_agreement
+from acinus.report.content import ReportContent
+from acinus.report.contours import draw_contours
+from acinus.report.curves import draw_curves
+from acinus.report.distributions import draw_spread, draw_variants
+from acinus.report.figure import FigureView, Folders, TableView, write_table
+from acinus.report.flow import draw_flow
+from acinus.report.numbers import seconds_text
+from acinus.report.overlays import draw_overlays
+from acinus.report.pipeline import draw_pipeline
+from acinus.report.saliency import draw_saliency
+from acinus.report.sampling import draw_sampling
+from acinus.report.summary import NOT_CLINICAL, SYNTHETIC, summarise_in_words
+from acinus.report.tables import (
+    Numbers,
+    compute_numbers,
+    glance_table,
+    make_tables,
+    write_raw_tables,
+)
+
+REPORT_NAME = "report.html"
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: a heading and what stands under it, in order."""
+
+    anchor: str
+    title: str
+    intro: str
+    items: tuple[FigureView | TableView, ...]
+    points: tuple[str, ...] = ()
+
+
+def write_report(content: ReportContent, out: Path | str) -> Path:
+    """Write the report of a run or study.
+
+    Args:
+        content: What it is made from.
+        out: Folder for ``report.html``, ``figures/`` and ``tables/``; made if absent.
+
+    Returns:
+        Path of ``report.html``.
+
+    Raises:
+        DataError: The disk is full or the folder cannot be written.
+    """
+    folders = Folders(Path(out))
+    numbers = compute_numbers(content)
+    figures = _figures(content, numbers, folders)
+    tables = make_tables(content, numbers, folders)
+    glance = glance_table(content, numbers, folders)
+    summary = summarise_in_words(content, numbers)
+    _write_notes(content, summary, folders)
+    raw = write_raw_tables(content, folders)
+    page = _render(content, summary, glance, _sections(content, figures, tables), raw)
+    path = folders.out / REPORT_NAME
+    write_text(path, page)
+    return path
+
+
+def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict[int, FigureView]:
+    made = [
+        draw_contours(content, folders),
+        draw_sampling(content, folders),
+        draw_flow(content, folders),
+        draw_pipeline(content, folders),
+        draw_agreement(content, folders, numbers.agreement),
+        draw_overlays(content, folders),
+        draw_saliency(content, folders),
+        draw_curves(content, folders),
+        draw_spread(content, folders),
+        draw_variants(content, folders, numbers.variants),
+    ]
+    return {figure.number: figure for figure in made}
+
+
+def _write_notes(content: ReportContent, summary: Sequence[str], folders: Folders) -> None:
+    """The sentences of the page as CSV, since they hold numbers too."""
+    rows = [("summary", text) for text in summary]
+    rows += [("departure", text) for text in content.departures]
+    rows += [("failure", text) for text in content.failures]
+    write_table(pd.DataFrame(rows, columns=["kind", "text"]), folders.tables / "notes.csv")
+
+
+def _sections(
+    content: ReportContent, figures: dict[int, FigureView], tables: Sequence[TableView]
+) -> list[Section]:
+    def of(*keys: str) -> tuple[TableView, ...]:
+        return tuple(table for key in keys for table in tables if table.key == key)
+
+    sections = [
+        Section("data", "What was done, on what", "",
+                (figures[4], figures[3], *of("characteristics"), figures[1])),
+        Section("training", "How it was trained", "", (figures[2], figures[8])),
+        Section("results", "Results on the hold-out",
+                "Nothing was chosen on these cases; each was predicted and scored once.",
+                (*of("evaluation"), figures[9], figures[5], *of("agreement", "comparison"),
+                 figures[6])),
+        Section("variants", "What was varied", "", (*of("variants"), figures[10])),
+        Section("saliency", "Where the network looked", "", (figures[7],)),
+        Section("failures", "What failed, and why", "", of("worst", "warnings"),
+                tuple(content.failures) or ("No case or stage failed.",)),
+    ]  # fmt: skip
+    if content.departures or content.published:
+        sections.append(
+            Section("paper", "Beside the published study", "", of("published"),
+                    tuple(content.departures))
+        )  # fmt: skip
+    sections += [
+        Section("details", "Further numbers", "", of("validation", "shapiro")),
+        Section("plan", "Decisions of the plan", "", of("decisions")),
+        Section("repeat", "How to repeat it", "", of("provenance", "split")),
+    ]
+    return sections
+
+
+def _render(
+    content: ReportContent,
+    summary: Sequence[str],
+    glance: TableView,
+    sections: Sequence[Section],
+    raw: Sequence[str],
+) -> str:
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["picture"] = _picture
+    source = resources.files("acinus.report").joinpath("template.html").read_text("utf-8")
+    facts = content.provenance
+    return environment.from_string(source).render(
+        content=content,
+        summary=summary,
+        glance=glance,
+        sections=sections,
+        raw=raw,
+        synthetic_note=SYNTHETIC,
+        not_clinical=NOT_CLINICAL,
+        command=str(facts.get("command", "")),
+        started=str(facts.get("started", ""))[:16].replace("T", " "),
+        took=seconds_text(facts.get("seconds")),
+        version=str(dict(facts.get("versions") or {}).get("acinus", "")),
+        is_figure=lambda item: isinstance(item, FigureView),
+    )
+
+
+def _picture(path: Path) -> dict[str, Any]:
+    """A PNG as data URI with its size in pixels."""
+    with Image.open(path) as picture:
+        width, height = picture.size
+    encoded = base64.b64encode(path.read_bytes()).decode("ascii")
+    return {"uri": f"data:image/png;base64,{encoded}", "width": width, "height": height}

@@ -1,0 +1,241 @@
+"""Figure 4: the pipeline as it ran, stage by stage, with the numbers of this run.
+
+Enters: (stage, text) pairs and one case for small pictures. Leaves: a row of
+boxes with arrows. A picture belongs to a stage by a word in its name; a stage
+without one is drawn without picture.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from acinus.errors import DataError, GridError
+from acinus.report.choose import median_case, typical_cases
+from acinus.report.content import ArmContent, ReportContent
+from acinus.report.figure import FigureView, Folders, write_table
+from acinus.report.numbers import join_words, plural
+from acinus.report.style import (
+    INK,
+    MUTED,
+    PAGE_WIDTH_IN,
+    PANEL,
+    PREDICTION,
+    REFERENCE,
+    bare_axes,
+    new_figure,
+    report_style,
+    save_figure,
+)
+from acinus.report.views import (
+    CaseView,
+    Window,
+    draw_labels,
+    fullest_index,
+    label_colors,
+    show_plane,
+    view_case,
+    whole_window,
+    window_about,
+)
+
+_NUMBER = 4
+_TITLE = "The pipeline as it ran"
+_LINE_IN = 0.118
+_MAX_COLUMNS = 5
+
+_Sketch = Callable[[Any, ArmContent, CaseView], None]
+
+
+def draw_pipeline(content: ReportContent, folders: Folders) -> FigureView:
+    """Figure 4 of the report; stages from the arms where none are given."""
+    stages = list(content.pipeline) or _stages_from_arms(content)
+    csv = write_table(
+        pd.DataFrame(stages, columns=["stage", "text"]), folders.tables / "figure-4.csv"
+    )
+    arm, view = _picture_case(content)
+    with report_style():
+        figure = _draw(stages, arm, view)
+        path = save_figure(figure, folders.figures / "figure-4.png", synthetic=content.synthetic)
+    caption = "Stages in the order in which they ran, with the numbers of this run."
+    if view is not None and arm is not None:
+        caption += (
+            f" Small pictures: case {view.case} of {arm.name}; reference orange, prediction blue."
+        )
+    return FigureView(_NUMBER, _TITLE, caption, (path,), (csv,))
+
+
+def _stages_from_arms(content: ReportContent) -> list[tuple[str, str]]:
+    scans = join_words(
+        [f"{arm.name} ({plural(len(arm.references), 'case')})" for arm in content.arms]
+    )
+    stages = [("Input", f"{scans}; labels {', '.join(content.labels)}")]
+    stages += [("Training", f"{len(content.split.get('folds', ()))} folds by participant")]
+    n = sum(len(arm.predictions) for arm in content.arms)
+    return [*stages, ("Output", f"{plural(n, 'hold-out label map')}")]
+
+
+def _picture_case(content: ReportContent) -> tuple[ArmContent | None, CaseView | None]:
+    typical = typical_cases(content)
+    for arm in content.arms:
+        case = median_case(content, arm) or typical.get(arm.name)
+        if case is None:
+            continue
+        try:
+            return arm, view_case(arm, case)
+        except (DataError, GridError):
+            continue
+    return None, None
+
+
+def _draw(stages: Sequence[tuple[str, str]], arm: ArmContent | None, view: CaseView | None) -> Any:
+    columns = min(len(stages), _MAX_COLUMNS)
+    gap = 0.16
+    width = (PAGE_WIDTH_IN - (columns - 1) * gap) / columns
+    blocks = [stages[i : i + columns] for i in range(0, len(stages), columns)]
+    wrapped = [[_wrap(text, width) for _, text in block] for block in blocks]
+    picture = width - 0.14 if view is not None else 0.0
+    heads = [[textwrap.wrap(name, int(width / 0.078)) for name, _ in block] for block in blocks]
+    heights = [
+        max(len(lines) for lines in block) * _LINE_IN
+        + max(len(lines) for lines in head) * 0.14
+        + picture
+        + 0.34
+        for block, head in zip(wrapped, heads, strict=True)
+    ]
+    total = sum(heights) + 0.16 * len(heights) + 0.06
+    figure = new_figure(total)
+    canvas = figure.add_axes((0, 0, 1, 1))
+    canvas.set(xlim=(0, PAGE_WIDTH_IN), ylim=(0, total))
+    canvas.axis("off")
+    top = total - 0.02
+    for block, lines, head, height in zip(blocks, wrapped, heads, heights, strict=True):
+        for i, (name, _) in enumerate(block):
+            left = i * (width + gap)
+            deepest = 0.14 * max(len(words) for words in head)
+            _stage(canvas, left, top, width, height, head[i], lines[i], deepest + picture)
+            sketch = _sketch_of(name)
+            if sketch is not None and view is not None and arm is not None:
+                bottom = top - 0.06 - deepest - picture
+                box = (
+                    (left + 0.07) / PAGE_WIDTH_IN,
+                    bottom / total,
+                    picture / PAGE_WIDTH_IN,
+                    picture / total,
+                )
+                axes = figure.add_axes(box)
+                sketch(axes, arm, view)
+            if i + 1 < len(block):
+                _arrow(canvas, left + width, left + width + gap, top - height / 2)
+        top -= height + 0.16
+    return figure
+
+
+def _wrap(text: str, width: float) -> list[str]:
+    characters = int((width - 0.1) / 0.0585)
+    lines: list[str] = []
+    for line in text.split("\n"):
+        lines += textwrap.wrap(line, characters) or [""]
+    return lines
+
+
+def _stage(
+    canvas: Any, left: float, top: float, width: float, height: float, head: list[str],
+    lines: list[str], above_text: float,
+) -> None:  # fmt: skip
+    from matplotlib.patches import FancyBboxPatch
+
+    canvas.add_patch(
+        FancyBboxPatch((left, top - height), width, height, facecolor=PANEL, edgecolor=MUTED,
+                       linewidth=0.7, boxstyle="round,pad=0,rounding_size=0.05")
+    )  # fmt: skip
+    for i, words in enumerate(head):
+        canvas.text(left + width / 2, top - 0.1 - 0.14 * i, words, fontsize=7.8, fontweight="bold",
+                    ha="center", va="center")  # fmt: skip
+    y = top - above_text - 0.2
+    for i, words in enumerate(lines):
+        canvas.text(left + 0.07, y - i * _LINE_IN, words, fontsize=6.6, va="center", color=INK)
+
+
+def _arrow(canvas: Any, start: float, end: float, y: float) -> None:
+    from matplotlib.patches import FancyArrowPatch
+
+    canvas.add_patch(
+        FancyArrowPatch((start, y), (end, y), arrowstyle="-|>", mutation_scale=9, color=MUTED,
+                        linewidth=1.2, shrinkA=1, shrinkB=1)
+    )  # fmt: skip
+
+
+def _sketch_of(stage: str) -> _Sketch | None:
+    """The small picture of a stage, by the first known word in its name."""
+    words = {
+        "input": _sketch_input, "scan": _sketch_input, "prepar": _sketch_preparation,
+        "preproc": _sketch_preparation, "network": _sketch_network, "train": _sketch_network,
+        "inference": _sketch_inference, "predict": _sketch_inference, "output": _sketch_output,
+        "evaluat": _sketch_output,
+    }  # fmt: skip
+    lower = stage.lower()
+    return next((sketch for word, sketch in words.items() if word in lower), None)
+
+
+def _square(view: CaseView, window: Window) -> Window:
+    edge = float(window.size[1:].max())
+    return window.resized(np.array([window.size[0], edge, edge])).inside(whole_window(view))
+
+
+def _sketch_input(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    index = fullest_index(view.drawn(), "axial")
+    show_plane(axes, view, "axial", index, _square(view, whole_window(view)))
+
+
+def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    index = fullest_index(view.drawn(), "axial")
+    show_plane(
+        axes, view, "axial", index, _square(view, window_about(view, view.drawn(), margin_mm=8))
+    )
+    draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
+
+
+def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    """The slice under overlapping tiles; a sketch, not the tiles of this run."""
+    from matplotlib.patches import Rectangle
+
+    _sketch_input(axes, arm, view)
+    for row in range(3):
+        for column in range(3):
+            axes.add_patch(
+                Rectangle((0.02 + 0.3 * column, 0.02 + 0.3 * row), 0.36, 0.36, fill=False,
+                          edgecolor="white", alpha=0.75, linewidth=0.7, transform=axes.transAxes)
+            )  # fmt: skip
+
+
+def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    index = fullest_index(view.drawn(), "axial")
+    show_plane(
+        axes, view, "axial", index, _square(view, window_about(view, view.drawn(), margin_mm=8))
+    )
+    draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=2.0)
+    draw_labels(
+        axes, view, "prediction", "axial", index, label_colors(arm, "prediction"), width=0.8
+    )
+
+
+def _sketch_network(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    """A U of five levels; bars as long as the layers are wide."""
+    from matplotlib.patches import Rectangle
+
+    bare_axes(axes, face="white")
+    axes.set(xlim=(0, 10), ylim=(0, 10))
+    for level in range(5):
+        height, y = 1.9 - 0.33 * level, 8.6 - 1.75 * level
+        for x, color in ((1.1 + 0.75 * level, PREDICTION), (8.9 - 0.75 * level, REFERENCE)):
+            wide = 0.45 + 0.16 * level
+            if level == 4:
+                x, color, wide = 5.0, MUTED, 1.2
+            axes.add_patch(Rectangle((x - wide / 2, y - height / 2), wide, height, color=color))
+        if level < 4:
+            axes.plot([1.6 + 0.8 * level, 8.4 - 0.8 * level], [y, y], color=MUTED, lw=0.7, ls=":")

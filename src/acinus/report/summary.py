@@ -1,0 +1,109 @@
+"""The summary in plain words, for a reader who opens no table.
+
+Enters: what the report is made from and its numbers. Leaves: sentences with their
+n. They say what was measured, and leave conclusions to the reader.
+"""
+
+from __future__ import annotations
+
+from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value
+from acinus.report.content import ArmContent, ReportContent
+from acinus.report.numbers import count_text, is_number, join_words, number_text, plural
+from acinus.report.tables import Numbers, overall
+
+NOT_CLINICAL = (
+    "Research software. Not a medical device and not for clinical use: no number or outline here "
+    "may guide the care of a patient."
+)
+
+SYNTHETIC = (
+    "SYNTHETIC IMAGES. All or some images of this report were made by a program, not acquired "
+    "from patients. The numbers show that the method runs; they say nothing about patients or "
+    "scanners."
+)
+
+
+def summarise_in_words(content: ReportContent, numbers: Numbers) -> list[str]:
+    """Paragraphs: what was done, on what, what came out, how sure it is."""
+    paragraphs = [_what_was_done(content)]
+    paragraphs += [_result(arm, numbers) for arm in content.arms]
+    comparison = _comparison(content, numbers)
+    if comparison:
+        paragraphs.append(comparison)
+    paragraphs.append(
+        "Dice says how well two outlines agree, from 0 (no overlap) to 1 (identical). HD95 says "
+        "how far their surfaces lie apart, in mm. The 95% interval says where the mean could lie "
+        "with other participants of the same kind; with few participants it is rough."
+    )
+    return paragraphs
+
+
+def _what_was_done(content: ReportContent) -> str:
+    labels = join_words([label_title(name) for name in content.labels])
+    arms = join_words([arm.name for arm in content.arms])
+    words = [content.what_it_is] if content.what_it_is else []
+    each = "a network was" if len(content.arms) == 1 else "one network each was"
+    words.append(f"On {arms}, {each} trained to outline {labels}.")
+    for arm in content.arms:
+        slices = (
+            f", {plural(arm.n_training_slices, 'slice')}"
+            if arm.n_training_slices is not None
+            else ""
+        )
+        words.append(
+            f"{arm.name}: {plural(len(arm.train_participants), 'participant')} for training and "
+            f"validation{slices}, {plural(len(arm.holdout_participants), 'participant')} kept "
+            "aside for one test."
+        )
+    n_folds = len(content.split.get("folds", ()))
+    if n_folds > 1:
+        words.append(f"Training went in {n_folds} folds by participant.")
+    return " ".join(words)
+
+
+def _result(arm: ArmContent, numbers: Numbers) -> str:
+    dice = overall(numbers.evaluation, arm.name, "dice")
+    if dice is None or not is_number(dice["mean"]):
+        return f"{arm.name}: no prediction of the hold-out could be scored."
+    text = f"{arm.name}: mean Dice {number_text(dice['mean'])} on the hold-out ("
+    if is_number(dice["low"]):
+        text += f"95% interval {interval(dice['low'], dice['high'])}; "
+    text += (
+        f"n = {plural(int(dice['n']), 'structure')} in "
+        f"{plural(int(dice['n_participants']), 'participant')})."
+    )
+    volume = overall(numbers.agreement, arm.name)
+    if volume is not None and is_number(volume["r"]):
+        text += f" Predicted and reference volumes correlate with r = {number_text(volume['r'])}."
+    missed = int(dice["n_missed"])
+    if missed:
+        verb = "was" if missed == 1 else "were"
+        text += f" {count_text(missed)} {verb} missed altogether and counts as Dice 0."
+    if dice["n_failed"]:
+        text += f" {plural(int(dice['n_failed']), 'structure')} could not be judged (see below)."
+    return text
+
+
+def _comparison(content: ReportContent, numbers: Numbers) -> str:
+    table = numbers.comparison
+    if table.empty:
+        return ""
+    rows = table[(table["metric"] == "dice")]
+    pooled = rows[rows["label"] == ALL_LABELS]
+    sentences = []
+    for row in (pooled if len(pooled) else rows).to_dict("records"):
+        if not is_number(row["difference"]):
+            continue
+        word = "higher" if row["difference"] >= 0 else "lower"
+        text = (
+            f"On the {plural(int(row['n_participants']), 'participant')} that both have, "
+            f"{row['a']} scored {abs(row['difference']):.2f} {word} in mean Dice than {row['b']}"
+        )
+        if is_number(row["low"]):
+            text += f" (95% interval of the difference {interval(row['low'], row['high'])}"
+            p = p_value(row["wilcoxon_p"])
+            text += f"; Wilcoxon p {p if p.startswith('<') else '= ' + p})"
+            if row["low"] <= 0 <= row["high"]:
+                text += ", which leaves open which is better"
+        sentences.append(text + ".")
+    return " ".join(sentences)

@@ -1,0 +1,491 @@
+"""The tables of the report: numbers from `acinus.evaluate`, words for the page, CSV for both.
+
+Enters: what the report is made from. Leaves: numbered tables in the order in
+which the page shows them, each with two files: the numbers unrounded, and the
+table as it stands on the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from acinus.evaluate.structures import select, structures
+from acinus.evaluate.tables import (
+    TABLE_3_METRICS,
+    arm_comparison,
+    characteristics,
+    display,
+    evaluation_table,
+    note,
+    shapiro_table,
+    variant_comparison,
+    volume_agreement,
+    worst_cases,
+)
+from acinus.evaluate.wording import ALL_LABELS, interval, label_title, mean_and_sd, quartiles
+from acinus.report.choose import HOLDOUT, all_scores
+from acinus.report.content import FINAL_MODEL, ArmContent, ReportContent
+from acinus.report.figure import Folders, TableView, write_table
+from acinus.report.numbers import MISSING, count_text, is_number, number_text
+
+N_WORST = 10
+"""Structures in the table of the worst."""
+
+HEADINGS = {"p, glands as patients": "p, structures as independent"}
+"""Column heads that the report writes otherwise, to fit any structure."""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The unrounded numbers that text and figures of the report share.
+
+    Attributes:
+        evaluation: See `evaluation_table`, with a row over all labels of an arm.
+        agreement: See `volume_agreement`.
+        comparison: See `arm_comparison`, all pairs of arms.
+        variants: Columns of `variant_comparison` and ``value``, ``chosen``; Dice only.
+    """
+
+    evaluation: pd.DataFrame
+    agreement: pd.DataFrame
+    comparison: pd.DataFrame
+    variants: pd.DataFrame
+
+
+def compute_numbers(content: ReportContent) -> Numbers:
+    """All numbers of the hold-out that more than one part of the report shows."""
+    scores = all_scores(content)
+    pairs = [
+        arm_comparison(scores, a.name, b.name) for a, b in combinations(list(content.arms)[:3], 2)
+    ]
+    return Numbers(
+        evaluation_table(scores, with_all=len(content.labels) > 1),
+        volume_agreement(scores),
+        pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(),
+        _variant_numbers(content, scores),
+    )
+
+
+def _variant_numbers(content: ReportContent, scores: pd.DataFrame) -> pd.DataFrame:
+    """A row per setting, value and arm with mean Dice and interval, in the order given."""
+    found = variant_comparison(scores, metrics=("dice",))
+    rows = []
+    for variant in content.variants:
+        for row in found[found["model"] == variant["model"]].to_dict("records"):
+            chosen = variant["model"] == FINAL_MODEL
+            named = {"setting": variant["setting"], "value": variant["value"], "chosen": chosen}
+            rows.append({**row, **named})
+    columns = ["setting", "value", "chosen", *(c for c in found.columns if c != "setting")]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any] | None:
+    """The row of an arm over all its labels (its only label if it has one); None if absent."""
+    if numbers.empty:
+        return None
+    rows = numbers[numbers["arm"] == arm]
+    if metric:
+        rows = rows[rows["metric"] == metric]
+    pooled = rows[rows["label"] == ALL_LABELS]
+    chosen = pooled if len(pooled) else rows
+    return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None
+
+
+def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> list[TableView]:
+    """All tables, numbered in order, with their CSV files written."""
+    made: list[TableView] = []
+    drafts = [
+        *_characteristics(content),
+        _evaluation(content, numbers),
+        _agreement(numbers),
+        *_comparisons(content, numbers),
+        _variants(content),
+        _worst(content),
+        _warnings(content),
+        _published(content, numbers),
+        _validation(content),
+        _shapiro(content),
+        *_decisions(content),
+        _split(content),
+        _provenance(content),
+    ]
+    number = 0
+    for key, title, raw, shown, caption in drafts:
+        if raw is None or shown.empty:
+            made.append(TableView(title, key=key, absent=caption))
+            continue
+        number += 1
+        name = f"table-{number}"
+        csv = write_table(raw, folders.tables / f"{name}.csv")
+        shown = shown.rename(columns=HEADINGS)
+        write_table(shown, folders.tables / f"{name}-as-shown.csv")
+        made.append(_view(number, key, title, shown, caption, csv))
+    return made
+
+
+_Draft = tuple[str, str, pd.DataFrame | None, pd.DataFrame, str]
+"""Key, title, unrounded numbers (None if absent), as shown, caption or why absent."""
+
+_NOTHING = pd.DataFrame()
+
+
+def _view(
+    number: int, key: str, title: str, shown: pd.DataFrame, caption: str, csv: str
+) -> TableView:
+    rows = [["" if pd.isna(cell) else str(cell) for cell in row] for row in shown.to_numpy()]
+    return TableView(
+        title=f"Table {number}. {title}",
+        header=[str(name) for name in shown.columns],
+        rows=rows,
+        caption=caption,
+        csv=csv,
+        key=key,
+    )
+
+
+def _characteristics(content: ReportContent) -> Iterator[_Draft]:
+    for arm in content.arms:
+        title = f"Baseline characteristics of participants having {arm.name}"
+        if len(content.arms) == 1:
+            title = "Baseline characteristics of the participants"
+        if arm.participants is None:
+            why = f"{arm.name}: the dataset has no table of participants."
+            yield "characteristics", title, None, _NOTHING, why
+            continue
+        raw = characteristics(
+            arm.participants, list(arm.train_participants), list(arm.holdout_participants)
+        )
+        counts = (
+            f"Train: {len(arm.train_participants)} participants (training and validation), "
+            f"test: {len(arm.holdout_participants)} (hold-out). "
+        )
+        shown = display("characteristics", raw)
+        yield "characteristics", title, raw, shown, counts + note("characteristics", raw)
+
+
+def _evaluation(content: ReportContent, numbers: Numbers) -> _Draft:
+    title = "Evaluation metrics on the hold-out"
+    raw = numbers.evaluation
+    if raw.empty:
+        return "evaluation", title, None, _NOTHING, "No prediction of the hold-out was scored."
+    caption = note("evaluation_table", raw) + (
+        " HD95 is the larger of the two directed 95th percentiles of surface distance."
+    )
+    return "evaluation", title, raw, display("evaluation_table", raw), caption
+
+
+def _published(content: ReportContent, numbers: Numbers) -> _Draft:
+    title = "Published figures beside ours, for orientation"
+    if not content.published:
+        return "published", title, None, _NOTHING, ""
+    rows = []
+    for figure in content.published.get("figures", ()):
+        rows.append({**figure, **_ours(content, numbers, figure)})
+    raw = pd.DataFrame(rows)
+    if raw.empty:
+        return "published", title, None, _NOTHING, "No published figure was given."
+    shown = pd.DataFrame(
+        {
+            "Scan type": [row["arm"] for row in rows],
+            "Figure": [_figure_name(row) for row in rows],
+            "Published": [_figure_text(row, "") for row in rows],
+            "Here": [_figure_text(row, "here_") for row in rows],
+        }
+    )
+    data = "made images" if content.synthetic else "other images"
+    caption = (
+        f"Published: {content.published.get('source', 'source not given')}. Here: {data}, other "
+        "participants and other references. The numbers stand side by side for orientation and "
+        "are not a comparison."
+    )
+    return "published", title, raw, shown, caption
+
+
+_COUNT_TITLES = {
+    "pearson_r": "Pearson r of volumes",
+    "n_train_participants": "Training participants",
+    "n_holdout_participants": "Hold-out participants",
+    "n_training_slices": "Training slices",
+}
+
+
+def _ours(content: ReportContent, numbers: Numbers, figure: Mapping[str, Any]) -> dict[str, Any]:
+    """The figure of this report that stands beside a published one."""
+    arm = next((one for one in content.arms if one.name == figure.get("arm")), None)
+    if arm is None:
+        return {}
+    counts = {
+        "n_train_participants": len(arm.train_participants),
+        "n_holdout_participants": len(arm.holdout_participants),
+        "n_training_slices": arm.n_training_slices,
+    }
+    metric = str(figure.get("metric"))
+    if metric in counts:
+        return {"here_value": counts[metric]}
+    label = figure.get("label")
+    table = numbers.agreement if metric == "pearson_r" else numbers.evaluation
+    if label:
+        rows = table[(table["arm"] == arm.name) & (table["label"] == label)]
+        if metric != "pearson_r":
+            rows = rows[rows["metric"] == metric]
+        row = None if rows.empty else {str(k): v for k, v in rows.iloc[0].items()}
+    else:
+        row = overall(table, arm.name, "" if metric == "pearson_r" else metric)
+    if row is None:
+        return {}
+    if metric == "pearson_r":
+        return {"here_value": row["r"]}
+    return {f"here_{name}": row[key] for name, key in
+            (("value", "mean"), ("sd", "sd"), ("q25", "q25"), ("q75", "q75"))}  # fmt: skip
+
+
+def _figure_name(row: Mapping[str, Any]) -> str:
+    metric = str(row["metric"])
+    title = _COUNT_TITLES.get(metric) or metric.replace("_", " ")
+    names = {"dice": "Dice score", "iou": "IOU score", "hausdorff_95_mm": "HD95 (mm)"}
+    label = row.get("label")
+    return names.get(metric, title) + (f", {label_title(str(label))}" if label else "")
+
+
+def _figure_text(row: Mapping[str, Any], prefix: str) -> str:
+    value, sd = row.get(f"{prefix}value"), row.get(f"{prefix}sd")
+    if not is_number(value):
+        return MISSING
+    if str(row["metric"]).startswith("n_"):
+        return count_text(value)
+    if not is_number(sd):
+        return number_text(value)
+    text = mean_and_sd(float(value), float(sd))  # type: ignore[arg-type]
+    q25, q75 = row.get(f"{prefix}q25"), row.get(f"{prefix}q75")
+    if is_number(q25) and is_number(q75):
+        text += f" ({quartiles(float(q25), float(q75))})"  # type: ignore[arg-type]
+    return text
+
+
+def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[_Draft]:
+    if len(content.arms) < 2:
+        return
+    if numbers.comparison.empty:
+        why = "The arms have no scored participants in common."
+        yield "comparison", "Comparison of scan types", None, _NOTHING, why
+        return
+    for (a, b), raw in numbers.comparison.groupby(["a", "b"], sort=False):
+        raw = raw.reset_index(drop=True)
+        title = f"{a} minus {b}"
+        yield "comparison", title, raw, display("arm_comparison", raw), note("arm_comparison", raw)
+
+
+def _agreement(numbers: Numbers) -> _Draft:
+    title = "Agreement of volumes on the hold-out"
+    raw = numbers.agreement
+    if raw.empty:
+        return "agreement", title, None, _NOTHING, "No volume of the hold-out was measured."
+    return "agreement", title, raw, display("volume_agreement", raw), note("volume_agreement", raw)
+
+
+def _variants(content: ReportContent) -> _Draft:
+    title = "What was varied, one thing at a time"
+    if not content.variants:
+        return "variants", title, None, _NOTHING, "Nothing was varied in this run."
+    raw = variant_comparison(all_scores(content))
+    chosen = {str(one["setting"]): str(one["value"]) for one in content.variants
+              if one["model"] == FINAL_MODEL}  # fmt: skip
+    if raw.empty or set(raw["model"]) <= {FINAL_MODEL}:
+        return "variants", title, None, _NOTHING, "No variant was scored."
+    words = ", ".join(f"{setting} {value}" for setting, value in chosen.items())
+    shown = display("variant_comparison", raw)
+    shown.loc[shown["Setting"] == FINAL_MODEL, "Choice"] = words
+    return "variants", title, raw, shown, note("variant_comparison", raw)
+
+
+def _worst(content: ReportContent) -> _Draft:
+    title = "Failed and worst structures of the hold-out"
+    raw = worst_cases(all_scores(content), n=N_WORST)
+    if raw.empty:
+        return "worst", title, None, _NOTHING, "No prediction of the hold-out was scored."
+    return "worst", title, raw, display("worst_cases", raw), note("worst_cases", raw)
+
+
+def _warnings(content: ReportContent) -> _Draft:
+    title = "Warnings of the prediction"
+    tables = [
+        arm.predictions_table.assign(arm=arm.name)
+        for arm in content.arms
+        if {"case", "label", "warnings"} <= set(arm.predictions_table.columns)
+    ]
+    if not tables:
+        return "warnings", title, None, _NOTHING, "Predictions were not recorded."
+    raw = pd.concat(tables, ignore_index=True)
+    for column, wanted in (("part", HOLDOUT), ("model", FINAL_MODEL)):
+        if column in raw:
+            raw = raw[raw[column] == wanted]
+    raw = raw[raw["warnings"].fillna("").astype(str).str.strip() != ""]
+    if raw.empty:
+        return "warnings", title, None, _NOTHING, "No prediction of the hold-out had a warning."
+    shown = pd.DataFrame(
+        {
+            "Case": raw["case"],
+            "Scan type": raw["arm"],
+            "Organ": [label_title(str(name)) for name in raw["label"]],
+            "Volume (in mL)": [number_text(v) for v in raw.get("volume_ml", [None] * len(raw))],
+            "Warning": raw["warnings"],
+        }
+    )
+    return "warnings", title, raw, shown, "Given at prediction, without knowledge of the reference."
+
+
+def _validation(content: ReportContent) -> _Draft:
+    title = "Evaluation metrics in cross-validation"
+    raw = evaluation_table(all_scores(content), part="validation")
+    if raw.empty:
+        return "validation", title, None, _NOTHING, "Validation cases were not scored one by one."
+    caption = (
+        "Each case by the model of the fold that left it out. Choices were made on these cases, "
+        "so that they flatter; the hold-out is the test. " + note("evaluation_table", raw)
+    )
+    return "validation", title, raw, display("evaluation_table", raw), caption
+
+
+def _shapiro(content: ReportContent) -> _Draft:
+    title = "Test of normality (Shapiro-Wilk)"
+    raw = shapiro_table(all_scores(content), metrics=TABLE_3_METRICS)
+    if raw.empty:
+        return "shapiro", title, None, _NOTHING, "No prediction of the hold-out was scored."
+    return "shapiro", title, raw, display("shapiro_table", raw), note("shapiro_table", raw)
+
+
+def _decisions(content: ReportContent) -> Iterator[_Draft]:
+    groups: list[tuple[list[ArmContent], pd.DataFrame]] = []
+    for arm in content.arms:
+        table = arm.decisions.astype(str) if len(arm.decisions) else arm.decisions
+        same = next((arms for arms, other in groups if other.equals(table)), None)
+        if same is None:
+            groups.append(([arm], table))
+        else:
+            same.append(arm)
+    for arms, table in groups:
+        names = ", ".join(arm.name for arm in arms)
+        title = "Decisions of the plan" + (f": {names}" if len(content.arms) > 1 else "")
+        if table.empty:
+            yield "decisions", title, None, _NOTHING, "No plan was recorded."
+            continue
+        columns = {"name": "Decision", "value": "Value", "rule": "Rule", "source": "Source",
+                   "facts": "Facts it rests on"}  # fmt: skip
+        kept = {name: head for name, head in columns.items() if name in table}
+        shown = table[list(kept)].rename(columns=kept).replace({"nan": "", "None": ""})
+        caption = "Each decision with its value, the rule that made it and where the rule is from."
+        yield "decisions", title, table, shown, caption
+
+
+def _split(content: ReportContent) -> _Draft:
+    title = "Hold-out and folds"
+    rows = [("hold-out", one) for one in content.split.get("holdout", ())]
+    for k, fold in enumerate(content.split.get("folds", ())):
+        rows += [(f"fold {k}", one) for one in fold]
+    if not rows:
+        return "split", title, None, _NOTHING, "The split was not recorded."
+    raw = pd.DataFrame(rows, columns=["part", "participant"])
+    shown = pd.DataFrame(
+        [
+            {"Part": part, "n": len(some), "Participants": ", ".join(map(str, some["participant"]))}
+            for part, some in raw.groupby("part", sort=False)
+        ]
+    )
+    caption = "By participant: nobody is in two parts. Folds: validation of that fold's model."
+    return "split", title, raw, shown, caption
+
+
+_PROVENANCE = {
+    "command": "Command",
+    "started": "Started",
+    "seconds": "Seconds used",
+    "budget": "Budget",
+    "seed": "Seed",
+    "machine": "Machine",
+}
+
+
+def _provenance(content: ReportContent) -> _Draft:
+    title = "How to repeat it"
+    facts = content.provenance
+    rows = [(head, "", str(facts[key])) for key, head in _PROVENANCE.items() if facts.get(key)
+            not in (None, "")]  # fmt: skip
+    rows += [
+        ("Dataset", arm.name, str(arm.dataset_folder or arm.dataset_name)) for arm in content.arms
+    ]
+    for key, head in (("versions", "Version"), ("hashes", "SHA-256")):
+        group = facts.get(key) or {}
+        rows += [(head, str(name), str(value)) for name, value in dict(group).items()]
+    for key, value in facts.items():
+        if key not in _PROVENANCE and key not in ("versions", "hashes"):
+            rows.append((str(key).replace("_", " ").capitalize(), "", str(value)))
+    raw = pd.DataFrame(rows, columns=["What", "Of", "Value"])
+    caption = "The same command, data, seed and device give the same numbers."
+    return "provenance", title, raw, raw, caption
+
+
+def write_raw_tables(content: ReportContent, folders: Folders) -> list[str]:
+    """All scores, long and wide, as CSV; returns the names of the files."""
+    scores = all_scores(content)
+    wide = structures(select(scores, model=FINAL_MODEL))
+    return [
+        write_table(scores, folders.tables / "scores.csv"),
+        write_table(wide, folders.tables / "structures.csv"),
+    ]
+
+
+def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> TableView:
+    """The main numbers of each arm, for the summary."""
+    rows, shown = [], []
+    for arm in content.arms:
+        dice = overall(numbers.evaluation, arm.name, "dice")
+        if dice is None:
+            continue
+        iou = overall(numbers.evaluation, arm.name, "iou") or {}
+        far = overall(numbers.evaluation, arm.name, "hausdorff_95_mm") or {}
+        volume = overall(numbers.agreement, arm.name) or {}
+        row = {
+            "arm": arm.name,
+            "n_structures": dice["n"],
+            "n_participants": dice["n_participants"],
+            "n_missed": dice["n_missed"],
+            "n_failed": dice["n_failed"],
+            "dice_mean": dice["mean"],
+            "dice_sd": dice["sd"],
+            "dice_low": dice["low"],
+            "dice_high": dice["high"],
+            "iou_mean": iou.get("mean"),
+            "hausdorff_95_mm_median": far.get("median"),
+            "volume_r": volume.get("r"),
+        }
+        rows.append(row)
+        shown.append(
+            [
+                arm.name,
+                f"{count_text(row['n_structures'])} in {count_text(row['n_participants'])}",
+                f"{mean_and_sd(dice['mean'], dice['sd'])} ({interval(dice['low'], dice['high'])})",
+                number_text(row["iou_mean"]),
+                number_text(row["hausdorff_95_mm_median"]),
+                number_text(row["volume_r"]),
+                f"{count_text(row['n_missed'])} / {count_text(row['n_failed'])}",
+            ]
+        )
+    if not rows:
+        return TableView("At a glance", absent="No prediction of the hold-out was scored.")
+    csv = write_table(pd.DataFrame(rows), folders.tables / "summary.csv")
+    header = [
+        "Scan type",
+        "Structures in participants",
+        "Dice, mean ± sd (95% interval of the mean)",
+        "IoU, mean",
+        "HD95, median (mm)",
+        "Volumes, Pearson r",
+        "Missed / failed",
+    ]
+    caption = "Hold-out only. Dice and IoU run from 0 (no overlap) to 1 (identical)."
+    return TableView("At a glance", header, shown, caption, csv, key="glance")
