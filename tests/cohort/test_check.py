@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK
 from small_dataset import SHAPE_XYZ, centred_affine, write_nifti
 
 from acinus.cohort import CODES, CheckReport, Finding, check_dataset, open_dataset
@@ -104,6 +106,28 @@ def test_image_without_label_is_a_warning(make_dataset):
     label_of(folder, "p02").unlink()
     finding = the_only(check_dataset(folder), "label-missing")
     assert (finding.severity, finding.case) == ("warning", "p02")
+
+
+def test_a_label_named_like_a_channel_gets_the_right_advice(make_dataset):
+    folder = make_dataset(case_ids=IDS)
+    label_of(folder, "p02").rename(label_of(folder, "p02_0000"))
+    found = {f.code: f for f in check_dataset(folder).findings}
+    assert set(found) == {"image-missing", "label-missing"}
+    assert "Name it p02.nii.gz" in found["image-missing"].remedy
+
+
+def test_a_dangling_link_is_an_unreadable_file(make_dataset):
+    folder = make_dataset(case_ids=IDS)
+    path = image_of(folder, "p02")
+    path.unlink()
+    path.symlink_to(folder / "elsewhere.nii.gz")
+    (folder / "imagesTr" / "other").symlink_to(folder / "elsewhere")
+    assert {(f.code, f.case) for f in check_dataset(folder).findings} == {
+        ("unreadable", "p02"),
+        ("unknown-file", ""),
+    }
+    with pytest.raises(DataError, match=r"p02_0000.*found a link to a file that is not there"):
+        open_dataset(folder)
 
 
 def test_many_images_without_label_are_told_in_one_finding(make_dataset):
@@ -564,6 +588,43 @@ def test_all_faults_at_once_are_all_reported(make_dataset):
     assert {f.code for f in report.findings} <= set(CODES)
     assert all(f.found and f.remedy.endswith(".") for f in report.findings)
     json.dumps(report.as_rows())
+
+
+def test_a_dying_worker_leaves_no_case_out(make_dataset, monkeypatch):
+    class DyingPool:
+        def __init__(self, *_, **__):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def map(self, function, work):
+            yield function(work[0])
+            raise BrokenProcessPool
+
+    folder = make_dataset(case_ids=IDS)
+    truncated(image_of(folder, "p07"))
+    monkeypatch.setattr("acinus.cohort.check.ProcessPoolExecutor", DyingPool)
+    assert the_only(check_dataset(folder, jobs=2), "unreadable").case == "p07"
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha", ".mhd", ".nii"])
+def test_other_formats(make_dataset, ending):
+    folder = make_dataset(case_ids=IDS, file_ending=ending)
+    for path in [*folder.glob("*Tr/*.nii.gz")]:
+        image = SimpleITK.ReadImage(path)
+        SimpleITK.WriteImage(image, path.with_name(path.name.replace(".nii.gz", ending)))
+        path.unlink()
+    assert check_dataset(folder).findings == ()
+    label = folder / "labelsTr" / f"p03{ending}"
+    label.write_bytes(label.read_bytes()[:100])
+    image = folder / "imagesTr" / f"p04_0000{ending}"
+    SimpleITK.WriteImage(SimpleITK.Image([4, 4, 4, 2], SimpleITK.sitkUInt8), image)
+    found = [(f.case, f.code) for f in check_dataset(folder).findings]
+    assert found == [("p03", "unreadable"), ("p04", "not-3d")]
 
 
 @pytest.mark.slow

@@ -69,7 +69,8 @@ def check_dataset(folder: Path | str, *, jobs: int | None = None) -> CheckReport
 
 def _check_cases(work: Sequence[CaseFiles], jobs: int | None) -> Iterator[CaseFacts]:
     if jobs is None:
-        n_bytes = sum(p.stat().st_size for w in work for p in (*w.images, w.label) if p is not None)
+        paths = [path for files in work for path in (*files.images, files.label)]
+        n_bytes = sum(path.stat().st_size for path in paths if path and path.exists())
         jobs = _n_cores() if n_bytes > BYTES_FOR_PROCESSES else 1
     jobs = min(jobs, len(work))
     made = _in_processes(work, jobs) if jobs > 1 else map(check_case, work)

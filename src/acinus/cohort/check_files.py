@@ -123,7 +123,7 @@ def suggested_side(label: str) -> str | None:
 
 def _strays(folder: Path, layout: Layout) -> Iterator[Finding]:
     for path in layout.strays:
-        what = "a folder" if path.is_dir() else f"{path.stat().st_size} bytes"
+        what = "a folder" if path.is_dir() else f"{path.lstat().st_size} bytes"
         yield warning(
             "unknown-file",
             "",
@@ -137,12 +137,12 @@ def _case_files(header: Header, layout: Layout, case_id: str) -> Iterator[Findin
     channels = layout.images.get(case_id, {})
     n_channels = len(header.channel_names)
     if not channels:
-        yield error(
-            "image-missing",
-            case_id,
-            f"{LABELS}/{layout.labels[case_id].name} has no image in {IMAGES}",
-            "Add the image, remove the label, or list the case under 'exclude'.",
-        )
+        remedy = "Add the image, remove the label, or list the case under 'exclude'."
+        numbered = re.fullmatch(r"(.+)_\d{4}", case_id)
+        if numbered and numbered[1] in layout.images:
+            remedy = f"Name it {numbered[1]}{header.file_ending}: labels have no channel number."
+        name = f"{LABELS}/{layout.labels[case_id].name}"
+        yield error("image-missing", case_id, f"{name} has no image in {IMAGES}", remedy)
         return
     missing = [n for n in range(n_channels) if n not in channels]
     is_allowed = header.allow_missing_channels and len(missing) < n_channels

@@ -111,13 +111,18 @@ class Dataset:
         Covers ``dataset.json``, the participant of each case, and name, size and
         content of every image and label. Columns of ``participants.tsv`` are left
         out: a corrected age changes a table, not a model.
+
+        Raises:
+            DataError: A file is gone or cannot be read.
         """
-        files = [
-            (path.relative_to(self.folder).as_posix(), path.stat().st_size, hash_file(path))
-            for case in self.cases
-            for path in (*case.images, case.label)
-            if path is not None
-        ]
+        paths = [path for case in self.cases for path in (*case.images, case.label) if path]
+        try:
+            files = [
+                (path.relative_to(self.folder).as_posix(), path.stat().st_size, hash_file(path))
+                for path in paths
+            ]
+        except OSError as error:
+            raise DataError(f"{error.filename}: must be readable; {error.strerror}.") from error
         owners = [(case.case_id, case.participant_id) for case in self.cases]
         return hash_data([read_json(self.folder / HEADER), owners, files])
 
@@ -309,3 +314,8 @@ def _refuse_incomplete(
                 f"{IMAGES}/{case_id}_{lacking[0]:04d}{header.file_ending} is missing. {advice}, "
                 "or set 'allow_missing_channels' there."
             )
+        for path in filter(None, (*channels.values(), layout.labels.get(case_id))):
+            if not path.exists():
+                raise DataError(
+                    f"{path}: must be a file; found a link to a file that is not there. {advice}."
+                )

@@ -43,7 +43,8 @@ class Layout:
 def list_layout(folder: Path, file_ending: str) -> Layout:
     """The files of a dataset folder, sorted to cases by name.
 
-    Hidden files are passed over. A missing folder counts as empty.
+    Hidden files are passed over. A missing folder counts as empty. A link to a file
+    that is not there counts as a file, so that it is not taken for a missing case.
 
     Args:
         folder: The dataset.
@@ -56,13 +57,13 @@ def list_layout(folder: Path, file_ending: str) -> Layout:
     image_name = re.compile(rf"(?P<case>.+)_(?P<channel>\d{{4}}){re.escape(file_ending)}")
     for path in _visible(folder / IMAGES):
         match = image_name.fullmatch(path.name)
-        if match and path.is_file():
+        if match and not path.is_dir():
             images.setdefault(match["case"], {})[int(match["channel"])] = path
         elif not path.name.endswith(companions):
             strays.append(path)
     for path in _visible(folder / LABELS):
         case = path.name.removesuffix(file_ending)
-        if path.is_file() and case and case != path.name:
+        if case and case != path.name and not path.is_dir():
             labels[case] = path
         elif not path.name.endswith(companions):
             strays.append(path)
