@@ -267,6 +267,15 @@ def test_nothing_half_written_stays_behind(tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["b.nii.gz"]
 
 
+def test_a_volume_does_not_change_with_its_file(tmp_path) -> None:
+    path = save(tmp_path / "a.nii", np.ones((3, 4, 5), np.int16))
+    volume = read_volume(path)
+    assert not isinstance(volume.array, np.memmap) and volume.array.flags.writeable
+    raw = path.read_bytes()
+    path.write_bytes(raw[:352] + bytes(len(raw) - 352))
+    assert np.all(volume.array == 1)
+
+
 def test_a_description_travels_with_the_scan(tmp_path) -> None:
     marked = Volume(np.zeros((2, 3, 4)), np.eye(4), {"description": "synthetic"})
     write_volume(marked, tmp_path / "a.nii.gz")

@@ -24,6 +24,7 @@ from acinus.scans.series import (
     Series,
     Slice,
     choose_series,
+    dicom_faults,
     list_series,
     open_dicom,
     slice_of,
@@ -206,7 +207,9 @@ def _load(path: Path) -> tuple[Slice, Array]:
         header = open_dicom(path)
         item = _slice(header, path)
         return item, _rescaled(header, path)
-    except (OSError, EOFError, TypeError, AttributeError, KeyError, IndexError) as error:
+    except DataError:
+        raise
+    except dicom_faults() as error:
         raise _undecodable(path, error) from error
 
 

@@ -74,7 +74,7 @@ def read_itk_image(path: Path) -> ItkImage:
 
     reader = _reader(path)
     affine = _affine(reader, path)
-    metadata = {key: str(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
+    metadata = {key: _text(reader, key) for key in reader.GetMetaDataKeys()}
     _require_whole_raw_data(path, reader)
     try:
         image = reader.Execute()
@@ -139,6 +139,8 @@ def _reader(path: Path) -> Any:
     import SimpleITK as sitk
 
     require_file(path)
+    if path.suffix.lower() != ".nrrd" and not _metaimage_header(path).keys() >= _METAIMAGE_KEYS:
+        raise unreadable(path, _KINDS[path.suffix.lower()], ValueError("no MetaImage header"))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -149,6 +151,14 @@ def _reader(path: Path) -> Any:
     return reader
 
 
+def _text(reader: Any, key: str) -> str:
+    """A value of the header; empty if it is no text, as in a damaged header."""
+    try:
+        return str(reader.GetMetaData(key))
+    except (TypeError, UnicodeError):
+        return ""
+
+
 def _affine(reader: Any, path: Path) -> Affine:
     """RAS+ affine of the header, after checking that the image has three axes and a space."""
     n_axes, size = reader.GetDimension(), reader.GetSize()
@@ -156,7 +166,7 @@ def _affine(reader: Any, path: Path) -> Affine:
         raise _wrong_axes(path, f"{n_axes} axes, size {tuple(size)}")
     if path.suffix.lower() == ".nrrd":
         keys = reader.GetMetaDataKeys()
-        space = reader.GetMetaData("NRRD_space") if "NRRD_space" in keys else "none"
+        space = _text(reader, "NRRD_space") if "NRRD_space" in keys else "none"
         if space != "left-posterior-superior":  # ITK turns RAS and LAS into this one
             raise DataError(
                 f"{path}: an NRRD header must name its space (left-posterior-superior, "
@@ -192,6 +202,9 @@ def _require_whole_raw_data(path: Path, reader: Any) -> None:
             EOFError(f"the header announces {n_bytes} bytes of voxels"),
         )
 
+
+_METAIMAGE_KEYS = {"NDims", "DimSize", "ElementType", "ElementDataFile"}
+"""What a MetaImage header must have; ITK prints complaints of its own about others."""
 
 _BYTES = {
     "MET_CHAR": 1,

@@ -139,12 +139,15 @@ def _parse(stream: BufferedIOBase, path: Path) -> Any:
     head = stream.read(540)
     stream.seek(0)
     if head[344:347] == b"n+1":
-        image = nibabel.Nifti1Image.from_stream(stream)
+        kind: Any = nibabel.Nifti1Image
     elif head[4:7] == b"n+2":
-        image = nibabel.Nifti2Image.from_stream(stream)
+        kind = nibabel.Nifti2Image
     else:
         raise ValueError("no NIfTI header")
+    # Not mapped: a volume must outlive its file, and changes of it.
+    image = kind.from_file_map(kind.make_file_map({"image": stream}), mmap=False)
     shape = image.header.get_data_shape()
+    three_axes(tuple(int(n) for n in shape), path)
     n_bytes = math.prod(shape) * image.header.get_data_dtype().itemsize
     shrinks = _MOST_GZIP_SHRINKS if path.name.lower().endswith(".gz") else 1
     if n_bytes > path.stat().st_size * shrinks:
@@ -171,7 +174,7 @@ def three_axes(shape_xyz: tuple[int, ...], path: Path) -> Shape:
     Raises:
         DataError: There are more than three axes, or one has no voxels.
     """
-    if math.prod(shape_xyz) == 0 or not shape_xyz:
+    if not shape_xyz or min(shape_xyz) < 1:
         raise DataError(
             f"{path}: must hold voxels; found shape {shape_xyz}. Export the scan again."
         )

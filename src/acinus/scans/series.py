@@ -10,6 +10,7 @@ rejected: the wrong sequence would be segmented without a word.
 
 from __future__ import annotations
 
+import struct
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -217,6 +218,26 @@ def _find_slices(folder: Path) -> tuple[list[Slice], Counter[str]]:
     return slices, skipped
 
 
+def dicom_faults() -> tuple[type[Exception], ...]:
+    """What pydicom raises on damaged files, early or when a value is first looked at."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        InvalidDicomError,
+        BytesLengthException,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        OverflowError,
+        struct.error,
+    )
+
+
 def open_dicom(path: Path, **options: Any) -> Any:
     """The pydicom dataset of a file, with or without the preamble that the standard asks for.
 
@@ -256,7 +277,7 @@ def read_slice_header(path: Path) -> Slice | str:
         return f"not DICOM ({_short(describe_content(path))})"
     except PermissionError:
         return "not readable (no permission)"
-    except (OSError, EOFError, ValueError, TypeError, AttributeError, KeyError, IndexError):
+    except dicom_faults():
         return "damaged DICOM"
 
 
@@ -276,7 +297,12 @@ def slice_of(header: Any, path: Path) -> Slice | str:
     pixel_mm = header.get("PixelSpacing")
     if not cosines or not position or not pixel_mm:
         return "DICOM images without orientation, position or pixel spacing"
+    if not header.get("SeriesInstanceUID"):
+        return "DICOM images without SeriesInstanceUID"
     directions = np.array([float(value) for value in cosines]).reshape(2, 3)
+    corner = np.array([float(value) for value in position]).reshape(3)
+    if not (np.all(np.isfinite(corner)) and np.all(np.isfinite(directions))):
+        return "DICOM images whose position or orientation is not finite"
     lengths = np.linalg.norm(directions, axis=1)
     if np.any(np.abs(lengths - 1) > 0.01) or abs(directions[0] @ directions[1]) > 0.01:
         return "DICOM images whose orientation is no pair of perpendicular directions"
@@ -284,7 +310,7 @@ def slice_of(header: Any, path: Path) -> Slice | str:
     return Slice(
         path=path,
         orientation=directions / lengths[:, np.newaxis],
-        position=np.array([float(value) for value in position]),
+        position=corner,
         pixel_mm=(float(pixel_mm[0]), float(pixel_mm[1])),
         n_rows=int(header.Rows),
         n_columns=int(header.Columns),
