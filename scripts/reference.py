@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import annotated_types
 
@@ -24,6 +24,7 @@ from acinus.cohort.finding import CODES
 from acinus.config import Settings
 from acinus.plan.settings import Choice, Recipe
 from acinus.registry import Entry
+from acinus.study.schema import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = "<!-- Written by `make reference` from the code; not edited by hand. -->\n"
@@ -34,6 +35,7 @@ def pages() -> dict[str, str]:
     return {
         "commands.md": commands_page(),
         "recipe-settings.md": settings_page(),
+        "study-settings.md": study_page(),
         "faults.md": faults_page(),
         "measures.md": measures_page(),
         "losses.md": losses_page(),
@@ -77,6 +79,18 @@ def settings_page() -> str:
         parts.append(f"\n## {name}\n\n{summary[:1].upper()}{summary[1:]}.\n")
         parts.append(_table(("setting", "value", "source"), _recipe_rows(recipe)))
     return "\n".join(parts).rstrip() + "\n"
+
+
+def study_page() -> str:
+    """Every key of a study."""
+    head = (
+        "# Keys of a study\n\n"
+        "A study is a YAML file. Keys that are left out have the default below; an unknown key "
+        "is refused with the nearest known one. `arms.NAME.dataset` stands for the dataset of "
+        "the arm that you call NAME. The files under `studies/` are examples.\n\n"
+    )
+    rows = _setting_rows(Study, "")
+    return MADE + head + _table(("key", "kind", "default", "meaning"), rows)
 
 
 def faults_page() -> str:
@@ -158,13 +172,28 @@ def _setting_rows(model: type[Settings], prefix: str) -> Iterator[tuple[str, str
     for name, field in model.model_fields.items():
         dotted = f"{prefix}{name}"
         kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, Settings) and kind is not Choice:
-            yield from _setting_rows(kind, f"{dotted}.")
+        inner, step = _inner_settings(kind)
+        if inner is not None:
+            yield from _setting_rows(inner, f"{dotted}.{step}")
             continue
-        default = field.get_default(call_default_factory=True)
+        required = field.is_required()
+        default = "must be given" if required else field.get_default(call_default_factory=True)
         limits = ", ".join(_limit(limit) for limit in field.metadata)
         meaning = meanings.get(name, "")
         yield dotted, _kind(kind) + (f", {limits}" if limits else ""), _value(default), meaning
+
+
+def _inner_settings(annotation: Any) -> tuple[type[Settings] | None, str]:
+    """Settings within a field, and ``NAME.`` where they are a mapping of named ones."""
+    if annotation is Choice:
+        return None, ""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return annotation, ""
+    step = "NAME." if get_origin(annotation) is dict else ""
+    for part in get_args(annotation):
+        if isinstance(part, type) and issubclass(part, Settings) and part is not Choice:
+            return part, step
+    return None, ""
 
 
 def _recipe_rows(recipe: Recipe) -> Iterator[tuple[str, str, str]]:

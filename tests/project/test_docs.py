@@ -21,6 +21,7 @@ from acinus.cli import main
 from acinus.cohort.header import Header
 from acinus.evaluate.score_table import SCORE_COLUMNS
 from acinus.report.content import HISTORY_COLUMNS
+from acinus.study.schema import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -105,6 +106,18 @@ def test_python_examples_are_python(page: Path) -> None:
     for snippet in snippets(page):
         if snippet.language == "python":
             compile(snippet.text, f"{page}:{snippet.line}", "exec")
+
+
+def test_study_examples_are_studies(tmp_path: Path) -> None:
+    path = tmp_path / "example.yaml"
+    found = 0
+    for page in PAGES:
+        for snippet in snippets(page):
+            if snippet.language == "yaml" and snippet.text.startswith("study:"):
+                path.write_text(snippet.text, encoding="utf-8")
+                assert read_study(path).arms, name(page)
+                found += 1
+    assert found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
