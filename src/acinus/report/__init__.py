@@ -6,5 +6,6 @@ beside it. Belongs to the judging wing: knows no network and imports no torch.
 
 from acinus.report.content import ArmContent, FlowStep, ReportContent
 from acinus.report.page import write_report
+from acinus.report.saliency import write_saliency_figure
 
-__all__ = ["ArmContent", "FlowStep", "ReportContent", "write_report"]
+__all__ = ["ArmContent", "FlowStep", "ReportContent", "write_report", "write_saliency_figure"]

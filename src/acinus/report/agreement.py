@@ -66,14 +66,15 @@ def draw_agreement(content: ReportContent, folders: Folders, agreement: pd.DataF
     arms = [arm for arm in content.arms if len(points[arm.name])]
     cases, trouble = _cases(content, arms)
     with report_style():
-        paths = []
+        parts = []
         for start in range(0, len(arms), 2):
             pair = arms[start : start + 2]
             figure = _draw(pair, points, agreement, cases, everything)
             suffix = "" if len(arms) <= 2 else chr(ord("a") + start // 2)
             path = folders.figures / f"figure-5{suffix}.png"
-            paths.append(save_figure(figure, path, synthetic=content.synthetic))
-    return FigureView(_NUMBER, _TITLE, _caption(arms, cases, trouble), tuple(paths), (csv,))
+            save_figure(figure, path, synthetic=content.synthetic)
+            parts.append((path, _caption(pair, cases, trouble if start == 0 else [])))
+    return FigureView(_NUMBER, _TITLE, tuple(parts), (csv,))
 
 
 def _points(content: ReportContent, arm: ArmContent) -> pd.DataFrame:

@@ -71,7 +71,7 @@ def draw_contours(content: ReportContent, folders: Folders) -> FigureView:
         figure = _draw(views, layouts)
         path = save_figure(figure, folders.figures / "figure-1.png", synthetic=content.synthetic)
     csv = write_table(_numbers(views), folders.tables / "figure-1.csv")
-    return FigureView(_NUMBER, _TITLE, _caption(views, layouts), (path,), (csv,))
+    return FigureView(_NUMBER, _TITLE, ((path, _caption(views, layouts)),), (csv,))
 
 
 def _layout(view: CaseView) -> list[tuple[Window, Mask]]:

@@ -40,7 +40,7 @@ def draw_curves(content: ReportContent, folders: Folders) -> FigureView:
     with report_style():
         figure = _draw(arms)
         path = save_figure(figure, folders.figures / "figure-8.png", synthetic=content.synthetic)
-    return FigureView(_NUMBER, _TITLE, _caption(arms), (path,), (csv,))
+    return FigureView(_NUMBER, _TITLE, ((path, _caption(arms)),), (csv,))
 
 
 def _draw(arms: Sequence[ArmContent]) -> Any:

@@ -56,7 +56,7 @@ def draw_spread(content: ReportContent, folders: Folders) -> FigureView:
     )
     if undefined:
         caption += f" {undefined} undefined or failed values are not drawn."
-    return FigureView(_SPREAD_NUMBER, _SPREAD_TITLE, caption, (path,), (csv,))
+    return FigureView(_SPREAD_NUMBER, _SPREAD_TITLE, ((path, caption),), (csv,))
 
 
 def _draw_spread(arms: Sequence[ArmContent], rows: pd.DataFrame) -> Any:
@@ -128,7 +128,7 @@ def draw_variants(content: ReportContent, folders: Folders, variants: pd.DataFra
         "bootstrapped 95% interval; one setting changed at a time; blue: the value that the main "
         "model has. The hold-out is small: intervals that overlap decide nothing."
     )
-    return FigureView(_VARIANT_NUMBER, _VARIANT_TITLE, caption, (path,), (csv,))
+    return FigureView(_VARIANT_NUMBER, _VARIANT_TITLE, ((path, caption),), (csv,))
 
 
 def _draw_variants(arms: Sequence[ArmContent], variants: pd.DataFrame, values: pd.DataFrame) -> Any:

@@ -23,18 +23,21 @@ class FigureView:
     Attributes:
         number: Its number in the report, from 1.
         title: Short heading.
-        caption: Plain text under the figure.
-        paths: PNG files, shown one below the other; empty if it could not be made.
+        parts: PNG files with the plain text under each; empty if it could not be made.
         csv: Names of the files under ``tables/`` that hold its numbers.
         absent: Why there is no picture; empty if there is one.
     """
 
     number: int
     title: str
-    caption: str = ""
-    paths: tuple[Path, ...] = ()
+    parts: tuple[tuple[Path, str], ...] = ()
     csv: tuple[str, ...] = ()
     absent: str = ""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The PNG files."""
+        return tuple(path for path, _ in self.parts)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ and arrows, steps that all arms share drawn once, and the grid of folds.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ class _Box:
 
 def draw_flow(content: ReportContent, folders: Folders) -> FigureView:
     """Figure 3 of the report."""
-    csv = [write_table(_flow_table(content), folders.tables / "figure-3.csv")]
+    csv = write_table(_flow_table(content), folders.tables / "figure-3.csv")
     with report_style():
         paths = []
         arms = list(content.arms)
@@ -55,7 +55,8 @@ def draw_flow(content: ReportContent, folders: Folders) -> FigureView:
             suffix = "" if len(arms) <= _MAX_ARMS else chr(ord("a") + start // _MAX_ARMS)
             path = folders.figures / f"figure-3{suffix}.png"
             paths.append(save_figure(figure, path, synthetic=content.synthetic))
-    return FigureView(_NUMBER, _TITLE, _caption(content), tuple(paths), tuple(csv))
+    captions = [_caption(content), *["Further arms, as above."] * (len(paths) - 1)]
+    return FigureView(_NUMBER, _TITLE, tuple(zip(paths, captions, strict=True)), (csv,))
 
 
 def _flow_table(content: ReportContent) -> pd.DataFrame:
@@ -294,9 +295,18 @@ def _caption(content: ReportContent) -> str:
             "Hold-out and folds are drawn by participant, so that no participant is in two parts, "
             "and a participant with several scans is in the same part for all of them."
         )
-    if split.get("conditions"):
-        shown = "; ".join(f"{key}: {value}" for key, value in dict(split["conditions"]).items())
-        words.append(f"Conditions of the hold-out: {shown}.")
+    words += _conditions(dict(split.get("conditions") or {}))
     if "seed" in split:
         words.append(f"Seed of the split: {split['seed']}.")
     return " ".join(words)
+
+
+def _conditions(conditions: Mapping[str, Any]) -> list[str]:
+    """Sentences on how the hold-out was drawn; what was not asked for is not mentioned."""
+    words = []
+    if conditions.get("holdout_needs") == "all_arms":
+        words.append("Only participants that have all arms could be drawn for the hold-out.")
+    for key, value in conditions.items():
+        if key != "holdout_needs" and value not in (None, "", [], {}):
+            words.append(f"{key.replace('_', ' ').capitalize()}: {value}.")
+    return words

@@ -65,6 +65,11 @@ def join_words(words: list[str]) -> str:
     return f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def in_sentence(title: str) -> str:
+    """A title inside a sentence: ``Right lacrimal`` gives ``right lacrimal``, ``GTV`` stays."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
+
+
 def plural(n: int, word: str) -> str:
     """``1 case``, ``2 cases``."""
     return f"{count_text(n)} {word}" + ("" if n == 1 else "s")

@@ -6,6 +6,7 @@ three axial slices of each case, and the reason why the worst one went badly.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,10 @@ MARGIN_MM = 18.0
 
 _NUMBER = 6
 _TITLE = "Reference and prediction on representative slices"
+_LEGEND = (
+    "Upper row of each case: reference (orange); lower row: prediction (blue). Three axial slices "
+    "from superior to inferior, spread over the area of the structures."
+)
 _GAP_IN = 0.04
 _HEAD_IN = 0.3
 _ROLE_IN = 0.2
@@ -47,7 +52,9 @@ _ROLE_IN = 0.2
 
 def draw_overlays(content: ReportContent, folders: Folders) -> FigureView:
     """Figure 6 of the report, a picture per arm; absent if no arm has a prediction."""
-    paths, captions, trouble, numbers = [], [], [], []
+    parts: list[tuple[Path, str]] = []
+    trouble: list[str] = []
+    numbers: list[dict[str, object]] = []
     for position, arm in enumerate(content.arms):
         blocks = []
         for role, case in _cases(content, arm):
@@ -64,23 +71,22 @@ def draw_overlays(content: ReportContent, folders: Folders) -> FigureView:
             continue
         with report_style():
             figure = _draw(content, arm, [(role, view) for role, view, _ in blocks])
-            name = f"figure-6{chr(ord('a') + position)}.png"
-            paths.append(save_figure(figure, folders.figures / name, synthetic=content.synthetic))
-        captions += [f"{arm.name}, {_words(role, view, reason)}" for role, view, reason in blocks]
-    if not paths:
+            path = folders.figures / f"figure-6{chr(ord('a') + position)}.png"
+            save_figure(figure, path, synthetic=content.synthetic)
+        words = "; ".join(_words(role, view, reason) for role, view, reason in blocks)
+        parts.append((path, f"{_LEGEND if not parts else ''} {arm.name}: {words}.".strip()))
+    if not parts:
         return FigureView(_NUMBER, _TITLE, absent=" ".join(trouble))
+    if trouble:
+        parts[-1] = (parts[-1][0], f"{parts[-1][1]} {' '.join(trouble)}")
     csv = write_table(pd.DataFrame(numbers), folders.tables / "figure-6.csv")
-    caption = (
-        "Upper row of each case: reference (orange); lower row: prediction (blue). Three axial "
-        "slices from superior to inferior. " + " ".join(captions + trouble)
-    )
-    return FigureView(_NUMBER, _TITLE, caption, tuple(paths), (csv,))
+    return FigureView(_NUMBER, _TITLE, tuple(parts), (csv,))
 
 
 def _cases(content: ReportContent, arm: ArmContent) -> list[tuple[str, str]]:
     median, worst = median_case(content, arm), worst_case(content, arm)
     pairs = [("median case", median), ("worst case", worst)]
-    shown = [(role, case) for role, case in pairs if case is not None and case in arm.predictions]
+    shown = [(role, case) for role, case in pairs if case is not None]
     if len(shown) == 2 and shown[0][1] == shown[1][1]:
         return [
             ("only case" if len(case_dice(content, arm.name)) == 1 else "worst case", shown[0][1])
@@ -89,7 +95,7 @@ def _cases(content: ReportContent, arm: ArmContent) -> list[tuple[str, str]]:
 
 
 def _words(role: str, view: CaseView, reason: str) -> str:
-    return f"{role} {view.case}: {reason or 'nothing of note'}."
+    return f"{role} {view.case}, {reason or 'nothing of note'}"
 
 
 def _row(

@@ -19,6 +19,7 @@ from PIL import Image
 
 from acinus.files import write_text
 from acinus.report.agreement import draw_agreement
+from acinus.report.choose import all_scores
 from acinus.report.content import ReportContent
 from acinus.report.contours import draw_contours
 from acinus.report.curves import draw_curves
@@ -121,7 +122,7 @@ def _sections(
         Section("variants", "What was varied", "", (*of("variants"), figures[10])),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
-                tuple(content.failures) or ("No case or stage failed.",)),
+                _failures(content)),
     ]  # fmt: skip
     if content.departures or content.published:
         sections.append(
@@ -131,9 +132,20 @@ def _sections(
     sections += [
         Section("details", "Further numbers", "", of("validation", "shapiro")),
         Section("plan", "Decisions of the plan", "", of("decisions")),
-        Section("repeat", "How to repeat it", "", of("provenance", "split")),
+        Section("repeat", "How to repeat it", "", of("split", "provenance")),
     ]
     return sections
+
+
+def _failures(content: ReportContent) -> tuple[str, ...]:
+    """What failed, a sentence each: as reported by the run, then cases that could not be judged."""
+    scores = all_scores(content)
+    failed = scores[scores["status"] == "failed"].drop_duplicates(["case", "arm", "model"])
+    words = [
+        f"{row['case']} ({row['arm']}, {row['part']}): could not be judged; {row['reason']}"
+        for row in failed.to_dict("records")
+    ]
+    return (*content.failures, *words) or ("No case and no stage failed.",)
 
 
 def _render(

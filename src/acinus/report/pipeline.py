@@ -45,7 +45,7 @@ from acinus.report.views import (
 
 _NUMBER = 4
 _TITLE = "The pipeline as it ran"
-_LINE_IN = 0.118
+_LINE_IN = 0.125
 _MAX_COLUMNS = 5
 
 _Sketch = Callable[[Any, ArmContent, CaseView], None]
@@ -66,7 +66,7 @@ def draw_pipeline(content: ReportContent, folders: Folders) -> FigureView:
         caption += (
             f" Small pictures: case {view.case} of {arm.name}; reference orange, prediction blue."
         )
-    return FigureView(_NUMBER, _TITLE, caption, (path,), (csv,))
+    return FigureView(_NUMBER, _TITLE, ((path, caption),), (csv,))
 
 
 def _stages_from_arms(content: ReportContent) -> list[tuple[str, str]]:
@@ -136,7 +136,7 @@ def _draw(stages: Sequence[tuple[str, str]], arm: ArmContent | None, view: CaseV
 
 
 def _wrap(text: str, width: float) -> list[str]:
-    characters = int((width - 0.1) / 0.0585)
+    characters = int((width - 0.1) / 0.0615)
     lines: list[str] = []
     for line in text.split("\n"):
         lines += textwrap.wrap(line, characters) or [""]
@@ -158,7 +158,7 @@ def _stage(
                     ha="center", va="center")  # fmt: skip
     y = top - above_text - 0.2
     for i, words in enumerate(lines):
-        canvas.text(left + 0.07, y - i * _LINE_IN, words, fontsize=6.6, va="center", color=INK)
+        canvas.text(left + 0.07, y - i * _LINE_IN, words, fontsize=7.0, va="center", color=INK)
 
 
 def _arrow(canvas: Any, start: float, end: float, y: float) -> None:

@@ -34,13 +34,21 @@ from acinus.report.views import draw_outline
 HEAT = "inferno"
 """Colour map of the heat: perceptually even, legible in grey and to the colour blind."""
 
+_LEGEND = (
+    "Gradient-weighted class activation maps from the first layer of the encoder, down to the "
+    "bottleneck and up to the last layer of the decoder; bright places raise the network's score "
+    "for the label most, each map scaled to its own largest value. Reference in orange. The CSV "
+    "gives the share of each map's heat that lies inside the reference."
+)
 _NUMBER = 7
 _TITLE = "Where the network looked (Grad-CAM)"
 
 
 def draw_saliency(content: ReportContent, folders: Folders) -> FigureView:
     """Figure 7 of the report, a picture per arm that has maps."""
-    paths, words, trouble, rows = [], [], [], []
+    parts: list[tuple[Path, str]] = []
+    trouble: list[str] = []
+    rows: list[dict[str, object]] = []
     for position, arm in enumerate(content.arms):
         if arm.gradcam is None:
             trouble.append(f"{arm.name}: Grad-CAM was not computed.")
@@ -52,21 +60,35 @@ def draw_saliency(content: ReportContent, folders: Folders) -> FigureView:
             continue
         with report_style():
             figure = _draw(arm, maps)
-            name = f"figure-7{chr(ord('a') + position)}.png"
-            paths.append(save_figure(figure, folders.figures / name, synthetic=content.synthetic))
+            path = folders.figures / f"figure-7{chr(ord('a') + position)}.png"
+            save_figure(figure, path, synthetic=content.synthetic)
         rows += _numbers(arm, maps)
-        words.append(_words(arm, maps))
-    if not paths:
+        parts.append((path, f"{_LEGEND if not parts else ''} {_words(arm, maps)}".strip()))
+    if not parts:
         return FigureView(_NUMBER, _TITLE, absent=" ".join(trouble))
+    if trouble:
+        parts[-1] = (parts[-1][0], f"{parts[-1][1]} {' '.join(trouble)}")
     csv = write_table(pd.DataFrame(rows), folders.tables / "figure-7.csv")
-    caption = (
-        "Gradient-weighted class activation maps from the first layer of the encoder, down to "
-        "the bottleneck and up to the last layer of the decoder; bright places raise the "
-        "network's score for the label most, each map scaled to its own largest value. The "
-        "reference is outlined in orange. The CSV gives the share of each map's heat inside the "
-        "reference. " + " ".join(words + trouble)
-    )
-    return FigureView(_NUMBER, _TITLE, caption, tuple(paths), (csv,))
+    return FigureView(_NUMBER, _TITLE, tuple(parts), (csv,))
+
+
+def write_saliency_figure(maps: Path, path: Path, *, name: str, synthetic: bool) -> Path:
+    """The figure of one file of maps by itself; returns its path.
+
+    Args:
+        maps: ``.npz`` as in `ArmContent.gradcam`.
+        path: PNG to write.
+        name: Heading, such as the name of the model's dataset.
+        synthetic: Whether the images are made rather than acquired.
+
+    Raises:
+        DataError: The maps are missing or damaged.
+    """
+    arrays = read_maps(maps, ("image", "reference", "maps", "names"))
+    arm = ArmContent(name=name, dataset_name=name, labels={}, gradcam=maps)
+    with report_style():
+        save_figure(_draw(arm, arrays), path, synthetic=synthetic)
+    return path
 
 
 def _words(arm: ArmContent, maps: PlaneMap) -> str:

@@ -19,7 +19,7 @@ from acinus.evaluate.wording import label_title
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
 from acinus.report.maps import PlaneMap, read_maps
-from acinus.report.numbers import count_text, join_words, share_text
+from acinus.report.numbers import count_text, in_sentence, join_words, share_text
 from acinus.report.style import (
     HAIRLINE,
     INK,
@@ -64,7 +64,8 @@ def draw_sampling(content: ReportContent, folders: Folders) -> FigureView:
     with report_style():
         figure = _draw(content.arms, table, drawn)
         path = save_figure(figure, folders.figures / "figure-2.png", synthetic=content.synthetic)
-    return FigureView(_NUMBER, _TITLE, _caption(content, table, drawn, trouble), (path,), csv)
+    caption = _caption(content, table, drawn, trouble)
+    return FigureView(_NUMBER, _TITLE, ((path, caption),), csv)
 
 
 def _maps(arms: Sequence[ArmContent]) -> tuple[tuple[ArmContent, PlaneMap] | None, str]:
@@ -141,14 +142,16 @@ def _caption(
     drawn: tuple[ArmContent, PlaneMap] | None,
     trouble: str,
 ) -> str:
-    labels = join_words([label_title(name) for name in content.labels])
+    labels = join_words([in_sentence(label_title(name)) for name in content.labels])
     words = [
         "Red: the places that a sampling favours. "
         + "; ".join(f"{head}: {text}" for head, text in SAMPLINGS.values())
         + "."
     ]
     if len(table):
-        words.append(f"Bars: share of the patches that contain any {labels}, of n patches drawn.")
+        words.append(
+            f"Bars: share of the patches that contain any of {labels}, of n patches drawn."
+        )
     else:
         words.append("The shares were not measured.")
     if drawn:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value
 from acinus.report.content import ArmContent, ReportContent
-from acinus.report.numbers import count_text, is_number, join_words, number_text, plural
+from acinus.report.numbers import (
+    count_text,
+    in_sentence,
+    is_number,
+    join_words,
+    number_text,
+    plural,
+)
 from acinus.report.tables import Numbers, overall
 
 NOT_CLINICAL = (
@@ -39,7 +46,7 @@ def summarise_in_words(content: ReportContent, numbers: Numbers) -> list[str]:
 
 
 def _what_was_done(content: ReportContent) -> str:
-    labels = join_words([label_title(name) for name in content.labels])
+    labels = join_words([in_sentence(label_title(name)) for name in content.labels])
     arms = join_words([arm.name for arm in content.arms])
     words = [content.what_it_is] if content.what_it_is else []
     each = "a network was" if len(content.arms) == 1 else "one network each was"
