@@ -37,7 +37,8 @@ class ScannerState:
         noise: Standard deviation of the noise in each channel, in units of
             the signal of pure water.
         leak: Share of the fat signal that suppression leaves in good regions.
-        failure: Strength of the regions where suppression fails.
+        failure: Strength of the regions near air where suppression fails.
+        unevenness: Strength of smooth failures anywhere.
         shading: (9,) coefficients of the coil's smooth sensitivity.
         fat_shift_px: Displacement of fat along X from its chemical shift, pixels.
         gain: Written value of a signal of 1.
@@ -47,6 +48,7 @@ class ScannerState:
     noise: float
     leak: float
     failure: float
+    unevenness: float
     shading: tuple[float, ...]
     fat_shift_px: float
     gain: float
@@ -59,9 +61,10 @@ def draw_scanner(
     """Faults of a usual scan at that field strength, plus a given artefact."""
     snr = rng.uniform(0.75, 1.35) * (1.0 if field_strength_t < 2 else 1.35)
     return ScannerState(
-        noise=float(0.0135 / snr),
+        noise=float(0.018 / snr),
         leak=float(np.clip(rng.normal(0.14, 0.05), 0.05, 0.3)),
         failure=float(np.exp(rng.normal(-0.3, 0.5))),
+        unevenness=float(rng.choice([0.02, 0.08, 0.2], p=[0.5, 0.35, 0.15])),
         shading=tuple(float(v) for v in rng.normal(0.0, 0.06, 9)),
         fat_shift_px=float(rng.choice([-1, 1]) * rng.uniform(0.5, 1.4)),
         gain=float(rng.uniform(900.0, 2600.0)),
@@ -130,7 +133,8 @@ def fat_left(
     smooth = sum(
         np.sin(a * x + b * y + c * z + p) for (a, b, c), p in zip(vectors, phases, strict=True)
     )
-    left = state.leak * (1.0 + 0.35 * smooth) + state.failure * near_air
+    left = state.leak * (1.0 + 0.3 * smooth) + state.failure * near_air
+    left = left + state.unevenness * np.maximum(smooth - 0.3, 0.0)
     if state.artefact == "metal":
         left = left + 1.5 * np.exp(-_metal_distance(points, metal) / 18.0)
     return np.asarray(np.clip(left, 0.03, 0.95), np.float32)

@@ -111,6 +111,7 @@ def draw_head(rng: np.random.Generator, *, age: int, sex: str, condition: Condit
             globe_radius_mm=radius,
             volume_ml=volumes[i],
             is_bulging=bulges[i],
+            age=age,
         )
         for i, side in enumerate((1, -1))
     ]
@@ -143,7 +144,7 @@ def outline(head: Head, x: Array, y: Array, z: Array) -> Array:
         x, y, z, (0, -79, 18 * h), ((77 + extra) * w, (98 + extra) * n, (97 + extra) * h)
     )
     face = ellipsoid(x, y, z, (0, -36, -46), (62 * w, 51, 62))
-    temples = ellipsoid(x, y, z, (0, -40, -4), (62 * w, 47, 40))
+    temples = ellipsoid(x, y, z, (0, -38, -3), (64 * w, 47, 42))
     brow = ellipsoid(x, y, z, (0, -4, 20), (50 * w, 21, 13))
     neck = ellipsoid(x, y, z, (0, -92, -62), (66 * w, 70, 52))
     skin = join(join(cranium, face, 10.0), join(brow, temples, 8.0), 9.0)

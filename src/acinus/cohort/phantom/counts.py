@@ -33,7 +33,7 @@ PAPER_CELLS: dict[tuple[Availability, str], int] = {
 """Patients by available scans and sex; the only table that agrees with Tables 1
 and 2 and with the totals of the study (its 55 + 26 + 5 are 86, not 81)."""
 
-AGE_YEARS = (53.5, 21.0, 17, 90)
+AGE_YEARS = (55.0, 32.0, 17, 90)
 """Mean and sd of the normal distribution, cut to the range, years."""
 
 

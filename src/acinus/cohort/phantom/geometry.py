@@ -122,7 +122,7 @@ def draw_position(rng: np.random.Generator, size: int | None) -> Position:
     shift = rng.normal(0.0, [2.5, 4.0, 4.0])
     thickness = float(rng.choice([3.0, 3.0, 3.5, 4.0]))
     gap = float(rng.choice([0.0, 0.1, 0.1, 0.2]))
-    n_slices = int(np.clip(round(69.0 / (thickness * (1.0 + gap)) + rng.normal(0, 0.8)), 16, 23))
+    n_slices = int(np.clip(round(72.0 / (thickness * (1.0 + gap)) + rng.normal(0, 0.8)), 16, 23))
     return Position(
         angles=_three(angles),
         shift_mm=_three(shift),
@@ -161,7 +161,7 @@ def plan_scan(rng: np.random.Generator, position: Position) -> ScanPlan:
     return ScanPlan(
         shape=(n_slices, position.n, position.n),
         affine=affine,
-        head_from_world=np.linalg.inv(world_from_head),
+        head_from_world=np.asarray(np.linalg.inv(world_from_head), dtype=np.float64),
         n_acquired=n_acquired,
         thickness_mm=position.thickness_mm,
     )

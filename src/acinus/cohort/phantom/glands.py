@@ -24,18 +24,18 @@ from acinus.types import Array
 Condition = Literal["normal", "enlarged", "atrophic", "one_sided"]
 
 CONDITION_SHARES: dict[Condition, float] = {
-    "normal": 0.72,
-    "enlarged": 0.10,
-    "atrophic": 0.08,
-    "one_sided": 0.10,
+    "normal": 0.80,
+    "enlarged": 0.06,
+    "atrophic": 0.07,
+    "one_sided": 0.07,
 }
 """Share of the patients by the state of their glands (ours)."""
 
 NORMAL_VOLUME_ML = (0.62, 0.16, 0.12)
 """Mean, sd between patients, sd between the sides of one patient, mL."""
 NORMAL_RANGE_ML = (0.32, 1.05)
-ENLARGED_RANGE_ML = (0.95, 1.9)
-ATROPHIC_RANGE_ML = (0.16, 0.32)
+ENLARGED_RANGE_ML = (0.95, 1.7)
+ATROPHIC_RANGE_ML = (0.18, 0.34)
 VOLUME_RANGE_ML = (0.15, 2.0)
 """Smallest and largest gland that the phantom makes, mL."""
 
@@ -63,6 +63,7 @@ class Gland:
         waves: (3, 4) wave vectors and phases of the lobulation.
         size: Factor on all half lengths.
         uptake: Factor on the concentration of contrast agent.
+        fat_share: Share of the gland that fat has replaced.
     """
 
     side: int
@@ -76,6 +77,7 @@ class Gland:
     waves: tuple[tuple[float, ...], ...]
     size: float = 1.0
     uptake: float = 1.0
+    fat_share: float = 0.0
 
     @property
     def shell_mm(self) -> float:
@@ -170,12 +172,13 @@ def draw_gland(
     globe_radius_mm: float,
     volume_ml: float,
     is_bulging: bool,
+    age: int,
 ) -> Gland:
-    """A gland of random shape and place with the given volume."""
+    """A gland of random shape and place with the given volume; age brings fat into it."""
     raw = np.asarray(GLAND_DIRECTION) + rng.normal(size=3) * np.asarray(GLAND_DIRECTION_SD)
     direction = raw / np.linalg.norm(raw)
     stretch = np.exp(rng.normal(0.0, [0.10, 0.13, 0.13, 0.12, 0.12, 0.12]))
-    waves = np.column_stack([rng.normal(0.0, 0.75, (3, 3)), rng.uniform(0, 2 * np.pi, 3)])
+    waves = np.column_stack([rng.normal(0.0, 0.5, (3, 3)), rng.uniform(0, 2 * np.pi, 3)])
     gland = Gland(
         side=side,
         globe=globe,
@@ -186,7 +189,8 @@ def draw_gland(
         palpebral_at_mm=(float(rng.normal(2.6, 1.0)), float(rng.normal(-6.2, 0.9))),
         bulge_mm=float(rng.uniform(5.0, 8.0)) if is_bulging else 0.0,
         waves=tuple(tuple(float(v) for v in row) for row in waves),
-        uptake=float(np.exp(rng.normal(0.0, 0.15))),
+        uptake=float(np.exp(rng.normal(0.0, 0.2))),
+        fat_share=float(np.clip(rng.normal(0.0035 * (age - 25), 0.05), 0.0, 0.3)),
     )
     return fit_volume(gland, volume_ml)
 

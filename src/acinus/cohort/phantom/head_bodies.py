@@ -57,7 +57,7 @@ def _warped(head: Head, x: Array, y: Array, z: Array) -> tuple[Array, Array, Arr
 
 
 def _ears(head: Head, x: Array, y: Array, z: Array, skin: Array) -> Iterator[Body]:
-    stands_off = 1.5 + 0.35 * (-y - 90.0)
+    stands_off = 1.5 + 0.24 * (-y - 90.0)
     region = ellipsoid(np.abs(x), y, z, (76 * head.width, -101, -8), (26, 14, 28))
     ear = np.maximum(np.abs(skin - stands_off) - 1.7, region)
     yield body("skin", ear)
@@ -87,11 +87,11 @@ def _muscles(head: Head, x: Array, y: Array, z: Array, skin: Array) -> Iterator[
 def _bones(head: Head, x: Array, y: Array, z: Array, brain: Array, skin: Array) -> Iterator[Body]:
     side = np.abs(x)
     w = head.width
-    rim = capsule(side, y, z, (49 * w, -6, 13), (51 * w, -13, -1), (4.2, 4.4))
-    rim = join(rim, capsule(side, y, z, (51 * w, -13, -1), (43 * w, -3, -23), (4.4, 7.5)), 2.0)
-    rim = join(rim, capsule(side, y, z, (49 * w, -6, 13), (33 * w, 5, 21), (4.2, 4.0)), 2.0)
+    rim = capsule(side, y, z, (50 * w, -6, 13), (52 * w, -14, -1), (5.0, 5.4))
+    rim = join(rim, capsule(side, y, z, (52 * w, -14, -1), (43 * w, -3, -23), (5.4, 7.5)), 2.0)
+    rim = join(rim, capsule(side, y, z, (50 * w, -6, 13), (33 * w, 5, 21), (5.0, 4.0)), 2.0)
     arch = capsule(side, y, z, (50 * w, -14, -20), (69 * w, -68, -21), (4.0, 3.4))
-    wing = capsule(side, y, z, (46 * w, -24, 2), (25, -45, 5), (2.6, 5.0))
+    wing = capsule(side, y, z, (46 * w, -25, 2), (27, -46, 5), (3.8, 5.8))
     cheek = join(join(rim, arch, 2.0), wing, 2.0)
     front = ellipsoid(x, y, z, (0, 3, 25), (46 * w, 12, 15))
     bridge = capsule(x, y, z, (0, 7, 12), (0, 12, 4), (7.0, 4.0))
@@ -178,7 +178,7 @@ def _airways(head: Head, x: Array, y: Array, z: Array) -> Iterator[Body]:
     side = np.abs(x)
     s = head.sinus
     frontal = ellipsoid(side, y, z, (10, 9.5, 22 + 3 * s), (11 * s, 3.6, 10 * s))
-    sphenoid = ellipsoid(side, y, z, (6.5, -53, -9), (6.2, 9, 8.5))
+    sphenoid = ellipsoid(side, y, z, (6.8, -53, -9), (6.6, 10.5, 9))
     maxillary = ellipsoid(side, y, z, (31, -19, -36), (14, 17, 17))
     maxillary = join(maxillary, ellipsoid(side, y, z, (24, -26, -32), (9, 14, 13)), 4.0)
     passage = capsule(x, y, z, (0, -48, -40), (0, -50, -70), (11, 11))
@@ -196,7 +196,7 @@ def nasal_bodies(head: Head, x: Array, y: Array, z: Array) -> Iterator[Body]:
     w = head.warp
     side = np.abs(x)
     bones = capsule(x, y, z, (0, 7, 4), (0, 15, -12), (6.0, 8.5))
-    yield body("cortical_bone", np.maximum(np.abs(bones) - 0.7, -14.0 - z))
+    yield body("cortical_bone", np.maximum(np.abs(bones) - 0.7, np.maximum(-14.0 - z, z - 1.0)))
     cavity = ellipsoid(x, y, z, (0, -14, -33), (14.0, 36, 21))
     upper = box(x, y, z, (0, -9, -10), (5.5, 24, 15), 4.0)
     cavity = join(cavity, upper, 3.0)
@@ -205,14 +205,18 @@ def nasal_bodies(head: Head, x: Array, y: Array, z: Array) -> Iterator[Body]:
     yield body("mucosa", cavity)
     lower = ellipsoid(side, y, z, (7.6, -14, -45), (3.8, 26, 6.5))
     middle = ellipsoid(side - 0.6 * np.sin(0.2 * y), y, z, (6.0, -18, -26), (2.6, 20, 8.0))
-    septum = np.abs(x - 1.2 * np.sin(0.07 * y + w[0][3]) * np.exp(-np.abs(z + 25) / 30)) - 1.1
+    half = 0.55 + 0.6 / (1.0 + np.exp(np.clip((z + 16.0) / 3.0, -30, 30)))
+    septum = np.abs(x - 1.2 * np.sin(0.07 * y + w[0][3]) * np.exp(-np.abs(z + 25) / 30)) - half
     walls = np.minimum(np.minimum(lower, middle), septum)
     yield body("air", np.maximum(cavity + 1.1, -walls))
-    labyrinth = box(side, y, z, (7.8 - 0.03 * (y + 22), -22, -3), (4.4, 21, 10.0), 3.0)
+    labyrinth = box(side + 0.03 * (y + 22), y, z, (7.8, -22, -3), (4.4, 21, 10.0), 3.0)
     yield body("cortical_bone", labyrinth - 0.5)
     yield body("mucosa", labyrinth)
-    bend = y + 2.2 * np.sin(0.55 * x + w[0][3]) + 2.0 * np.sin(0.31 * z + w[1][3])
-    across = np.abs(np.sin(0.37 * bend + 0.8 * np.sin(0.11 * y + w[2][3]))) * 2.7
-    level = np.abs(np.sin(0.30 * z + 0.12 * bend + w[2][3])) * 3.3
+    turn = np.where(x > 0, w[0][3], w[1][3])
+    bend = y + 1.6 * np.sin(0.45 * side + 0.2 * z + turn) + 2.5 * np.sin(0.13 * y + 2.0 * turn)
+    across = np.abs(np.sin(0.38 * bend + 0.25 * z + turn)) * 2.6
+    level = np.abs(np.sin(0.28 * z + 0.10 * bend + w[2][3])) * 3.5
+    along = np.abs(side - 7.6 - 1.6 * np.sin(0.24 * y + turn) - 0.1 * z)
+    level = np.minimum(level, along)
     thin = np.minimum(across, level) - 0.32
     yield body("air", np.maximum(labyrinth + 0.55, -thin))

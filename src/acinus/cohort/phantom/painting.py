@@ -203,8 +203,20 @@ def _paint_fine(
         found = window(ORBIT_REACH_MM, side)
         if found:
             gland = head.glands[0 if side > 0 else 1]
-            gland_signal = tissue_signal(TISSUES["gland"], sequence, field_strength_t, gland.uptake)
+            gland_signal = mix_signals(
+                tissue_signal(TISSUES["gland"], sequence, field_strength_t, gland.uptake),
+                canvas.signals["orbital_fat"],
+                gland.fat_share,
+            )
             brush(orbit_bodies(head, side, *points(*found)), *found)
+
+
+def mix_signals(
+    first: tuple[float, float], second: tuple[float, float], share: float
+) -> tuple[float, float]:
+    """Signal of (water, fat) where `share` of the first tissue is replaced by the second."""
+    keep = 1.0 - share
+    return keep * first[0] + share * second[0], keep * first[1] + share * second[1]
 
 
 def _noise(head: Head, x: Array, y: Array, z: Array) -> Array:
