@@ -143,6 +143,16 @@ def test_a_holdout_below_one_is_a_share(replace: Replace) -> None:
     assert isinstance(calls[0][1]["holdout"], float)
 
 
+@pytest.mark.parametrize("holdout", ["14.5", "-1"])
+def test_a_holdout_that_is_no_number_of_people_is_refused(
+    replace: Replace, capsys: pytest.CaptureFixture[str], holdout: str
+) -> None:
+    calls = replace("run_dataset", Outcome())
+    assert main(["run", "D", "--out", "R", f"--holdout={holdout}"]) == 2
+    assert f"got {holdout}." in capsys.readouterr().err
+    assert calls == []
+
+
 def test_study_takes_several_arms(replace: Replace) -> None:
     calls = replace("run_study", Outcome())
     assert main(["study", "s.yaml", "--out", "o", "--arms", "AX-T1", "--arms", "POST-AX-T1"]) == 0

@@ -125,7 +125,10 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         load_recipe("unet-2")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda p: p.stem)
+STUDIES = sorted([*(ROOT / "studies").glob("*.yaml"), *(ROOT / "src/acinus/study").glob("*.yaml")])
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_study_loads_with_its_recipes(path: Path) -> None:
     study = read_study(path)
     for arm in study.arms.values():

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from acinus.errors import ConfigError
+
 Budget = Annotated[
     str | None,
     Parameter(
@@ -30,6 +32,13 @@ Folds = Annotated[
     int | None,
     Parameter(help="How many of the folds are trained; 1 trains one model. Default: all."),
 ]
+Holdout = Annotated[
+    float | None,
+    Parameter(
+        help="Participants kept for the final test: a number of them (14) or a share (0.2). "
+        "Default: the recipe's share."
+    ),
+]
 Seed = Annotated[int, Parameter(help="Seed of the split, the weights and all random choices.")]
 Jobs = Annotated[int, Parameter(help="Processes that work side by side where that is possible.")]
 Out = Annotated[Path, Parameter(help="Folder of the results; the same folder again resumes.")]
@@ -40,3 +49,22 @@ Series = Annotated[
         "description. Without it a folder with several series is refused with their list."
     ),
 ]
+
+
+def as_holdout(number: float | None) -> int | float | None:
+    """A number of participants as an integer, a share below 1 as it is.
+
+    Args:
+        number: What was given; None leaves it to the recipe.
+
+    Raises:
+        ConfigError: The number is negative, or above 1 and not whole.
+    """
+    if number is None or 0 <= number < 1:
+        return number
+    if number < 0 or number != int(number):
+        raise ConfigError(
+            f"--holdout must be a whole number of participants such as 14, or a share below 1 "
+            f"such as 0.2; got {number:g}."
+        )
+    return int(number)

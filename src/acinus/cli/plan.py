@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import acinus
-from acinus.cli.options import Budget, Changes, Out, Recipe, Seed
+from acinus.cli.options import Budget, Changes, Folds, Holdout, Out, Recipe, Seed, as_holdout
 from acinus.cli.tables import print_table
 
 
@@ -17,8 +17,10 @@ def plan(
     out: Out,
     recipe: Recipe = "unet-2d",
     budget: Budget = None,
-    seed: Seed = 0,
+    folds: Folds = None,
+    seed: Seed = 2018,
     settings: Changes = (),
+    holdout: Holdout = None,
     explain: bool = False,
 ) -> int:
     """Check a dataset, take its fingerprint and decide how to train on it.
@@ -34,12 +36,21 @@ def plan(
         out: Folder of the run; 'acinus train' goes on from there.
         recipe: Preset.
         budget: Ceiling.
+        folds: Number of folds to train.
         seed: Seed.
         settings: Changes to the recipe.
+        holdout: Participants kept for the final test.
         explain: Print every decision with the reason for it.
     """
     path = acinus.plan_dataset(
-        dataset, recipe=recipe, budget=budget, out=out, seed=seed, settings=settings
+        dataset,
+        recipe=recipe,
+        budget=budget,
+        out=out,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        holdout=as_holdout(holdout),
     )
     if explain:
         decisions = acinus.read_plan(path).decisions

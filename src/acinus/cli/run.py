@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import acinus
-from acinus.cli.options import Budget, Changes, Folds, Jobs, Out, Recipe, Seed
+from acinus.cli.options import (
+    Budget,
+    Changes,
+    Folds,
+    Holdout,
+    Jobs,
+    Out,
+    Recipe,
+    Seed,
+    as_holdout,
+)
 from acinus.cli.outcome import show_outcome
 
 
@@ -17,9 +27,9 @@ def run(
     recipe: Recipe = "unet-2d",
     budget: Budget = None,
     folds: Folds = None,
-    seed: Seed = 0,
+    seed: Seed = 2018,
     settings: Changes = (),
-    holdout: float | None = None,
+    holdout: Holdout = None,
     jobs: Jobs = 1,
 ) -> int:
     """Check, plan, prepare, train the folds, predict, evaluate and report, in one command.
@@ -38,11 +48,9 @@ def run(
         folds: Number of folds to train.
         seed: Seed.
         settings: Changes to the recipe.
-        holdout: Participants kept for the final test: a number of them (14) or a share (0.2).
-            Default: the recipe's share.
+        holdout: Participants kept for the final test.
         jobs: Processes.
     """
-    share = int(holdout) if holdout is not None and holdout >= 1 else holdout
     outcome = acinus.run_dataset(
         dataset,
         recipe=recipe,
@@ -51,7 +59,7 @@ def run(
         folds=folds,
         seed=seed,
         settings=settings,
-        holdout=share,
+        holdout=as_holdout(holdout),
         jobs=jobs,
     )
     return show_outcome(outcome.report, outcome.failed)
