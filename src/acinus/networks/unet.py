@@ -9,8 +9,14 @@ the papers; no code or weights were borrowed.
 
 Deviations from the paper, all common today: convolutions are padded ('same'), so that the
 output covers the input; each convolution is followed by a normalisation (the paper has none)
-and then needs no bias; no dropout at the end of the encoder. Normalisation `batch` is the
-default: see `UNetConfig.normalisation`.
+and then needs no bias; no dropout at the end of the encoder.
+
+Batch normalisation is the default. On a CPU batch, instance and group normalisation cost the
+same (0.28, 0.27, 0.28 CPU-seconds a step at 8 features and 16 patches of 128²; none 0.22). On
+45 hippocampi, 180 steps, widths 8 to 64, AdamW at 1e-2, Dice plus cross-entropy, mean Dice of
+15 others over three seeds: batch 0.80, instance 0.77; interpolated upsampling 0.81.
+A smaller first draw of the last layer (a tenth) was rejected: it stayed on background for all
+of those steps.
 
 Parameters for one channel and two classes: 31,036,546 at the default widths 64 to 1024,
 1,942,306 at 16 to 256, 486,418 at 8 to 128.
@@ -38,7 +44,8 @@ class UNetConfig(Settings):
     features: tuple[int, ...] = (64, 128, 256, 512, 1024)
     """Channels per level, finest first; their number is the number of levels."""
     normalisation: Literal["batch", "instance", "none"] = "batch"
-    """After each convolution."""
+    """After each convolution; instance does not depend on the batch and needs more than one
+    voxel at the deepest level."""
     activation: Literal["relu", "leaky_relu"] = "relu"
     """leaky_relu has a slope of 0.01 below zero."""
     upsampling: Literal["transposed", "interpolated"] = "transposed"
