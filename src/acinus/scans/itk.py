@@ -1,4 +1,4 @@
-"""NRRD and MetaImage files (.nrrd, .mha, .mhd) through SimpleITK.
+"""NRRD files through SimpleITK; MetaImages (.mha, .mhd) written through it.
 
 Enters: files whose world is LPS. Leaves: volumes in RAS+ mm; LPS ends here.
 An NRRD without a space is refused, since left and right would be guessed;
@@ -17,6 +17,7 @@ from acinus.errors import DataError
 from acinus.files import TEMPORARY_PREFIX, whole_file, whole_folder
 from acinus.scans.content import require_file, unreadable
 from acinus.scans.dtypes import storable
+from acinus.scans.metaimage import read_metaimage_header, read_metaimage_values
 from acinus.scans.orientation import require_usable_affine
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Affine, Array
@@ -24,11 +25,7 @@ from acinus.types import Affine, Array
 LPS_TO_RAS: Affine = np.diag([-1.0, -1.0, 1.0, 1.0])
 """(4, 4) between the world of DICOM, NRRD and ITK and ours; it is its own inverse."""
 
-_KINDS = {
-    ".nrrd": "a whole NRRD image",
-    ".mha": "a whole MetaImage",
-    ".mhd": "a MetaImage header beside its whole data file",
-}
+_KIND = "a whole NRRD image"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +50,11 @@ def read_itk(path: Path) -> Volume:
         DataError: The file is not whole, has no usable geometry, more than
             three axes or several values a voxel.
     """
-    image = read_itk_image(path)
+    if path.suffix.lower() == ".nrrd":
+        image = read_nrrd_image(path)
+    else:
+        header = read_metaimage_header(path)
+        image = ItkImage(read_metaimage_values(header, path), header.affine, {})
     if image.array.ndim == 4:
         raise _wrong_axes(path, f"{image.array.shape[-1]} values a voxel")
     meta = {"path": str(path), "format": path.suffix.lower().lstrip(".").upper()}
@@ -62,20 +63,26 @@ def read_itk(path: Path) -> Volume:
 
 def read_itk_grid(path: Path) -> Grid:
     """The grid alone, from the header."""
+    if path.suffix.lower() != ".nrrd":
+        header = read_metaimage_header(path)
+        return Grid(header.shape, header.affine)
     reader = _reader(path)
     affine = _affine(reader, path)
     x, y, z = reader.GetSize()[:3]
     return Grid((z, y, x), affine)
 
 
-def read_itk_image(path: Path) -> ItkImage:
-    """Values, affine and header of a three-dimensional image, layered or not."""
+def read_nrrd_image(path: Path) -> ItkImage:
+    """Values, affine and header of a three-dimensional NRRD, layered or not.
+
+    Raises:
+        DataError: The file is not whole, has no usable geometry or more axes.
+    """
     import SimpleITK as sitk
 
     reader = _reader(path)
     affine = _affine(reader, path)
     metadata = {key: _text(reader, key) for key in reader.GetMetaDataKeys()}
-    _require_whole_raw_data(path, reader)
     try:
         image = reader.Execute()
     except RuntimeError as error:
@@ -139,12 +146,10 @@ def _reader(path: Path) -> Any:
     import SimpleITK as sitk
 
     require_file(path)
-    if path.suffix.lower() != ".nrrd" and not _metaimage_header(path).keys() >= _METAIMAGE_KEYS:
-        raise unreadable(path, _KINDS[path.suffix.lower()], ValueError("no MetaImage header"))
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
-        reader.SetImageIO("NrrdImageIO" if path.suffix.lower() == ".nrrd" else "MetaImageIO")
+        reader.SetImageIO("NrrdImageIO")
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise _unreadable(path, error) from error
@@ -164,15 +169,13 @@ def _affine(reader: Any, path: Path) -> Affine:
     n_axes, size = reader.GetDimension(), reader.GetSize()
     if n_axes != 3 and not (n_axes == 4 and size[3] == 1):
         raise _wrong_axes(path, f"{n_axes} axes, size {tuple(size)}")
-    if path.suffix.lower() == ".nrrd":
-        keys = reader.GetMetaDataKeys()
-        space = _text(reader, "NRRD_space") if "NRRD_space" in keys else "none"
-        if space != "left-posterior-superior":  # ITK turns RAS and LAS into this one
-            raise DataError(
-                f"{path}: an NRRD header must name its space (left-posterior-superior, "
-                f"right-anterior-superior or left-anterior-superior); found {space}, so left and "
-                "right are unknown. Export the scan again with its geometry."
-            )
+    space = _text(reader, "NRRD_space") if "NRRD_space" in reader.GetMetaDataKeys() else "none"
+    if space != "left-posterior-superior":  # ITK turns RAS and LAS into this one
+        raise DataError(
+            f"{path}: an NRRD header must name its space (left-posterior-superior, "
+            f"right-anterior-superior or left-anterior-superior); found {space}, so left and "
+            "right are unknown. Export the scan again with its geometry."
+        )
     direction = np.array(reader.GetDirection(), float).reshape(n_axes, n_axes)[:3, :3]
     affine = np.eye(4)
     affine[:3, :3] = direction * np.array(reader.GetSpacing()[:3])
@@ -182,60 +185,8 @@ def _affine(reader: Any, path: Path) -> Affine:
     return affine
 
 
-def _require_whole_raw_data(path: Path, reader: Any) -> None:
-    """Refuse uncompressed MetaImage data that are too short; ITK would fill them with zeros."""
-    if path.suffix.lower() == ".nrrd":
-        return
-    header = _metaimage_header(path)
-    if header.get("CompressedData", "False").lower() == "true":
-        return
-    name = header.get("ElementDataFile", "LOCAL")
-    data = path if name.upper() == "LOCAL" else path.with_name(name)
-    if name.upper().startswith("LIST") or "%" in name or not data.exists():
-        return
-    n_values = int(np.prod(reader.GetSize())) * reader.GetNumberOfComponents()
-    n_bytes = n_values * _BYTES.get(header.get("ElementType", ""), 1)
-    if data.stat().st_size < n_bytes:
-        raise unreadable(
-            data,
-            _KINDS[path.suffix.lower()],
-            EOFError(f"the header announces {n_bytes} bytes of voxels"),
-        )
-
-
-_METAIMAGE_KEYS = {"NDims", "DimSize", "ElementType", "ElementDataFile"}
-"""What a MetaImage header must have; ITK prints complaints of its own about others."""
-
-_BYTES = {
-    "MET_CHAR": 1,
-    "MET_UCHAR": 1,
-    "MET_SHORT": 2,
-    "MET_USHORT": 2,
-    "MET_INT": 4,
-    "MET_UINT": 4,
-    "MET_FLOAT": 4,
-    "MET_DOUBLE": 8,
-    "MET_LONG_LONG": 8,
-    "MET_ULONG_LONG": 8,
-}
-"""Bytes of each MetaImage element type."""
-
-
-def _metaimage_header(path: Path) -> dict[str, str]:
-    header: dict[str, str] = {}
-    with path.open("rb") as stream:
-        for line in stream:
-            key, equals, value = line.decode("latin-1").partition("=")
-            if not equals:
-                break
-            header[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                break
-    return header
-
-
 def _unreadable(path: Path, error: RuntimeError) -> DataError:
-    return unreadable(path, _KINDS[path.suffix.lower()], RuntimeError(_last_line(error)))
+    return unreadable(path, _KIND, RuntimeError(_last_line(error)))
 
 
 def _last_line(error: RuntimeError) -> str:

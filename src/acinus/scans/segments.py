@@ -18,7 +18,7 @@ import numpy as np
 
 from acinus.errors import DataError, GridError, unknown_name
 from acinus.scans.dtypes import smallest_integers
-from acinus.scans.itk import LPS_TO_RAS, ItkImage, read_itk_image
+from acinus.scans.itk import LPS_TO_RAS, ItkImage, read_nrrd_image
 from acinus.scans.nrrd import write_nrrd
 from acinus.scans.orientation import place_on_grid
 from acinus.scans.volume import Grid, Volume
@@ -84,7 +84,7 @@ def read_segments(path: Path | str, *, grid: Grid | None = None) -> list[Segment
         GridError: The segments do not lie on `grid`.
     """
     path = Path(path)
-    image = read_itk_image(path)
+    image = read_nrrd_image(path)
     entries = _entries(image, path)
     whole = grid or _reference_grid(image)
     layers = image.array if image.array.ndim == 4 else image.array[..., np.newaxis]
