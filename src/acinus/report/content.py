@@ -75,7 +75,9 @@ class ArmContent:
             participant.
         n_training_slices: Slices (2D) that training drew from; None for 3D or if
             not counted.
-        flow: Cohort flow of this arm, top to bottom (see `FlowStep`).
+        flow: Cohort flow of this arm, top to bottom (see `FlowStep`), up to the split;
+            steps from the first that names training or hold-out on are not drawn, since
+            the split is drawn from the participants.
         decisions: Columns ``name``, ``value``, ``rule``, ``source``, ``facts``; a row
             per decision of the plan. ``source`` is e.g. ``"paper"`` or ``"ours"``.
         history: Rows as in `HISTORY_COLUMNS`; losses without unit, Dice in [0, 1].

@@ -62,12 +62,22 @@ def draw_flow(content: ReportContent, folders: Folders) -> FigureView:
 def _flow_table(content: ReportContent) -> pd.DataFrame:
     rows = []
     for arm in content.arms:
-        steps = [*arm.flow, *_split_steps(arm)]
+        steps = [*_before_split(arm), *_split_steps(arm)]
         rows += [
             {"arm": arm.name, "step": i, "text": text, "count": n, "reason": reason}
             for i, (text, n, reason) in enumerate(steps, start=1)
         ]
     return pd.DataFrame(rows, columns=["arm", "step", "text", "count", "reason"])
+
+
+def _before_split(arm: ArmContent) -> list[FlowStep]:
+    """Steps up to the split, which is drawn from the participants themselves."""
+    steps: list[FlowStep] = []
+    for step in arm.flow:
+        if any(word in step[0].lower() for word in ("hold-out", "training", "validation")):
+            break
+        steps.append(step)
+    return steps
 
 
 def _split_steps(arm: ArmContent) -> list[FlowStep]:
@@ -85,7 +95,7 @@ def _shared_steps(arms: Sequence[ArmContent]) -> int:
     if len(arms) < 2:
         return 0
     n = 0
-    for steps in zip(*(arm.flow for arm in arms), strict=False):
+    for steps in zip(*(_before_split(arm) for arm in arms), strict=False):
         if len(set(steps)) > 1:
             break
         n += 1
@@ -97,12 +107,12 @@ def _draw(content: ReportContent, arms: list[ArmContent]) -> Any:
     column = PAGE_WIDTH_IN / max(len(arms), 1)
     main = min(2.3, 0.56 * column) if len(arms) > 1 else 2.6
     folds = [list(fold) for fold in content.split.get("folds", ())]
-    top_steps = list(arms[0].flow[:shared])
+    top_steps = _before_split(arms[0])[:shared]
     top_height = _steps_height(top_steps, 2.4, 1.9)
     side = _side_width(column, main)
-    below = max(_steps_height(list(arm.flow[shared:]), main, side) for arm in arms)
+    below = max(_steps_height(_before_split(arm)[shared:], main, side) for arm in arms)
     split = 0.29 + max(_LINE_IN * len(_train_lines(arm, column)) + 0.12 for arm in arms)
-    grid = 0.24 * len(folds) + 0.62 if len(folds) > 1 else 0.04
+    grid = 0.24 * len(folds) + 0.58 if len(folds) > 1 else 0.04
     total = 0.04 + top_height + below + split + grid
     figure = new_figure(total)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -116,7 +126,7 @@ def _draw(content: ReportContent, arms: list[ArmContent]) -> Any:
         if start is not None:
             _elbow(axes, start, middle, first_top)
             parent = _Box(middle, first_top, first_top)
-        end = _draw_steps(axes, list(arm.flow[shared:]), middle, first_top, main, side, parent)
+        end = _draw_steps(axes, _before_split(arm)[shared:], middle, first_top, main, side, parent)
         level = first_top - below + _STEP_GAP_IN
         if end is not None:
             _line(axes, (middle, end.bottom), (middle, level))
@@ -238,7 +248,7 @@ def _draw_folds(
             )  # fmt: skip
             axes.text(start + (fold + 0.5) * cell - 0.015, y - 0.105, str(counts[fold]),
                       fontsize=6.5, ha="center", va="center",
-                      color=INK if validation else "white")  # fmt: skip
+                      color=INK)  # fmt: skip
         y -= 0.24
     axes.text(left, y - 0.02, "orange: validation,\nblue: training; participants", fontsize=6.5,
               color=MUTED, va="top", linespacing=1.2)  # fmt: skip

@@ -144,6 +144,7 @@ def _failures(content: ReportContent) -> tuple[str, ...]:
     words = [
         f"{row['case']} ({row['arm']}, {row['part']}): could not be judged; {row['reason']}"
         for row in failed.to_dict("records")
+        if not any(str(row["case"]) in sentence for sentence in content.failures)
     ]
     return (*content.failures, *words) or ("No case and no stage failed.",)
 

@@ -26,6 +26,7 @@ from acinus.report.style import (
     PANEL,
     PREDICTION,
     REFERENCE,
+    REGION,
     bare_axes,
     new_figure,
     report_style,
@@ -46,7 +47,7 @@ from acinus.report.views import (
 _NUMBER = 4
 _TITLE = "The pipeline as it ran"
 _LINE_IN = 0.125
-_MAX_COLUMNS = 5
+_MAX_COLUMNS = 6
 
 _Sketch = Callable[[Any, ArmContent, CaseView], None]
 
@@ -94,7 +95,7 @@ def _picture_case(content: ReportContent) -> tuple[ArmContent | None, CaseView |
 
 def _draw(stages: Sequence[tuple[str, str]], arm: ArmContent | None, view: CaseView | None) -> Any:
     columns = min(len(stages), _MAX_COLUMNS)
-    gap = 0.16
+    gap = 0.16 if columns < _MAX_COLUMNS else 0.12
     width = (PAGE_WIDTH_IN - (columns - 1) * gap) / columns
     blocks = [stages[i : i + columns] for i in range(0, len(stages), columns)]
     wrapped = [[_wrap(text, width) for _, text in block] for block in blocks]
@@ -173,7 +174,8 @@ def _arrow(canvas: Any, start: float, end: float, y: float) -> None:
 def _sketch_of(stage: str) -> _Sketch | None:
     """The small picture of a stage, by the first known word in its name."""
     words = {
-        "input": _sketch_input, "scan": _sketch_input, "prepar": _sketch_preparation,
+        "input": _sketch_input, "scan": _sketch_input, "patch": _sketch_patches,
+        "prepar": _sketch_preparation,
         "preproc": _sketch_preparation, "network": _sketch_network, "train": _sketch_network,
         "inference": _sketch_inference, "predict": _sketch_inference, "output": _sketch_output,
         "evaluat": _sketch_output,
@@ -198,6 +200,24 @@ def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
         axes, view, "axial", index, _square(view, window_about(view, view.drawn(), margin_mm=8))
     )
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
+
+
+def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    """Squares about the structures and elsewhere; a sketch, not the patches of this run."""
+    from matplotlib.patches import Rectangle
+
+    _sketch_input(axes, arm, view)
+    mask = view.drawn()
+    index = fullest_index(mask, "axial")
+    where = np.argwhere(mask[index])
+    centre = where.mean(axis=0) if len(where) else np.array(mask.shape[1:]) / 2
+    spacing = np.array(view.spacing_mm[1:])
+    edge = 0.3 * float((np.array(mask.shape[1:]) * spacing).max())
+    for a, r in ((0.0, 0.0), (-0.1, 0.7), (-0.5, -0.6), (-1.2, 0.2)):
+        corner = centre * spacing + np.array([a, r]) * edge - edge / 2
+        axes.add_patch(
+            Rectangle((corner[1], corner[0]), edge, edge, fill=False, edgecolor=REGION, lw=0.9)
+        )
 
 
 def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:

@@ -61,7 +61,7 @@ def draw_saliency(content: ReportContent, folders: Folders) -> FigureView:
         with report_style():
             figure = _draw(arm, maps)
             path = folders.figures / f"figure-7{chr(ord('a') + position)}.png"
-            save_figure(figure, path, synthetic=content.synthetic)
+            save_figure(figure, path, synthetic=content.synthetic, all_colors=True)
         rows += _numbers(arm, maps)
         parts.append((path, f"{_LEGEND if not parts else ''} {_words(arm, maps)}".strip()))
     if not parts:
@@ -201,7 +201,7 @@ def _panel(
     heat = np.clip(maps.picture("maps")[depth], 0, 1)
     axes.imshow(heat, cmap=HEAT, vmin=0, vmax=1, extent=maps.extent_mm,
                 alpha=0.2 + 0.6 * heat**0.7, interpolation="bilinear")  # fmt: skip
-    _outline(axes, maps, "reference", REFERENCE)
+    _outline(axes, maps, "reference", REFERENCE, width=0.45)
     name = str(maps.arrays["names"][depth])
     figure.text(corner[0] / PAGE_WIDTH_IN, (corner[1] - 0.55 * head) / total,
                 f"({depth + 1}) {name}", fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
@@ -229,13 +229,13 @@ def _gray(axes: Any, maps: PlaneMap) -> None:
                 interpolation="bilinear")  # fmt: skip
 
 
-def _outline(axes: Any, maps: PlaneMap, name: str, color: str) -> None:
+def _outline(axes: Any, maps: PlaneMap, name: str, color: str, *, width: float = 0.9) -> None:
     """Outline of a map on a picture whose first row is on top."""
     mask = maps.picture(name)[::-1] > 0
     extent = maps.extent_mm
     spacing = maps.spacing_mm
     shifted = axes.transData
-    draw_outline(axes, mask, spacing, color, width=0.9)
+    draw_outline(axes, mask, spacing, color, width=width)
     from matplotlib.transforms import Affine2D
 
     offset = Affine2D().translate(spacing[1] / 2, spacing[0] / 2) + shifted

@@ -111,13 +111,14 @@ def new_figure(height_in: float, width_in: float = PAGE_WIDTH_IN) -> Any:
     return figure
 
 
-def save_figure(figure: Any, path: Path, *, synthetic: bool) -> Path:
+def save_figure(figure: Any, path: Path, *, synthetic: bool, all_colors: bool = False) -> Path:
     """Write a figure as a PNG of at most 256 colours, marked if synthetic.
 
     Args:
         figure: A matplotlib figure.
         path: File to write, ``.png``.
         synthetic: Whether to print `SYNTHETIC_MARK` in a strip below.
+        all_colors: Whether to keep every colour, for heat maps; three times the size.
 
     Returns:
         The path.
@@ -129,11 +130,12 @@ def save_figure(figure: Any, path: Path, *, synthetic: bool) -> Path:
         marked.paste(picture, (0, 0))
         marked.paste(strip, (0, picture.height))
         picture = marked
-    palette = picture.quantize(256, kmeans=1)
-    palette.putpalette([255 if level >= 250 else level for level in palette.getpalette() or []])
-    reduced = picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
+    if not all_colors:
+        picture = picture.quantize(256, kmeans=1)
+        levels = picture.getpalette() or []
+        picture.putpalette([255 if level >= 250 else level for level in levels])
     with whole_file(path) as beside:
-        reduced.save(beside, format="PNG", optimize=True, dpi=(DPI, DPI))
+        picture.save(beside, format="PNG", optimize=True, dpi=(DPI, DPI))
     return path
 
 

@@ -88,6 +88,8 @@ def view_case(arm: ArmContent, case: str) -> CaseView:
         maps[role] = volume.array
     finite = image.array[np.isfinite(image.array)]
     low, high = np.percentile(finite, [0.5, 99.7]) if finite.size else (0.0, 1.0)
+    if maps["reference"] is not None and (maps["reference"] > 0).any():
+        high = max(high, np.nanpercentile(image.array[maps["reference"] > 0], 98))
     return CaseView(
         case,
         image.array,
@@ -248,7 +250,7 @@ def draw_outline(
     segments = outline_segments(mask, spacing_mm)
     if not len(segments):
         return
-    for line_color, line_width, alpha in (("black", width + 0.7, 0.4), (color, width, 1.0)):
+    for line_color, line_width, alpha in (("black", 1.6 * width, 0.4), (color, width, 1.0)):
         axes.add_collection(
             LineCollection(
                 list(segments),
