@@ -90,7 +90,8 @@ def made_content(
         published=PUBLISHED,
         pipeline=(
             ("Input MRI slices", f"{n_cases} participants, {len(arms)} sequences, 3.5 mm slices"),
-            ("Preparation and augmentation", "min-max rescaling; 0.90 mm in plane; flips, scaling, noise, rotation ±15°; "
+            ("Preparation and augmentation",
+             "min-max rescaling; 0.90 mm in plane; flips, scaling, noise, rotation ±15°; "
              "patches 128 × 128"),
             ("Network", "2D U-Net, widths 16-256; 2 folds; 40 epochs of 50 steps; Dice loss"),
             ("Inference", "sliding window, 25% overlap; mean of 2 models"),
@@ -177,7 +178,8 @@ def _made_arm(folder, name, k, ids, train, holdout, participants, shape, rng, sc
         predictions_table=pd.DataFrame(
             [
                 {"case": case, "part": "holdout", "model": "final", "label": label,
-                 "volume_ml": 0.5, "components": 1, "seconds": 1.2, "warnings": "empty" if case == holdout[0] else ""}
+                 "volume_ml": 0.5, "components": 1, "seconds": 1.2,
+                 "warnings": "empty" if case == holdout[0] else ""}
                 for case in holdout for label in LACRIMAL
             ]
         ),
