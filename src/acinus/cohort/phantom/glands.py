@@ -145,7 +145,8 @@ def _lobe(off: Array, along: Array, up: Array, half_mm: Triple, size: float) -> 
 
 def measure_volume_ml(gland: Gland, step_mm: float = 0.5) -> float:
     """Volume of the gland by counting on a fine grid with soft edges, mL."""
-    reach = np.arange(-19.0, 19.0 + step_mm, step_mm, dtype=np.float32)
+    half = 19.0 if gland.size > 0.8 else 14.0
+    reach = np.arange(-half, half + step_mm, step_mm, dtype=np.float32)
     cx, cy, cz = gland.centre
     x, y, z = np.meshgrid(cx + reach, cy + reach, cz + reach, indexing="ij")
     inside = np.clip(0.5 - gland.distance_mm(x, y, z) / step_mm, 0.0, 1.0)
@@ -155,9 +156,10 @@ def measure_volume_ml(gland: Gland, step_mm: float = 0.5) -> float:
 def fit_volume(gland: Gland, volume_ml: float) -> Gland:
     """The gland scaled about the globe's surface so that its volume is `volume_ml` within 1%."""
     size = gland.size
+    step_mm = 0.7 if volume_ml > 0.5 else 0.45
     for _ in range(6):
         scaled = replace(gland, size=size)
-        found = measure_volume_ml(scaled, 0.7)
+        found = measure_volume_ml(scaled, step_mm)
         if abs(found / volume_ml - 1.0) < 0.01:
             break
         size *= (volume_ml / found) ** 0.36

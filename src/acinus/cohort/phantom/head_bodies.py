@@ -59,16 +59,16 @@ def _warped(head: Head, x: Array, y: Array, z: Array) -> tuple[Array, Array, Arr
 def _ears(head: Head, x: Array, y: Array, z: Array, skin: Array) -> Iterator[Body]:
     stands_off = 1.5 + 0.24 * (-y - 90.0)
     region = ellipsoid(np.abs(x), y, z, (76 * head.width, -101, -8), (26, 14, 28))
-    ear = np.maximum(np.abs(skin - stands_off) - 1.7, region)
-    yield body("skin", ear)
-    yield body("cartilage", ear + 1.2)
+    off = skin - stands_off
+    yield _sheet("skin", region, off, depth_mm=0.0, half_mm=1.7)
+    yield _sheet("cartilage", region, off, depth_mm=0.0, half_mm=0.6)
 
 
 def _muscles(head: Head, x: Array, y: Array, z: Array, skin: Array) -> Iterator[Body]:
     side = np.abs(x)
     w = head.width
     ring = ellipsoid(side, y, z, (head.globe_x_mm + 1, 4, 0), (25, 34, 22))
-    yield body("lid", np.maximum(np.abs(skin + 3.0) - 1.0, ring))
+    yield _sheet("lid", ring, skin, depth_mm=3.0, half_mm=1.0)
     temporalis = ellipsoid(side, y, z, (55 * w, -43, 2), (13.5, 29, 38))
     temporalis = np.maximum(temporalis, skin + head.scalp_mm + 1.0)
     yield body("muscle", temporalis)
@@ -78,10 +78,16 @@ def _muscles(head: Head, x: Array, y: Array, z: Array, skin: Array) -> Iterator[
     nape = ellipsoid(x, y, z, (0, -150, -62), (52, 30, 34))
     yield body("muscle", np.maximum(nape, skin + 7.0))
     yield body("parotid", ellipsoid(side, y, z, (59 * w, -78, -46), (9, 15, 20)))
-    frontalis = np.maximum(np.abs(skin + 4.0) - 0.8, np.maximum(12.0 - z, -8.0 - y))
-    yield body("muscle", frontalis)
-    mimic = np.maximum(np.abs(skin + 4.8) - 0.7, z + 16.0)
-    yield body("muscle", np.maximum(np.maximum(mimic, -22.0 - y), 16.0 - side))
+    forehead = np.maximum(12.0 - z, -8.0 - y)
+    yield _sheet("muscle", forehead, skin, depth_mm=4.0, half_mm=0.8)
+    cheeks = np.maximum(np.maximum(z + 16.0, -22.0 - y), 16.0 - side)
+    yield _sheet("muscle", cheeks, skin, depth_mm=4.8, half_mm=0.7)
+
+
+def _sheet(tissue: str, region: Array, skin: Array, *, depth_mm: float, half_mm: float) -> Body:
+    """A sheet that follows the skin within a region: thinner than the lattice's pitch."""
+    depth, half = np.float32(depth_mm), np.float32(half_mm)
+    return Body(tissue, (region, skin), lambda edge, s: np.maximum(edge, np.abs(s + depth) - half))
 
 
 def _bones(head: Head, x: Array, y: Array, z: Array, brain: Array, skin: Array) -> Iterator[Body]:
@@ -208,7 +214,8 @@ def nasal_bodies(head: Head, x: Array, y: Array, z: Array) -> Iterator[Body]:
     half = 0.55 + 0.6 / (1.0 + np.exp(np.clip((z + 16.0) / 3.0, -30, 30)))
     septum = np.abs(x - 1.2 * np.sin(0.07 * y + w[0][3]) * np.exp(-np.abs(z + 25) / 30)) - half
     walls = np.minimum(np.minimum(lower, middle), septum)
-    yield body("air", np.maximum(cavity + 1.1, -walls))
+    lining = 0.6 + 0.6 / (1.0 + np.exp(np.clip((z + 18.0) / 3.0, -30, 30)))
+    yield body("air", np.maximum(cavity + lining, -walls))
     labyrinth = box(side + 0.03 * (y + 22), y, z, (7.8, -22, -3), (4.4, 21, 10.0), 3.0)
     yield body("cortical_bone", labyrinth - 0.5)
     yield body("mucosa", labyrinth)

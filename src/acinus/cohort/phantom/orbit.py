@@ -28,11 +28,11 @@ from acinus.cohort.phantom.counts import Counts, Patient, draw_patients
 from acinus.cohort.phantom.geometry import Position, ScanPlan, draw_position, plan_scan
 from acinus.cohort.phantom.glands import measure_volume_ml
 from acinus.cohort.phantom.painting import paint_slices
-from acinus.cohort.phantom.readers import LABELS, READER_ERRORS, draw_reading
+from acinus.cohort.phantom.readers import LABELS, READER_ERRORS, Reading, draw_reading
 from acinus.cohort.phantom.tissues import SEQUENCES, find_sequence
 from acinus.cohort.phantom.tissues import Sequence as ScanSequence
-from acinus.errors import ConfigError
-from acinus.files import whole_file, write_text
+from acinus.errors import ConfigError, DataError
+from acinus.files import read_json, whole_file, write_json, write_text
 from acinus.types import Affine, Array
 
 Size = Literal["mixed", 256, 512]
@@ -40,7 +40,19 @@ Size = Literal["mixed", 256, 512]
 DESCRIPTION = "synthetic orbit phantom"
 """Written to the header of every NIfTI file."""
 
+MARKER = "phantom.json"
+"""File of a dataset folder that says from which numbers it was made."""
+FORMAT = 1
+"""Raised when the same seed gives other bytes than before."""
+
 ALL_SEQUENCES = ("AX-T1", "AX-T1-FS", "POST-AX-T1", "POST-AX-T1-FS")
+
+
+READING_FOLDERS: dict[Reading, str] = {
+    "reference": "labelsTr",
+    "second": "readings/second",
+    "repeat": "readings/repeat",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ def make_orbit_cohort(
 ) -> list[Path]:
     """Write a synthetic cohort of orbital MRI with known glands.
 
+    The same call on its own folder goes on where it was stopped.
+
     Args:
         out: Folder that receives one dataset folder per sequence.
         patients: Number of patients assessed, >= 1.
@@ -81,13 +95,17 @@ def make_orbit_cohort(
 
     Raises:
         ConfigError: A number or a name is not possible.
-        DataError: The folder cannot be written or the disk is full.
+        DataError: The folder cannot be written, the disk is full, or a dataset
+            folder holds something else.
     """
     _refuse_impossible(patients, seed, size, counts, jobs)
     wanted = {find_sequence(name).name for name in sequences}
     if not wanted:
         raise ConfigError("sequences must name at least one sequence; got none.")
     ordered = tuple(name for name in SEQUENCES if name in wanted)
+    wish: dict[str, object] = {"patients": patients, "seed": seed, "size": size, "counts": counts}
+    for name in ordered:
+        _claim_folder(Path(out) / SEQUENCES[name].dataset, wish)
     people = draw_patients(np.random.default_rng([seed, 0]), patients, counts)
     tasks = [
         _Task(Path(out), seed, patient, None if size == "mixed" else size, ordered)
@@ -109,6 +127,30 @@ def _refuse_impossible(patients: int, seed: int, size: object, counts: object, j
         raise ConfigError(f"size must be 256, 512 or 'mixed'; got {size!r}.")
     if counts not in ("paper", "all"):
         raise ConfigError(f"counts must be 'paper' or 'all'; got {counts!r}.")
+
+
+def _claim_folder(folder: Path, wish: dict[str, object]) -> None:
+    """Mark a folder as belonging to this cohort.
+
+    Raises:
+        DataError: It holds other files, or a cohort made from other numbers.
+    """
+    marker = folder / MARKER
+    made = {"format": FORMAT, **wish}
+    if marker.is_file():
+        found = read_json(marker)
+        if found != made:
+            raise DataError(
+                f"{folder}: must be empty or hold the same synthetic cohort {made}; it was made "
+                f"with {found}. Choose another output folder, or remove this one."
+            )
+    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise DataError(
+            f"{folder}: must be empty or hold the same synthetic cohort; it holds other files. "
+            "Choose another output folder."
+        )
+    else:
+        write_json(marker, made)
 
 
 def _run(tasks: list[_Task], jobs: int) -> Iterator[list[dict[str, object]]]:
@@ -148,20 +190,20 @@ def _make_scan(task: _Task, sequence: ScanSequence, head: Head, position: Positi
     number = list(SEQUENCES).index(sequence.name)
     streams = [np.random.default_rng([task.seed, 3, patient.index, number, k]) for k in range(5)]
     plan = plan_scan(streams[0], position)
+    folder, name = task.out / sequence.dataset, f"{patient.participant_id}.nii.gz"
+    image_path = folder / "imagesTr" / f"{patient.participant_id}_0000.nii.gz"
+    label_paths = [folder / place / name for place in READING_FOLDERS.values()]
+    if all(path.is_file() for path in (image_path, *label_paths)):
+        return plan
     _, artefact = patient.scan(sequence.name)
     state = draw_scanner(streams[1], patient.field_strength_t, artefact)
     painted = paint_slices(head, plan, sequence, patient.field_strength_t)
     image = acquire(painted, plan, sequence, state, streams[1])
-    folder = task.out / sequence.dataset
-    name = f"{patient.participant_id}.nii.gz"
-    write_scan(image, plan.affine, folder / "imagesTr" / f"{patient.participant_id}_0000.nii.gz")
-    places = ("labelsTr", "readings/second", "readings/repeat")
-    for place, (reading, errors), rng in zip(
-        places, READER_ERRORS.items(), streams[2:], strict=True
-    ):
+    write_scan(image, plan.affine, image_path)
+    for reading, path, rng in zip(READING_FOLDERS, label_paths, streams[2:], strict=True):
         blur = sequence.reader_blur if reading == "reference" else 1.0
-        labels = draw_reading(head, plan, errors.times(blur), rng)
-        write_scan(labels, plan.affine, folder / place / name)
+        labels = draw_reading(head, plan, READER_ERRORS[reading].times(blur), rng)
+        write_scan(labels, plan.affine, path)
     return plan
 
 

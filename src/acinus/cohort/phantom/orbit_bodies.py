@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from acinus.cohort.phantom.anatomy import Body, Head, body
+from acinus.cohort.phantom.glands import Gland
 from acinus.cohort.phantom.shapes import Triple, capsule, ellipsoid, join, sphere
 from acinus.types import Array
 
@@ -22,9 +23,14 @@ APEX = (12.5, -46.0, -3.0)
 """Apex of the right orbit, mm."""
 
 
+GLAND_REACH_MM = 22.0
+"""Half edge of the box outside of which no part of a gland lies."""
+FAR_MM = 20.0
+
+
 def orbit_bodies(head: Head, side: int, x: Array, y: Array, z: Array) -> Iterator[Body]:
     """Bodies of the right (1) or left (-1) orbit, in the order of painting."""
-    gland_mm = head.glands[0 if side > 0 else 1].distance_mm(x, y, z)
+    gland_mm = _near_distance(head.glands[0 if side > 0 else 1], x, y, z)
     x = x * np.float32(side)
     gx, gy, gz = head.globe(side)
     globe = (abs(gx), gy, gz)
@@ -40,6 +46,23 @@ def orbit_bodies(head: Head, side: int, x: Array, y: Array, z: Array) -> Iterato
     yield from _vessels(x, y, z, globe)
     yield body("gland", gland_mm)
     yield from _globe(head, x, y, z, globe, from_globe)
+
+
+def _near_distance(gland: Gland, x: Array, y: Array, z: Array) -> Array:
+    """Distance to the gland in the box around it, and `FAR_MM` elsewhere: it is costly.
+
+    Args:
+        gland: The gland.
+        x, y, z: (R, C) points of one plane, whose rows and columns run about along y and x.
+    """
+    cx, cy, _ = gland.centre
+    near = (np.abs(x - cx) < GLAND_REACH_MM) & (np.abs(y - cy) < GLAND_REACH_MM)
+    distance = np.full(x.shape, FAR_MM, np.float32)
+    if near.any():
+        spans = [np.flatnonzero(near.any(axis=axis)) for axis in (1, 0)]
+        box = tuple(slice(span[0], span[-1] + 1) for span in spans)
+        distance[box] = gland.distance_mm(x[box], y[box], z[box])
+    return distance
 
 
 def orbit_wall(head: Head, x: Array, y: Array, z: Array) -> Array:
@@ -79,7 +102,7 @@ def _eye_muscles(head: Head, x: Array, y: Array, z: Array, globe: Triple) -> Ite
     gx, gy, gz = globe
     front = gy + 4.0
     t = np.clip((y - APEX[1]) / (front - APEX[1]), 0.0, 1.0)
-    belly = head.muscle * np.clip(1.9 * np.sqrt(t * (1.15 - t)) - 0.05, 0.25, 1.0)
+    belly = head.muscle * np.clip(1.95 * np.sqrt(np.maximum(t * (1.04 - t), 0.0)) - 0.05, 0.25, 1.0)
     ends = np.maximum(y - front, APEX[1] - 1.0 - y)
     reach = (head.globe_radius_mm + 1.5) ** 2
     wrap = np.sqrt(np.maximum(reach - (y - gy) ** 2, 0.0))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
@@ -221,12 +222,22 @@ def mix_signals(
 
 def _noise(head: Head, x: Array, y: Array, z: Array) -> Array:
     """(2, ...) smooth random fields with sd 1 that belong to the head."""
-    rng = np.random.default_rng(head.seed)
-    fields = []
+    at = [x / NOISE_PITCH_MM + 35, y / NOISE_PITCH_MM + 62, z / NOISE_PITCH_MM + 30]
+    return np.stack(
+        [
+            map_coordinates(block, at, order=1, mode="grid-wrap", output=np.float32)
+            for block in _noise_blocks(head.seed)
+        ]
+    )
+
+
+@lru_cache(maxsize=1)
+def _noise_blocks(seed: int) -> tuple[Array, Array]:
+    """Two periodic blocks of smooth noise with sd 1, the same for all scans of a head."""
+    rng = np.random.default_rng(seed)
+    blocks = []
     for _ in range(2):
         white = rng.standard_normal((70, 84, 60), dtype=np.float32)
-        block = gaussian_filter(white, 1.35, mode="wrap")
-        block /= block.std()
-        at = [x / NOISE_PITCH_MM + 35, y / NOISE_PITCH_MM + 62, z / NOISE_PITCH_MM + 30]
-        fields.append(map_coordinates(block, at, order=1, mode="grid-wrap", output=np.float32))
-    return np.stack(fields)
+        smooth = gaussian_filter(white, 1.35, mode="wrap")
+        blocks.append(smooth / smooth.std())
+    return blocks[0], blocks[1]
