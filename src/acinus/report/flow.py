@@ -72,8 +72,9 @@ def _flow_table(content: ReportContent) -> pd.DataFrame:
 
 def _before_split(arm: ArmContent) -> list[FlowStep]:
     """Steps up to the split, which is drawn from the participants themselves."""
+    everyone = len({*arm.train_participants, *arm.holdout_participants})
     steps: list[FlowStep] = []
-    for step in arm.flow:
+    for step in arm.flow or [("Participants", everyone, "")]:
         if any(word in step[0].lower() for word in ("hold-out", "training", "validation")):
             break
         steps.append(step)

@@ -112,7 +112,7 @@ def _sections(
         return tuple(table for key in keys for table in tables if table.key == key)
 
     sections = [
-        Section("data", "What was done, on what", "",
+        Section("data", "What was done, on what", _numbering(content),
                 (figures[4], figures[3], *of("characteristics"), figures[1])),
         Section("training", "How it was trained", "", (figures[2], figures[8])),
         Section("results", "Results on the hold-out",
@@ -135,6 +135,15 @@ def _sections(
         Section("repeat", "How to repeat it", "", of("split", "provenance")),
     ]
     return sections
+
+
+def _numbering(content: ReportContent) -> str:
+    if content.published:
+        return (
+            "Figures 1 to 7 and the first tables are numbered as in the published study, so that "
+            "both can be laid side by side."
+        )
+    return "Figures keep their numbers from report to report, whatever the order on the page."
 
 
 def _failures(content: ReportContent) -> tuple[str, ...]:

@@ -75,7 +75,9 @@ def _stages_from_arms(content: ReportContent) -> list[tuple[str, str]]:
         [f"{arm.name} ({plural(len(arm.references), 'case')})" for arm in content.arms]
     )
     stages = [("Input", f"{scans}; labels {', '.join(content.labels)}")]
-    stages += [("Training", f"{len(content.split.get('folds', ()))} folds by participant")]
+    folds = content.split.get("folds", ())
+    if folds:
+        stages.append(("Training", f"{plural(len(folds), 'fold')} by participant"))
     n = sum(len(arm.predictions) for arm in content.arms)
     return [*stages, ("Output", f"{plural(n, 'hold-out label map')}")]
 

@@ -122,7 +122,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         number += 1
         name = f"table-{number}"
         csv = write_table(raw, folders.tables / f"{name}.csv")
-        shown = shown.rename(columns=HEADINGS)
+        shown = _readable(shown.rename(columns=HEADINGS))
         write_table(shown, folders.tables / f"{name}-as-shown.csv")
         made.append(_view(number, key, title, shown, caption, csv))
     return made
@@ -132,6 +132,21 @@ _Draft = tuple[str, str, pd.DataFrame | None, pd.DataFrame, str]
 """Key, title, unrounded numbers (None if absent), as shown, caption or why absent."""
 
 _NOTHING = pd.DataFrame()
+
+
+def _readable(shown: pd.DataFrame) -> pd.DataFrame:
+    """The table without columns that say nothing, its intervals on lines of their own."""
+    said = [
+        name for name in shown.columns
+        if not shown[name].isna().all() and not shown[name].isin(["", MISSING]).all()
+    ]  # fmt: skip
+    kept = shown[said].copy()
+    for name in said:
+        if "interval" in name or "difference" in name:
+            kept[name] = [
+                str(cell).replace(" (", "\n(").replace("), p", ")\np") for cell in kept[name]
+            ]
+    return kept
 
 
 def _view(
