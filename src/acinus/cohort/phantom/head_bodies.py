@@ -2,7 +2,7 @@
 
 Enters: the head and lattice points in head coordinates (mm). Leaves: bodies in
 the order of painting, a later one covers an earlier one. Their surfaces are
-smooth enough for a lattice of about 2 mm; folds of the brain and walls of the
+smooth enough for a lattice of under 3 mm; folds of the brain and walls of the
 nose, which are not, come as fields that are combined at every pixel, or are
 evaluated there.
 """

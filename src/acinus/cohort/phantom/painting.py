@@ -2,7 +2,7 @@
 
 Enters: a head, a scan plan, a sequence. Leaves: the signal of water and of fat of
 each slice at the acquired resolution. Smooth bodies are evaluated on a lattice of
-about 2 mm and interpolated, since that costs a twentieth; the orbit and the thin
+under 3 mm and interpolated, since that costs a twentieth; the orbit and the thin
 walls of the nose are evaluated at every pixel. Hard-edged label volumes were
 rejected: shares of voxels would come in steps of one sub-slice.
 """
@@ -23,7 +23,7 @@ from acinus.cohort.phantom.orbit_bodies import ORBIT_REACH_MM, orbit_bodies
 from acinus.cohort.phantom.tissues import TISSUES, Sequence, tissue_signal
 from acinus.types import Array
 
-LATTICE_MM = 2.2
+LATTICE_MM = 2.7
 """About the pitch of the coarse lattice, mm."""
 SUB_SLICE_MM = 1.0
 """About the distance of the planes that a slice is integrated from, mm."""

@@ -27,7 +27,7 @@ REACH_MM = 27.0
 """Half edge of the box around a gland in which a reading is drawn."""
 OUTLINE_MM = 4.0
 """Along an outline, errors are alike over about this distance."""
-DRAWN_SHARE = 0.45
+DRAWN_SHARE = 0.475
 """Share of gland from which readers count a voxel; makes drawn volumes unbiased on thick slices."""
 PLANES = 4
 """Planes over a slice from which its share of gland is averaged."""
@@ -63,7 +63,15 @@ READER_ERRORS: MappingProxyType[Reading, ReaderErrors] = MappingProxyType(
         "repeat": ReaderErrors(0.55, 0.22, 0.35, 0.6, 0.08),
     }
 )
-"""Errors of each reading against the true gland."""
+"""Errors of each reading against the true gland.
+
+Reached over 40 patients at 256 pixels (80 glands, disease included): Dice of the
+second reading with the reference 0.68 (sd 0.10), of the repeated one 0.76
+(0.08), of the reference with the true shares 0.91 (0.03) and, with the errors of
+AX-T1, 0.87 (0.04). Two real readers: 0.69 (0.11) over 42 lacrimal glands on CT
+(Nikolov et al. 2021). A reading of the same case by the same reader was not at
+hand; 0.76 is ours.
+"""
 
 
 def draw_reading(
