@@ -40,7 +40,7 @@ def predict(
     Args:
         model: Model folder, e.g. RUN/model.
         source: What to segment.
-        out: Folder of the label maps.
+        out: Folder of the label maps, or the file of a single one.
         series: Which DICOM series.
         overlay: Also write a PNG per case with the contours drawn on its slices.
         postprocess: What is done after the network: as the plan decided, nothing, or only the
