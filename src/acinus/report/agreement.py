@@ -166,8 +166,8 @@ def _statistics(arm: ArmContent, agreement: pd.DataFrame) -> str:
     if not np.isfinite(row["r"]):
         return f"n = {int(row['n'])}: too few for r"
     return (
-        f"r = {row['r']:.2f}\n{p_text(row['p_naive'])} naive\n"
-        f"{p_text(row['p_clustered'])} clustered\n"
+        f"r = {row['r']:.2f}\n{p_text(row['p_naive'])} (naive)\n"
+        f"{p_text(row['p_clustered'])} (clustered)\n"
         f"n = {int(row['n'])} in {int(row['n_participants'])} participants"
     )
 

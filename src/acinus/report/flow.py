@@ -318,6 +318,11 @@ def _conditions(conditions: Mapping[str, Any]) -> list[str]:
     if conditions.get("holdout_needs") == "all_arms":
         words.append("Only participants that have all arms could be drawn for the hold-out.")
     for key, value in conditions.items():
-        if key != "holdout_needs" and value not in (None, "", [], {}):
+        if key not in ("holdout", "holdout_needs", "folds", "needs") and value not in (
+            None,
+            "",
+            [],
+            {},
+        ):
             words.append(f"{key.replace('_', ' ').capitalize()}: {value}.")
     return words

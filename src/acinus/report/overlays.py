@@ -39,11 +39,15 @@ N_SLICES = 3
 MARGIN_MM = 18.0
 """What is shown around everything drawn, mm."""
 
+NEAR_MM = 15.0
+"""How far beyond that a prediction may widen the picture, mm; the rest is cut off."""
+
 _NUMBER = 6
 _TITLE = "Reference and prediction on representative slices"
 _LEGEND = (
     "Upper row of each case: reference (orange); lower row: prediction (blue). Three axial slices "
-    "from superior to inferior, spread over the area of the structures."
+    "from superior to inferior, spread over the area of the reference; what lies further away is "
+    "cut off."
 )
 _GAP_IN = 0.04
 _HEAD_IN = 0.3
@@ -128,7 +132,7 @@ def _draw(content: ReportContent, arm: ArmContent, blocks: list[tuple[str, CaseV
             fontsize=8.5, fontweight="bold", va="center",
         )  # fmt: skip
         top -= _HEAD_IN
-        indices = spread_slices(view.drawn(), N_SLICES)
+        indices = spread_slices(view.structures(), N_SLICES)
         for role_name in ("reference", "prediction"):
             figure.text(
                 0.35 * _ROLE_IN / PAGE_WIDTH_IN, (top - height / 2) / total, role_name.capitalize(),
@@ -162,8 +166,10 @@ def _draw_panel(
 
 
 def _window(view: CaseView) -> Window:
-    """Axial window about everything drawn, no wider than 2.4 and no taller than 1 to 1."""
-    window = window_about(view, view.drawn(), margin_mm=MARGIN_MM)
+    """Axial window about the structures and predictions near them, at most 2.4 times wider."""
+    near = window_about(view, view.structures(), margin_mm=MARGIN_MM)
+    reach = near.resized(near.size + 2 * NEAR_MM)
+    window = window_about(view, view.drawn(), margin_mm=MARGIN_MM).cut_to(reach)
     s, a, r = window.size
     size = np.array([s, max(a, r / 2.4), r]) if a < r else np.array([s, a, a])
     return window.resized(size).inside(whole_window(view))

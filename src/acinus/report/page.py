@@ -119,7 +119,7 @@ def _sections(
                 "Nothing was chosen on these cases; each was predicted and scored once.",
                 (*of("evaluation"), figures[9], figures[5], *of("agreement", "comparison"),
                  figures[6])),
-        Section("variants", "What was varied", "", (*of("variants"), figures[10])),
+        Section("variants", "What was varied", "", (*of("variants"), *([] if figures[10].absent else [figures[10]]))),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
                 _failures(content)),

@@ -192,14 +192,18 @@ def _square(view: CaseView, window: Window) -> Window:
 
 
 def _sketch_input(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    index = fullest_index(view.drawn(), "axial")
+    index = fullest_index(view.structures(), "axial")
     show_plane(axes, view, "axial", index, _square(view, whole_window(view)))
 
 
 def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    index = fullest_index(view.drawn(), "axial")
+    index = fullest_index(view.structures(), "axial")
     show_plane(
-        axes, view, "axial", index, _square(view, window_about(view, view.drawn(), margin_mm=8))
+        axes,
+        view,
+        "axial",
+        index,
+        _square(view, window_about(view, view.structures(), margin_mm=8)),
     )
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
 
@@ -209,7 +213,7 @@ def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
     from matplotlib.patches import Rectangle
 
     _sketch_input(axes, arm, view)
-    mask = view.drawn()
+    mask = view.structures()
     index = fullest_index(mask, "axial")
     where = np.argwhere(mask[index])
     centre = where.mean(axis=0) if len(where) else np.array(mask.shape[1:]) / 2
@@ -236,9 +240,13 @@ def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:
 
 
 def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    index = fullest_index(view.drawn(), "axial")
+    index = fullest_index(view.structures(), "axial")
     show_plane(
-        axes, view, "axial", index, _square(view, window_about(view, view.drawn(), margin_mm=8))
+        axes,
+        view,
+        "axial",
+        index,
+        _square(view, window_about(view, view.structures(), margin_mm=8)),
     )
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=2.0)
     draw_labels(

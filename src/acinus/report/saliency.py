@@ -7,6 +7,7 @@ maps does not fit a U.
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from acinus.report.style import (
     report_style,
     save_figure,
 )
-from acinus.report.views import draw_outline
+from acinus.report.views import draw_note, draw_outline
 
 HEAT = "inferno"
 """Colour map of the heat: perceptually even, legible in grey and to the colour blind."""
@@ -61,7 +62,9 @@ def draw_saliency(content: ReportContent, folders: Folders) -> FigureView:
         with report_style():
             figure = _draw(arm, maps)
             path = folders.figures / f"figure-7{chr(ord('a') + position)}.png"
-            save_figure(figure, path, synthetic=content.synthetic, all_colors=True)
+            save_figure(
+                figure, path, synthetic=content.synthetic, all_colors=len(content.arms) <= 2
+            )
         rows += _numbers(arm, maps)
         parts.append((path, f"{_LEGEND if not parts else ''} {_words(arm, maps)}".strip()))
     if not parts:
@@ -203,8 +206,17 @@ def _panel(
                 alpha=0.2 + 0.6 * heat**0.7, interpolation="bilinear")  # fmt: skip
     _outline(axes, maps, "reference", REFERENCE, width=0.45)
     name = str(maps.arrays["names"][depth])
+    note = str(maps.arrays["notes"][depth]) if "notes" in maps.arrays else ""
+    if note:
+        draw_note(axes, "\n".join(textwrap.wrap(note, 26)), corner="lower left", size=6)
     figure.text(corner[0] / PAGE_WIDTH_IN, (corner[1] - 0.55 * head) / total,
-                f"({depth + 1}) {name}", fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
+                _heading(depth + 1, name), fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
+
+
+def _heading(depth: int, name: str) -> str:
+    """``(7) decoder`` for the name ``decoder 7``; other names in full."""
+    words = name.split()
+    return f"({depth}) {' '.join(words[:-1]) if words[-1:] == [str(depth)] else name}"
 
 
 def _input_panel(

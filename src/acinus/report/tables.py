@@ -29,7 +29,7 @@ from acinus.evaluate.tables import (
 )
 from acinus.evaluate.wording import ALL_LABELS, interval, label_title, mean_and_sd, quartiles
 from acinus.report.choose import HOLDOUT, all_scores
-from acinus.report.content import FINAL_MODEL, ArmContent, ReportContent
+from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
 from acinus.report.numbers import MISSING, count_text, is_number, number_text
 
@@ -110,7 +110,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         _published(content, numbers),
         _validation(content),
         _shapiro(content),
-        *_decisions(content),
+        _decisions(content),
         _split(content),
         _provenance(content),
     ]
@@ -374,27 +374,30 @@ def _shapiro(content: ReportContent) -> _Draft:
     return "shapiro", title, raw, display("shapiro_table", raw), note("shapiro_table", raw)
 
 
-def _decisions(content: ReportContent) -> Iterator[_Draft]:
-    groups: list[tuple[list[ArmContent], pd.DataFrame]] = []
+def _decisions(content: ReportContent) -> _Draft:
+    """One table for all arms; a decision that differs between them has a row for each value."""
+    title = "Decisions of the plan"
+    rows: dict[tuple[str, ...], list[str]] = {}
+    columns = ("name", "value", "rule", "source", "facts")
     for arm in content.arms:
-        table = arm.decisions.astype(str) if len(arm.decisions) else arm.decisions
-        same = next((arms for arms, other in groups if other.equals(table)), None)
-        if same is None:
-            groups.append(([arm], table))
-        else:
-            same.append(arm)
-    for arms, table in groups:
-        names = ", ".join(arm.name for arm in arms)
-        title = "Decisions of the plan" + (f": {names}" if len(content.arms) > 1 else "")
-        if table.empty:
-            yield "decisions", title, None, _NOTHING, "No plan was recorded."
-            continue
-        columns = {"name": "Decision", "value": "Value", "rule": "Rule", "source": "Source",
-                   "facts": "Facts it rests on"}  # fmt: skip
-        kept = {name: head for name, head in columns.items() if name in table}
-        shown = table[list(kept)].rename(columns=kept).replace({"nan": "", "None": ""})
-        caption = "Each decision with its value, the rule that made it and where the rule is from."
-        yield "decisions", title, table, shown, caption
+        for row in arm.decisions.to_dict("records"):
+            key = tuple("" if pd.isna(row.get(c)) else str(row.get(c)) for c in columns)
+            rows.setdefault(key, []).append(arm.name)
+    if not rows:
+        return "decisions", title, None, _NOTHING, "No plan was recorded."
+    order = {name: i for i, name in enumerate(dict.fromkeys(key[0] for key in rows))}
+    found = sorted(rows.items(), key=lambda item: order[item[0][0]])
+    raw = pd.DataFrame([key for key, _ in found], columns=list(columns))
+    everyone = len(content.arms)
+    raw["arms"] = ["all" if len(names) == everyone else ", ".join(names) for _, names in found]
+    shown = raw.rename(
+        columns={"name": "Decision", "value": "Value", "rule": "Rule", "source": "Source",
+                 "facts": "Facts it rests on", "arms": "Scan type"}
+    )  # fmt: skip
+    caption = "Each decision with its value, the rule that made it and where the rule is from."
+    if everyone == 1:
+        shown = shown.drop(columns="Scan type")
+    return "decisions", title, raw, shown, caption
 
 
 def _split(content: ReportContent) -> _Draft:

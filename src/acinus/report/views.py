@@ -54,6 +54,15 @@ class CaseView:
     spacing_mm: Spacing
     shown: tuple[float, float]
 
+    def structures(self) -> Mask:
+        """(S, A, R) what a figure is centred on: the reference, or the prediction without one.
+
+        A prediction far away or everywhere must not push the reference out of the picture.
+        """
+        if self.reference is not None and (self.reference > 0).any():
+            return np.asarray(self.reference > 0)
+        return self.drawn()
+
     def drawn(self) -> Mask:
         """(S, A, R) where reference or prediction has any label."""
         mask = np.zeros(self.image.shape, dtype=bool)
@@ -116,6 +125,12 @@ class Window:
     def size(self) -> Array:
         """(S, A, R) mm."""
         return np.array(self.high) - np.array(self.low)
+
+    def cut_to(self, other: Window) -> Window:
+        """The part inside another box."""
+        return Window(
+            _corner(np.maximum(self.low, other.low)), _corner(np.minimum(self.high, other.high))
+        )
 
     def inside(self, whole: Window) -> Window:
         """Moved, not cut, to lie inside another box; centred in it where it is larger."""
