@@ -57,7 +57,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     ),
     "nothing published, nothing varied": (
         lambda c: replace(one_arm(c), published=None, departures=()),
-        "nothing was varied",
+        "Nothing was varied",
     ),
     "no images on disk": (
         lambda c: first_arm(one_arm(c), images={}, references={}),

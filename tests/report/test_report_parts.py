@@ -314,3 +314,11 @@ def test_colours_of_reference_and_prediction_differ_for_the_colour_blind() -> No
         for color in (style.REFERENCE, style.PREDICTION)
     ]
     assert abs(red_green_blue[0][2] - red_green_blue[1][2]) > 150
+
+
+def test_a_prediction_everywhere_does_not_push_the_reference_out(tmp_path: Path) -> None:
+    content = cohort(tmp_path, {"a": (boxes(), np.ones_like(boxes()))})
+    view = view_case(content.arms[0], "a")
+    assert view.reference is not None
+    assert np.array_equal(view.structures(), view.reference > 0)
+    assert set(spread_slices(view.structures(), 3)) <= {2, 3, 4, 5}

@@ -30,6 +30,9 @@ from acinus.report.style import (
 
 _NUMBER = 3
 _TITLE = "Cohort flow, hold-out and folds"
+_DRAWN = ("holdout", "holdout_needs", "folds", "needs")
+"""Conditions of the split that the figure shows or that have a sentence of their own."""
+
 _LINE_IN = 0.135
 _STEP_GAP_IN = 0.2
 _MAX_ARMS = 3
@@ -318,11 +321,6 @@ def _conditions(conditions: Mapping[str, Any]) -> list[str]:
     if conditions.get("holdout_needs") == "all_arms":
         words.append("Only participants that have all arms could be drawn for the hold-out.")
     for key, value in conditions.items():
-        if key not in ("holdout", "holdout_needs", "folds", "needs") and value not in (
-            None,
-            "",
-            [],
-            {},
-        ):
+        if key not in _DRAWN and value not in (None, "", [], {}):
             words.append(f"{key.replace('_', ' ').capitalize()}: {value}.")
     return words

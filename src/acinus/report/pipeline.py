@@ -191,6 +191,10 @@ def _square(view: CaseView, window: Window) -> Window:
     return window.resized(np.array([window.size[0], edge, edge])).inside(whole_window(view))
 
 
+def _near_window(view: CaseView) -> Window:
+    return _square(view, window_about(view, view.structures(), margin_mm=8))
+
+
 def _sketch_input(axes: Any, arm: ArmContent, view: CaseView) -> None:
     index = fullest_index(view.structures(), "axial")
     show_plane(axes, view, "axial", index, _square(view, whole_window(view)))
@@ -198,13 +202,7 @@ def _sketch_input(axes: Any, arm: ArmContent, view: CaseView) -> None:
 
 def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
     index = fullest_index(view.structures(), "axial")
-    show_plane(
-        axes,
-        view,
-        "axial",
-        index,
-        _square(view, window_about(view, view.structures(), margin_mm=8)),
-    )
+    show_plane(axes, view, "axial", index, _near_window(view))
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
 
 
@@ -241,13 +239,7 @@ def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:
 
 def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
     index = fullest_index(view.structures(), "axial")
-    show_plane(
-        axes,
-        view,
-        "axial",
-        index,
-        _square(view, window_about(view, view.structures(), margin_mm=8)),
-    )
+    show_plane(axes, view, "axial", index, _near_window(view))
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=2.0)
     draw_labels(
         axes, view, "prediction", "axial", index, label_colors(arm, "prediction"), width=0.8

@@ -90,7 +90,7 @@ def write_saliency_figure(maps: Path, path: Path, *, name: str, synthetic: bool)
     arrays = read_maps(maps, ("image", "reference", "maps", "names"))
     arm = ArmContent(name=name, dataset_name=name, labels={}, gradcam=maps)
     with report_style():
-        save_figure(_draw(arm, arrays), path, synthetic=synthetic)
+        save_figure(_draw(arm, arrays), path, synthetic=synthetic, all_colors=True)
     return path
 
 
@@ -210,7 +210,8 @@ def _panel(
     if note:
         draw_note(axes, "\n".join(textwrap.wrap(note, 26)), corner="lower left", size=6)
     figure.text(corner[0] / PAGE_WIDTH_IN, (corner[1] - 0.55 * head) / total,
-                _heading(depth + 1, name), fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
+                _heading(depth + 1, name), fontsize=7.5, fontweight="bold",
+                va="center")  # fmt: skip
 
 
 def _heading(depth: int, name: str) -> str:
