@@ -11,7 +11,6 @@ import contextlib
 import errno
 import hashlib
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -40,7 +39,7 @@ def whole_file(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield beside
-            os.replace(beside, path)
+            beside.replace(path)
         finally:
             beside.unlink(missing_ok=True)
 
@@ -56,7 +55,7 @@ def whole_folder(path: Path | str) -> Iterator[Path]:
             yield beside
             if path.exists():
                 shutil.rmtree(path)
-            os.replace(beside, path)
+            beside.replace(path)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
@@ -107,7 +106,7 @@ def read_json(path: Path | str) -> Any:
 
 def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
-    with open(path, "rb") as stream:
+    with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

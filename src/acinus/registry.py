@@ -43,9 +43,7 @@ class Registry(Generic[T]):
 
         def file(factory: T) -> T:
             if name in self._entries:
-                raise ConfigError(
-                    f"{self.kind} '{name}' is registered twice; choose another name."
-                )
+                raise ConfigError(f"{self.kind} '{name}' is registered twice; choose another name.")
             self._entries[name] = Entry(name, factory, config)
             return factory
 

@@ -24,4 +24,4 @@ def demo(*, out: Out = Path("demo"), seed: Seed = 2018, minutes: float = 5.0) ->
         minutes: Ceiling on the wall time of the whole command, minutes.
     """
     outcome = acinus.run_demo(out, seed=seed, minutes=minutes)
-    return show_outcome(outcome.report, outcome.failed)
+    return show_outcome(outcome.report, outcome.failed, outcome.summary)

@@ -62,4 +62,4 @@ def run(
         holdout=as_holdout(holdout),
         jobs=jobs,
     )
-    return show_outcome(outcome.report, outcome.failed)
+    return show_outcome(outcome.report, outcome.failed, outcome.summary)

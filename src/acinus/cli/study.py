@@ -52,4 +52,4 @@ def study(
         arms=arms or None,
         jobs=jobs,
     )
-    return show_outcome(outcome.report, outcome.failed)
+    return show_outcome(outcome.report, outcome.failed, outcome.summary)

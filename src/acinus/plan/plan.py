@@ -113,7 +113,8 @@ class Plan(Settings):
 
     def with_decisions(self, changes: Mapping[str, Decision]) -> Plan:
         """The plan with some decisions replaced."""
-        return self.model_copy(update={"decisions": {**self.decisions, **changes}})
+        # Built anew, since a copy would keep the settings cached from the old decisions.
+        return Plan(**{**dict(self), "decisions": {**self.decisions, **changes}})
 
 
 def make_plan(dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, *, seed: int) -> Plan:

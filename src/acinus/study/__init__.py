@@ -1,0 +1,28 @@
+"""Studies: the whole chain from a YAML file to a report, on a clock, resumable."""
+
+from acinus.study.demo import run_demo
+from acinus.study.explaining import explain_image
+from acinus.study.run import (
+    RunOutcome,
+    evaluate_run,
+    plan_dataset,
+    report_run,
+    run_dataset,
+    run_study,
+    train_run,
+)
+from acinus.study.schema import Study, read_study
+
+__all__ = [
+    "RunOutcome",
+    "Study",
+    "evaluate_run",
+    "explain_image",
+    "plan_dataset",
+    "read_study",
+    "report_run",
+    "run_dataset",
+    "run_demo",
+    "run_study",
+    "train_run",
+]

@@ -48,6 +48,7 @@ from acinus.study.forecast import fit_to_steps, fit_to_time, measure_costs
 from acinus.study.sampling import show_samplings
 from acinus.study.stamps import once
 from acinus.train import FoldJob, train_fold
+from acinus.train.fold import pinned_threads
 
 EVALUATION_S = 0.15
 """Set aside for scoring one case before any was scored, s."""
@@ -147,6 +148,11 @@ def plan_arm(job: ArmJob) -> Plan:
 
 def train_arm(job: ArmJob, plan: Plan) -> None:
     """Prepare and train every planned fold, then complete the model folder."""
+    with pinned_threads(plan.settings.train.threads):
+        _train_arm(job, plan)
+
+
+def _train_arm(job: ArmJob, plan: Plan) -> None:
     store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
     if job.model == "final":
         show_samplings(job.split.cases(job.dataset, "train"), store, plan, job.folder)
@@ -175,7 +181,8 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     """
     store = Store(job.store)
     key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
-    once(job.folder.root, "holdout", key, lambda: _predict_holdout(job, plan, store))
+    with pinned_threads(plan.settings.train.threads):
+        once(job.folder.root, "holdout", key, lambda: _predict_holdout(job, plan, store))
 
     def score() -> None:
         tables = [_score(job, part) for part in ("holdout", "validation")]

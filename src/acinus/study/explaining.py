@@ -116,7 +116,9 @@ def explain_image(
         slice_index=slice_index,
         label=name,
     )
-    return write_saliency_figure(maps, out / "gradcam.png", synthetic=False)
+    return write_saliency_figure(
+        maps, out / "gradcam.png", name=scans[0].case, synthetic=loaded.plan.dataset.synthetic
+    )
 
 
 def _prepared_labels(

@@ -87,6 +87,11 @@ class StudyFolder:
         return self.root / "study.yaml"
 
     @property
+    def identity(self) -> Path:
+        """What the folder belongs to: study, recipe, datasets, seed."""
+        return self.root / "identity.json"
+
+    @property
     def split(self) -> Path:
         """Who trains, validates and is kept."""
         return self.root / "split.json"

@@ -23,7 +23,7 @@ from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset,
 from acinus.cohort.phantom import make_orbit_cohort
 from acinus.config import merge, validate
 from acinus.errors import ConfigError, DataError, PlanError, unknown_name
-from acinus.files import explain_os_errors, hash_data, hash_file, read_json, write_json, write_text
+from acinus.files import hash_data, hash_file, read_json, write_json, write_text
 from acinus.plan import Budget, Recipe, load_recipe, parse_budget, parse_settings
 from acinus.prepare import Store
 from acinus.report import write_report
@@ -42,6 +42,9 @@ from acinus.study.machine import command_line, describe_machine, package_version
 from acinus.study.schema import Arm, SplitSettings, Study, read_study
 from acinus.train import check_cases
 
+OWN_BEGINNINGS = {"data", "clock.json", ".DS_Store"}
+"""What an earlier start of the same command may have left before it claimed the folder."""
+
 REPORT_S = 10.0
 """Set aside for the report of one arm before any was made, s."""
 
@@ -53,10 +56,12 @@ class RunOutcome:
     Attributes:
         report: The HTML report.
         failed: Sentences on cases that failed; empty if all went through.
+        summary: A sentence an arm with the Dice it reached.
     """
 
     report: Path | None
     failed: tuple[str, ...]
+    summary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,6 +276,8 @@ def report_run(run_folder: Path) -> Path:
                 f"missing. Run 'acinus evaluate {run_folder}' first."
             )
     _collect_scores(session)
+    if not session.folder.provenance.is_file():
+        _write_provenance(session, datetime.now(UTC))
     return _report(session, [])
 
 
@@ -281,12 +288,11 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
         PlanError: The folder belongs to another study, dataset or seed.
     """
     clock = Clock(folder.clock, _seconds(study))
-    with explain_os_errors(folder.root):
-        folder.root.mkdir(parents=True, exist_ok=True)
-    _claim(folder, {"study": _identity(study)})
+    identity = {"study": _identity(study)}
+    _refuse_foreign(folder, identity)
     datasets = _open_datasets(study, folder, jobs)
     hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
-    _claim(folder, {"study": _identity(study), "datasets": hashes})
+    _claim(folder, {**identity, "datasets": hashes})
     if not folder.study.is_file():
         data = study.model_dump(mode="json", exclude_unset=True)
         write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
@@ -357,7 +363,29 @@ def _run(session: Session) -> RunOutcome:
     return RunOutcome(
         report,
         tuple(sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})),
+        dice_sentences(scores, session.datasets),
     )
+
+
+def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
+    """A sentence an arm: mean hold-out Dice of the final model, with how many and how many not."""
+    sentences = []
+    chosen = scores[
+        (scores["metric"] == "dice") & (scores["model"] == FINAL) & (scores["part"] == "holdout")
+    ]
+    for arm, dataset in datasets.items():
+        rows = chosen[chosen["arm"] == arm]
+        values = rows["value"].dropna()
+        per_label = ", ".join(
+            f"{label} {part['value'].mean():.2f}" for label, part in rows.groupby("label")
+        )
+        mean = f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else "undefined"
+        made = " (synthetic images)" if dataset.synthetic else ""
+        sentences.append(
+            f"{arm}: Dice {mean} over {len(values)} structures of {rows['case'].nunique()} "
+            f"hold-out cases, {len(rows) - len(values)} undefined; {per_label}{made}"
+        )
+    return tuple(sentences)
 
 
 def _report(session: Session, notes: list[str]) -> Path:
@@ -428,11 +456,11 @@ def _study_of_dataset(
     holdout: int | float | None,
 ) -> Study:
     return Study(
-        study=out.name or "run",
-        title=f"{dataset.name}: segmentation with {recipe}",
+        study=out.resolve().name or "run",
+        title=f"{dataset.resolve().name}: segmentation with {recipe}",
         recipe=recipe,
         set=changes,
-        arms={dataset.name: Arm(dataset=str(dataset.resolve()))},
+        arms={dataset.resolve().name: Arm(dataset=str(dataset.resolve()))},
         split=SplitSettings(holdout=holdout, seed=seed),
         folds_trained=folds,
         budget=budget,
@@ -488,10 +516,9 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
     )
 
 
-def _claim(folder: StudyFolder, identity: dict[str, Any]) -> None:
-    """Write what the folder belongs to, or refuse where it belongs to something else."""
-    path = folder.root / "identity.json"
-    kept = read_json(path) if path.is_file() else {}
+def _refuse_foreign(folder: StudyFolder, identity: dict[str, Any]) -> dict[str, Any]:
+    """What the folder says it belongs to; PlanError where that is something else."""
+    kept = read_json(folder.identity) if folder.identity.is_file() else {}
     for part, value in identity.items():
         for name, ours in value.items():
             theirs = kept.get(part, {}).get(name, ours)
@@ -501,15 +528,25 @@ def _claim(folder: StudyFolder, identity: dict[str, Any]) -> None:
                     f"it was made with {theirs!r}, now it is {ours!r}. Choose another --out "
                     "folder, or delete this one."
                 )
-    if path.is_file() and not all(part in kept for part in identity):
-        write_json(path, {**kept, **identity})
-    elif not path.is_file():
-        if any(child.name not in (".DS_Store",) for child in folder.root.iterdir()):
-            raise PlanError(
-                f"{folder.root}: must be empty or a folder that this command made; it holds "
-                "other files. Choose another --out folder."
-            )
-        write_json(path, identity)
+    if folder.root.is_file():
+        raise PlanError(f"{folder.root}: must be a folder; it is a file. Choose another --out.")
+    if (
+        not kept
+        and folder.root.is_dir()
+        and not OWN_BEGINNINGS.issuperset(child.name for child in folder.root.iterdir())
+    ):
+        raise PlanError(
+            f"{folder.root}: must be empty or a folder that this command made; it holds "
+            "other files. Choose another --out folder."
+        )
+    return dict(kept)
+
+
+def _claim(folder: StudyFolder, identity: dict[str, Any]) -> None:
+    """Write what the folder belongs to, or refuse where it belongs to something else."""
+    kept = _refuse_foreign(folder, identity)
+    if kept != identity:
+        write_json(folder.identity, identity)
 
 
 def _identity(study: Study) -> dict[str, Any]:
