@@ -114,11 +114,26 @@ class Plan(Settings):
     def with_decisions(self, changes: Mapping[str, Decision]) -> Plan:
         """The plan with some decisions replaced."""
         # Built anew, since a copy would keep the settings cached from the old decisions.
-        return Plan(**{**dict(self), "decisions": {**self.decisions, **changes}})
+        kept = {name: getattr(self, name) for name in type(self).model_fields}
+        return Plan(**{**kept, "decisions": {**self.decisions, **changes}})
 
 
-def make_plan(dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, *, seed: int) -> Plan:
-    """A plan by the rules, without a budget.
+def make_plan(
+    dataset: Dataset,
+    fingerprint: Fingerprint,
+    recipe: Recipe,
+    *,
+    seed: int,
+    budget: str | None = None,
+) -> Plan:
+    """A plan by the rules; the steps of a budget are decided later, when they are measured.
+
+    Args:
+        dataset: What to learn from.
+        fingerprint: Its facts.
+        recipe: With the user's changes.
+        seed: Of weights, sampling and augmentation.
+        budget: As given, for the record.
 
     Raises:
         PlanError: Mirroring would confuse sides, or a patch cannot be.
@@ -164,6 +179,7 @@ def make_plan(dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, *, see
         recipe=recipe.name,
         summary=recipe.summary,
         seed=seed,
+        budget=budget,
         decisions=decisions,
     )
 

@@ -131,13 +131,13 @@ def plan_arm(job: ArmJob) -> Plan:
     if job.folder.plan.is_file():
         return read_plan(job.folder.plan)
     fingerprint = take_fingerprint(job.dataset, job.folder.fingerprint)
-    plan = make_plan(job.dataset, fingerprint, job.recipe, seed=job.seed)
+    budget = str(job.budget) if job.budget else None
+    plan = make_plan(job.dataset, fingerprint, job.recipe, seed=job.seed, budget=budget)
     if len(job.split.folds) != plan.settings.folds:
         raise PlanError(
             f"arm '{job.name}': the recipe asks for {plan.settings.folds} folds and the split "
             f"has {len(job.split.folds)}. Set both to one number."
         )
-    plan = plan.model_copy(update={"budget": str(job.budget) if job.budget else None})
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if job.share_left_s is not None:

@@ -99,7 +99,7 @@ def report_content(
         variants=variant_rows(study, first),
         split=asdict(split),
         departures=[*study.departures, *automatic_departures(plans)],
-        failures=[*notes, *_failed_rows(scores), *_postprocess_notes(folder, arms)],
+        failures=[*notes, *_failed_rows(scores)],
         provenance=read_json(folder.provenance) if folder.provenance.is_file() else {},
         published=study.published,
         pipeline=pipeline(first, arms, folder),
@@ -248,19 +248,6 @@ def _count_slices(train: Sequence[Case], folder: RunFolder, plan: Plan) -> int |
 def _failed_rows(scores: pd.DataFrame) -> list[str]:
     failed = scores[scores["status"] == "failed"]
     return sorted({f"{row.arm}, case {row.case}: {row.reason}" for row in failed.itertuples()})
-
-
-def _postprocess_notes(folder: StudyFolder, arms: Sequence[ArmContent]) -> list[str]:
-    notes = []
-    for arm in arms:
-        warnings = arm.predictions_table
-        if len(warnings):
-            marked = warnings[warnings["warnings"].astype(str) != ""]
-            notes += [
-                f"{arm.name}, case {row.case}, {row.label}: {row.warnings}."
-                for row in marked.itertuples()
-            ]
-    return notes
 
 
 def _history(folder: RunFolder, plan: Plan) -> pd.DataFrame:
