@@ -53,7 +53,22 @@ class Forecast:
 
 def measure_costs(plan: Plan, store: Store, case_ids: Sequence[str]) -> Forecast:
     """Time a few steps, one validation and one prediction; nothing of it is kept."""
-    with TemporaryDirectory() as scratch, pinned_threads(plan.settings.train.threads):
+    with pinned_threads(plan.settings.train.threads):
+        step_s, validation_s = time_training(plan, store, case_ids)
+        return Forecast(step_s, validation_s, time_prediction(plan, store, case_ids))
+
+
+def time_training(plan: Plan, store: Store, case_ids: Sequence[str]) -> tuple[float, float]:
+    """Mean seconds of a step, and seconds of the validation that closes an epoch.
+
+    The caller pins the threads; the first `WARM_STEPS` do not count.
+
+    Args:
+        plan: Any plan; its number of steps does not matter.
+        store: Holds the cases.
+        case_ids: Prepared cases, at least one.
+    """
+    with TemporaryDirectory() as scratch:
         job = FoldJob(
             plan=plan,
             store=store,
@@ -76,11 +91,25 @@ def measure_costs(plan: Plan, store: Store, case_ids: Sequence[str]) -> Forecast
         training.close_epoch(0.0)
         validation_s = time.monotonic() - start
         training.history.close()
-        return Forecast(
-            step_s=float(np.mean(steps[WARM_STEPS:])),
-            validation_s=validation_s,
-            predict_s=_time_prediction(plan, store, case_ids),
-        )
+    return float(np.mean(steps[WARM_STEPS:])), validation_s
+
+
+def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
+    """Seconds of predicting the case of median size with one network, reading aside.
+
+    Args:
+        plan: Decides network, patch and overlap.
+        store: Holds the cases.
+        case_ids: Prepared cases, at least one.
+    """
+    sizes = {case_id: store.label(case_id).size for case_id in case_ids}
+    middle = median(sizes.values())
+    case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
+    network = seeded_network(plan, 0).eval()
+    prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
+    begin = time.monotonic()
+    predict_prepared([network], plan, prepared)
+    return time.monotonic() - begin
 
 
 def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str, float]) -> Plan:
@@ -147,14 +176,3 @@ def fit_to_steps(plan: Plan, n_steps: int) -> Plan:
             ),
         }
     )
-
-
-def _time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
-    sizes = {case_id: store.label(case_id).size for case_id in case_ids}
-    middle = median(sizes.values())
-    case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
-    network = seeded_network(plan, 0).eval()
-    prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
-    begin = time.monotonic()
-    predict_prepared([network], plan, prepared)
-    return time.monotonic() - begin
