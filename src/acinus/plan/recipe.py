@@ -18,6 +18,9 @@ from acinus.config import key_lines, merge, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, unknown_name
 from acinus.plan.settings import Recipe
 
+PARTS = ("network", "loss", "sampling")
+"""Settings that name a registered part."""
+
 
 def list_recipes() -> list[tuple[str, str]]:
     """Name and one-line summary of every recipe, sorted by name."""
@@ -43,10 +46,11 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     recipe = validate(Recipe, stated, where=f"recipe {path.name}", lines=lines)
     if not changes:
         return recipe
-    merged = merge(stated, _whole_choices(changes))
+    whole = _whole_choices(changes)
+    merged = merge(_without_replaced_parts(stated, whole, recipe), whole)
     merged["provenance"] = {
         **recipe.provenance,
-        **{dotted: "user" for dotted in flatten(changes) if not dotted.startswith("provenance")},
+        **{dotted: "user" for dotted in flatten(whole) if not dotted.startswith("provenance")},
     }
     return validate(Recipe, merged, where=f"recipe '{recipe.name}' with changes")
 
@@ -55,7 +59,8 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
     """Nested settings from ``train.lr=0.01`` texts; values are read as YAML.
 
     Raises:
-        ConfigError: An assignment has no ``=`` or its value is not YAML.
+        ConfigError: An assignment has no ``=``, its value is not YAML, or it sets a part
+            of what another assignment sets.
     """
     flat: dict[str, Any] = {}
     for assignment in assignments:
@@ -68,6 +73,13 @@ def parse_settings(assignments: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"--set {key}: the value must be YAML such as 0.01 or [8, 16]; got '{text}'."
             ) from None
+    for whole in flat:
+        inner = next((key for key in flat if key.startswith(f"{whole}.")), None)
+        if inner is not None:
+            raise ConfigError(
+                f"--set {inner} must not go with --set {whole}: one is a part of the other. "
+                "Give one of them."
+            )
     return nest(flat)
 
 
@@ -84,12 +96,28 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _whole_choices(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """``loss: dice`` as ``loss: {name: dice, config: {}}``, since a bare name is enough."""
+    """``loss: dice`` as ``loss: {name: dice}``, since a bare name is enough."""
     whole: dict[str, Any] = dict(changes)
-    for part in ("network", "loss", "sampling"):
+    for part in PARTS:
         if isinstance(whole.get(part), str):
             whole[part] = {"name": whole[part]}
     return whole
+
+
+def _without_replaced_parts(
+    stated: Mapping[str, Any], whole: Mapping[str, Any], recipe: Recipe
+) -> dict[str, Any]:
+    """The recipe's text without the parts that another takes the place of.
+
+    Settings of one loss mean nothing to another, so they go with it.
+    """
+    replaced = {
+        part
+        for part in PARTS
+        if isinstance(whole.get(part), Mapping)
+        and whole[part].get("name", getattr(recipe, part).name) != getattr(recipe, part).name
+    }
+    return {key: value for key, value in stated.items() if key not in replaced}
 
 
 def _files() -> dict[str, Path]:
