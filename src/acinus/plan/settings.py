@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from acinus.config import Settings
 
@@ -36,6 +36,13 @@ class PrepareSettings(Settings):
     slice_axis: Literal["auto", "Z", "Y", "X"] = "auto"
     """Anatomical axis that 2D slices are stacked along; auto: the one of coarsest spacing."""
 
+    @field_validator("size_vox")
+    @classmethod
+    def _size_is_positive(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+        if size is not None and min(size) < 1:
+            raise ValueError("must be two lengths of at least 1 voxel")
+        return size
+
 
 class AugmentSettings(Settings):
     """Random changes of training patches; each is drawn per patch."""
@@ -53,6 +60,14 @@ class AugmentSettings(Settings):
     gain: float = Field(0.3, ge=0, le=1)
     gain_range: tuple[float, float] = (0.8, 1.25)
     """Factor on the normalised intensities."""
+
+    @field_validator("scale_range", "gain_range")
+    @classmethod
+    def _factors_rise(cls, factors: tuple[float, float]) -> tuple[float, float]:
+        # Drawn uniformly in the logarithm, so 0 cannot be.
+        if not 0 < factors[0] <= factors[1]:
+            raise ValueError("must be two factors above 0, the smaller first")
+        return factors
 
 
 class TrainSettings(Settings):
@@ -78,6 +93,13 @@ class TrainSettings(Settings):
     """What a flip across the sagittal plane does to the labels of a mirror pair."""
     mirror_axes: tuple[Literal["Z", "Y", "X"], ...] = ("X",)
     """Anatomical axes that may be flipped: X is left-right."""
+
+    @field_validator("patch_vox")
+    @classmethod
+    def _patch_is_positive(cls, patch: tuple[int, ...]) -> tuple[int, ...]:
+        if not patch or min(patch) < 1:
+            raise ValueError("must be lengths of at least 1 voxel, rows first")
+        return patch
 
 
 class PredictSettings(Settings):
