@@ -17,9 +17,9 @@ import yaml
 from acinus.cohort import Dataset
 from acinus.cohort.header import Side
 from acinus.config import Settings, nest, read_yaml_mapping, validate
-from acinus.errors import PlanError
+from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
-from acinus.networks import build_network
+from acinus.networks import SegmentationNetwork, build_network, check_size
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
 from acinus.plan.recipe import flatten
 from acinus.plan.rules import (
@@ -154,11 +154,11 @@ def make_plan(
         n_channels=len(dataset.channel_names),
         n_classes=len(dataset.labels) + 1,
     )
+    _refuse_unfit_patch(train.patch_vox, network)
     if prepare.size_vox is None:
         patch = decide_patch(fingerprint, slice_axis, spacing_mm, train.patch_vox, network.stride)
         if patch.facts["recipe_vox"] != list(patch.value):
             decisions["train.patch_vox"] = patch
-    _refuse_indivisible(decisions["train.patch_vox"].value, network.stride)
     if train.steps_per_epoch is None:
         share = (1 - recipe.holdout) * (1 - 1 / recipe.folds)
         decisions["train.steps_per_epoch"] = decide_steps_per_epoch(
@@ -226,15 +226,16 @@ def _provenance(recipe: Recipe, dotted: str) -> Any:
     return "ours"
 
 
-def _refuse_indivisible(patch: tuple[int, ...], stride: tuple[int, ...]) -> None:
-    if any(size % step for size, step in zip(patch, stride, strict=True)):
-        near = tuple(
-            max(step, round(size / step) * step) for size, step in zip(patch, stride, strict=True)
-        )
+def _refuse_unfit_patch(patch: tuple[int, ...], network: SegmentationNetwork) -> None:
+    if network.n_dims != 2:
         raise PlanError(
-            f"train.patch_vox must be divisible by the network stride {tuple(stride)}; "
-            f"got {tuple(patch)}. Nearest valid: {near}."
+            f"network must work on slices, since patches are 2D; {type(network).__name__} of this "
+            f"recipe has {network.n_dims} dimensions. Choose unet_2d."
         )
+    try:
+        check_size(patch, network.stride, what="train.patch_vox")
+    except ConfigError as error:
+        raise PlanError(str(error)) from None
 
 
 def _refuse_confused_sides(dataset: Dataset, recipe: Recipe) -> None:
