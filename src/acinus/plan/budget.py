@@ -27,7 +27,7 @@ class Budget:
     steps: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.steps}steps" if self.steps else f"{self.seconds:g}s"
+        return f"{self.steps}steps" if self.steps else f"{self.seconds:.15g}s"
 
 
 def parse_budget(text: str | None) -> Budget | None:
