@@ -14,7 +14,7 @@ import numpy as np
 
 from acinus import progress
 from acinus.cohort import Case, Dataset
-from acinus.config import Settings
+from acinus.config import Settings, validate
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
 from acinus.scans import canonical, read_labelmap, read_volume
@@ -59,7 +59,7 @@ def take_fingerprint(dataset: Dataset, path: Path | None = None) -> Fingerprint:
     if path is not None and path.is_file():
         kept = read_json(path)
         if kept.get("dataset_hash") == dataset_hash and kept.get("format") == FORMAT:
-            return Fingerprint.model_validate(kept)
+            return validate(Fingerprint, kept, where=str(path))
     labelled = [case for case in dataset.cases if case.label is not None]
     if not labelled:
         raise DataError(f"{dataset.folder}: at least one case must have a label; none has one.")

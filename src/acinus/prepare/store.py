@@ -15,7 +15,7 @@ import numpy as np
 
 from acinus import progress
 from acinus.cohort import Case, Dataset
-from acinus.config import Settings
+from acinus.config import Settings, validate
 from acinus.errors import AcinusError, DataError
 from acinus.files import hash_data, read_json, whole_file, write_json
 from acinus.plan import Plan
@@ -47,7 +47,8 @@ class Store:
 
     def facts(self, case_id: str) -> StoredFacts:
         """Geometry and voxel counts; DataError when the case was not prepared."""
-        return StoredFacts.model_validate(read_json(self.folder / f"{case_id}.json"))
+        path = self.folder / f"{case_id}.json"
+        return validate(StoredFacts, read_json(path), where=str(path))
 
     def image(self, case_id: str) -> Array:
         """(C, S, R, Q) float32, read on access."""
@@ -127,6 +128,8 @@ def _store_case(dataset: Dataset, plan: Plan, folder: Path, case: Case, key: str
         raise DataError(f"case '{case.case_id}': must have a label.")
     before = {name: int((label.array == value).sum()) for name, value in dataset.labels.items()}
     after = {name: int((prepared.label == value).sum()) for name, value in dataset.labels.items()}
+    # The facts of older arrays go first: after a kill between two files none would be true.
+    (folder / f"{case.case_id}.json").unlink(missing_ok=True)
     for kind, array in (("image", prepared.image), ("label", prepared.label)):
         with whole_file(folder / f"{case.case_id}.{kind}.npy") as path:
             np.save(path, array, allow_pickle=False)
