@@ -29,6 +29,7 @@ from acinus.scans import list_series as list_series
 from acinus.scans import read_labelmap as read_labelmap
 from acinus.scans import read_volume as read_volume
 from acinus.scans import write_volume as write_volume
+from acinus.study import benchmark as benchmark
 from acinus.study import evaluate_run as evaluate_run
 from acinus.study import explain_image as explain_image
 from acinus.study import plan_dataset as plan_dataset

@@ -1,5 +1,6 @@
 """Studies: the whole chain from a YAML file to a report, on a clock, resumable."""
 
+from acinus.study.benchmark import benchmark
 from acinus.study.demo import run_demo
 from acinus.study.explaining import explain_image
 from acinus.study.run import (
@@ -16,6 +17,7 @@ from acinus.study.schema import Study, read_study
 __all__ = [
     "RunOutcome",
     "Study",
+    "benchmark",
     "evaluate_run",
     "explain_image",
     "plan_dataset",
