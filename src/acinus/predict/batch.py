@@ -11,11 +11,11 @@ import csv
 import io
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acinus import progress
-from acinus.errors import AcinusError, DataError
+from acinus.errors import AcinusError, DataError, GridError
 from acinus.files import write_text
 from acinus.predict.findings import TABLE_COLUMNS, examine, finding_rows
 from acinus.predict.model import Model, Postprocess, load_model
@@ -76,12 +76,18 @@ def predict_paths(
     if single and len(scans) > 1:
         raise DataError(f"{out}: {len(scans)} scans need a folder to be written to; got a file.")
     folder = out.parent if single else out
+    if not single and out.is_file():
+        raise DataError(
+            f"{out}: must be a folder, or the name of a label map ({', '.join(KNOWN_SUFFIXES)}); "
+            "it is a file of another kind. Choose another output."
+        )
+    targets = [out if single else folder / f"{scan.case}.nii.gz" for scan in scans]
+    _refuse_overwriting(scans, targets)
     rows: list[dict[str, object]] = []
     written: list[Path] = []
     failed: dict[str, str] = {}
     with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
-        for scan in scans:
-            target = out if single else folder / f"{scan.case}.nii.gz"
+        for scan, target in zip(scans, targets, strict=True):
             try:
                 rows += _predict_scan(loaded, scan, target, postprocess, overlay)
                 written.append(target)
@@ -102,26 +108,38 @@ def table_text(rows: Sequence[dict[str, object]]) -> str:
     return text.getvalue()
 
 
+def _refuse_overwriting(scans: Sequence[Scan], targets: Sequence[Path]) -> None:
+    """A label map must not take the place of a scan."""
+    sources = {part.resolve() for scan in scans for part in scan.channels if isinstance(part, Path)}
+    for target in targets:
+        if target.resolve() in sources:
+            raise DataError(
+                f"{target}: a label map must not replace the scan that it is made from. "
+                "Choose another output folder or name."
+            )
+
+
 def _predict_scan(
     model: Model, scan: Scan, target: Path, postprocess: Postprocess, overlay: bool
 ) -> list[dict[str, object]]:
     begin = time.monotonic()
     channels = scan.read()
-    labelmap = model.predict(channels, postprocess=postprocess)
+    try:
+        labelmap = model.predict(channels, postprocess=postprocess)
+    except (DataError, GridError) as error:
+        raise DataError(f"{scan.where}: {error}") from error
     write_volume(labelmap, target)
     seconds = time.monotonic() - begin
     image = next(channel for channel in channels if channel is not None)
     findings = examine(labelmap, image, model.plan)
     if overlay:
         write_overlay(image, labelmap, model.labels, target.parent / f"{scan.case}.png")
+    notes = [
+        f"channel '{name}' is missing"
+        for name, channel in zip(model.plan.dataset.channel_names, channels, strict=True)
+        if channel is None
+    ]
     if model.plan.dataset.synthetic:
-        findings = [
-            type(finding)(
-                finding.label,
-                finding.volume_ml,
-                finding.components,
-                (*finding.warnings, "model learned from synthetic images"),
-            )
-            for finding in findings
-        ]
+        notes.append("model learned from synthetic images")
+    findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
     return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from acinus.config import Settings
+from acinus.config import Settings, validate
 from acinus.errors import DataError, PlanError
 from acinus.files import hash_file, read_json, write_json
 from acinus.networks import SegmentationNetwork, build_network
@@ -102,6 +102,10 @@ class Model:
             DataError: The number of channels differs from the model's.
             GridError: Channels lie on different grids.
         """
+        return self.predict_prepared(self.prepare(volume), postprocess=postprocess)
+
+    def prepare(self, volume: Volume | Sequence[Volume | None]) -> PreparedCase:
+        """One case as the networks see it; arguments and errors as of `predict`."""
         channels = [volume] if isinstance(volume, Volume) else list(volume)
         names = self.plan.dataset.channel_names
         if len(channels) != len(names):
@@ -110,10 +114,15 @@ class Model:
                 f"got {len(channels)}."
             )
         for name, channel in zip(names, channels, strict=True):
-            if channel is not None and not np.isfinite(channel.array).all():
-                raise DataError(f"channel '{name}': voxel values must be finite; some are not.")
-        prepared = prepare_case(channels, self.plan.settings.prepare)
-        return self.predict_prepared(prepared, postprocess=postprocess)
+            if channel is not None and not (finite := np.isfinite(channel.array)).all():
+                raise DataError(
+                    f"channel '{name}': voxel values must be finite; "
+                    f"{finite.size - int(finite.sum())} of {finite.size} are not. "
+                    "Export the scan again, or replace them by the value of air."
+                )
+        if all(channel is None for channel in channels):
+            raise DataError(f"at least one of the channels ({', '.join(names)}) must be there.")
+        return prepare_case(channels, self.plan.settings.prepare)
 
     def predict_prepared(
         self, prepared: PreparedCase, *, postprocess: Postprocess = "plan"
@@ -199,10 +208,14 @@ def load_model(path: Path | str, *, folds: Sequence[int] | None = None) -> Model
     card_path = folder / "model.json"
     if not card_path.is_file():
         raise PlanError(
-            f"{folder}: must be a model folder with model.json; there is none. "
-            "A run's model lies in RUN/model."
+            f"{folder}: must be a model folder with model.json; there is none. {_nearby(folder)}"
         )
-    card = ModelCard.model_validate(read_json(card_path))
+    card = _read_card(card_path)
+    if not (folder / "plan.yaml").is_file():
+        raise PlanError(
+            f"{folder / 'plan.yaml'}: the plan that the model was trained by must be here and is "
+            "missing. Copy the model folder whole."
+        )
     plan = read_plan(folder / "plan.yaml")
     if plan.hash() != card.plan_hash:
         raise PlanError(
@@ -215,6 +228,25 @@ def load_model(path: Path | str, *, folds: Sequence[int] | None = None) -> Model
     if unknown or not wanted:
         raise PlanError(f"{folder}: folds must be among {sorted(known)}; got {list(wanted)}.")
     return Model(plan, card, tuple(load_network(plan, folder, known[fold]) for fold in wanted))
+
+
+def _read_card(path: Path) -> ModelCard:
+    data = read_json(path)
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+        raise PlanError(
+            f"{path}: must describe a model in format {FORMAT}; got {found!r}. Copy the model "
+            "folder again, or use the version of Acinus that made it."
+        )
+    return validate(ModelCard, data, where=str(path))
+
+
+def _nearby(folder: Path) -> str:
+    """Where the model may lie instead, if the folder of a run or study was given."""
+    near = sorted({*folder.glob("model/model.json"), *folder.glob("arms/*/model/model.json")})
+    if not near:
+        return "A run's model lies in RUN/model."
+    return f"Give {' or '.join(str(card.parent) for card in near)}."
 
 
 def load_network(plan: Plan, folder: Path, weights: WeightFile) -> SegmentationNetwork:
@@ -246,8 +278,12 @@ def network_from(plan: Plan, file: Path) -> SegmentationNetwork:
     try:
         network.load_state_dict(load_file(file))
     except (SafetensorError, RuntimeError, OSError) as error:
-        first = str(error).splitlines()[0]
-        raise PlanError(f"{file}: must hold the weights of this plan's network; {first}") from None
+        # Torch names the first tensor that does not fit in the line after its heading.
+        found = " ".join(" ".join(str(error).splitlines()[:2]).split()).rstrip(".")
+        raise PlanError(
+            f"{file}: must hold the weights of this plan's network; {found}. "
+            "Copy the model folder again, or train it again."
+        ) from None
     network.eval()
     return network
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from acinus.errors import DataError
+from acinus.errors import ConfigError, DataError
 from acinus.scans import (
     KNOWN_SUFFIXES,
     Series,
@@ -40,6 +40,15 @@ class Scan:
     case: str
     channels: tuple[Path | Series | None, ...]
 
+    @property
+    def where(self) -> str:
+        """Its files, or the description of its series, for messages."""
+        return ", ".join(
+            str(channel) if isinstance(channel, Path) else f"series '{channel.description}'"
+            for channel in self.channels
+            if channel is not None
+        )
+
     def read(self) -> list[Volume | None]:
         """The volumes of all channels."""
         return [
@@ -64,6 +73,7 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
     if not source.exists():
         raise DataError(f"{source}: no such file or folder.")
     if source.is_file():
+        _refuse_series(source, series)
         _one_channel(source, n_channels)
         return [Scan(_case_name(source), (source,))]
     files = sorted(
@@ -73,34 +83,71 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
     )
     if not files:
         return [_from_dicom(source, n_channels, series)]
+    _refuse_series(source, series)
     numbered = [CHANNEL.match(strip_suffix(path)) for path in files]
     if all(numbered):
-        return _from_images_folder(files, n_channels)
+        return _from_images_folder(source, files, n_channels)
     _one_channel(source, n_channels)
-    return [Scan(_case_name(path), (path,)) for path in files]
+    scans = [Scan(_case_name(path), (path,)) for path in files]
+    _refuse_twins(source, scans)
+    return scans
+
+
+def _refuse_series(source: Path, series: str | None) -> None:
+    if series is not None:
+        raise ConfigError(
+            f"--series chooses among the DICOM series of a folder; {source} holds other files, "
+            f"got '{series}'. Leave it out."
+        )
+
+
+def _refuse_twins(source: Path, scans: list[Scan]) -> None:
+    """Two scans whose label maps would have one name: the second would replace the first."""
+    sources: dict[str, list[str]] = defaultdict(list)
+    for scan in scans:
+        sources[scan.case] += [part.name for part in scan.channels if isinstance(part, Path)]
+    for case, names in sources.items():
+        if len(names) > 1:
+            raise DataError(
+                f"{source}: scans must differ in more than their suffix or channel number; "
+                f"{' and '.join(names)} would both be written as {case}. Rename one of them."
+            )
 
 
 def _from_dicom(folder: Path, n_channels: int, series: str | None) -> Scan:
-    found = list_series(folder)
-    if not found:
+    if not any(folder.iterdir()):
         raise DataError(
             f"{folder}: must hold scans ({', '.join(sorted(KNOWN_SUFFIXES))}) or DICOM images; "
-            "found neither."
+            "it is empty."
         )
+    found = list_series(folder)
     _one_channel(folder, n_channels)
     chosen = choose_series(found, series)
     name = re.sub(r"[^A-Za-z0-9.-]+", "_", chosen.description).strip("_") or "series"
     return Scan(name, (chosen,))
 
 
-def _from_images_folder(files: list[Path], n_channels: int) -> list[Scan]:
+def _from_images_folder(folder: Path, files: list[Path], n_channels: int) -> list[Scan]:
     cases: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in files:
         match = CHANNEL.match(strip_suffix(path))
-        if match is not None:
-            cases[match["case"]][int(match["channel"])] = path
+        if match is None:
+            continue
+        channels, number = cases[match["case"]], int(match["channel"])
+        if number >= n_channels:
+            raise DataError(
+                f"{path}: channels must be numbered 0000 to {n_channels - 1:04d}, since the model "
+                f"has {n_channels}; got {match['channel']}. Take the file away, or choose the "
+                "model of these channels."
+            )
+        if number in channels:
+            raise DataError(
+                f"{folder}: each channel of a case must be there once; got {channels[number].name} "
+                f"and {path.name}. Remove one of them."
+            )
+        channels[number] = path
     return [
-        Scan(case, tuple(channels.get(index) for index in range(max(n_channels, 1))))
+        Scan(case, tuple(channels.get(index) for index in range(n_channels)))
         for case, channels in sorted(cases.items())
     ]
 

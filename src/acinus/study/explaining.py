@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 
 from acinus.cohort import Case
-from acinus.errors import ConfigError, DataError, unknown_name
+from acinus.errors import ConfigError, DataError, GridError, unknown_name
 from acinus.explain import grad_cam, write_heat_maps
 from acinus.plan import Plan
 from acinus.predict import find_scans, load_model, network_from, weight_name
 from acinus.predict.model import tile_probabilities
-from acinus.prepare import PreparedCase, Store, prepare_case
+from acinus.prepare import PreparedCase, Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
 from acinus.types import Array
@@ -83,9 +83,13 @@ def explain_image(
     scans = find_scans(image, len(loaded.plan.dataset.channel_names), series)
     if len(scans) != 1:
         raise DataError(f"{image}: one scan is explained at a time; found {len(scans)}.")
-    prepared = prepare_case(scans[0].read(), loaded.plan.settings.prepare)
     if label is not None and label not in loaded.labels:
         raise ConfigError(unknown_name("label", label, loaded.labels))
+    channels = scans[0].read()
+    try:
+        prepared = loaded.prepare(channels)
+    except (DataError, GridError) as error:
+        raise DataError(f"{scans[0].where}: {error}") from error
     predicted = _prepared_labels(loaded.networks, prepared, loaded.plan)
     sizes = {
         name: int((predicted == value).sum())
