@@ -7,6 +7,7 @@ the file and the nearest known key. Defaults are written once, on the model.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from acinus.errors import ConfigError
 
 M = TypeVar("M", bound="Settings")
+
+_PYDANTIC_SUBJECT = re.compile(r"^(Input|Dictionary|List|Tuple|Set|String|Value) should ")
+"""How pydantic's own sentences begin; the key stands before them here."""
 
 
 class Settings(BaseModel):
@@ -49,8 +53,9 @@ def read_yaml_mapping(path: Path | str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: must be a readable UTF-8 YAML file; {error}.") from None
     except yaml.YAMLError as error:
-        text = " ".join(str(error).split())
-        raise ConfigError(f"{path}: must be valid YAML; {text}.") from None
+        raise ConfigError(f"{path}{_yaml_fault(error)}") from None
+    if data is None:
+        raise ConfigError(f"{path}: must hold 'key: value' lines; it is empty.")
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: must hold 'key: value' lines; got {type(data).__name__}.")
     return data
@@ -108,6 +113,14 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
+def _yaml_fault(error: yaml.YAMLError) -> str:
+    """Line and kind of a fault in YAML, to follow the name of the file."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    place = f" line {mark.line + 1}" if mark is not None else ""
+    return f"{place}: must be valid YAML; {problem}."
+
+
 def _walk(node: yaml.Node, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
@@ -138,6 +151,9 @@ def _sentence(
     if fault["type"] == "missing":
         return f"{place}: '{dotted}' must be given and is missing."
     message = str(fault["msg"]).removeprefix("Value error, ")
+    if message.endswith(("?", ".")):
+        return f"{place}: '{dotted}': {message}"
+    message = _PYDANTIC_SUBJECT.sub("must ", message)
     return f"{place}: '{dotted}': {message}; got {fault['input']!r}."
 
 

@@ -58,7 +58,7 @@ def test_settings_cannot_be_changed() -> None:
         ("inner: {}\n", "'name' must be given and is missing."),
         (
             "name: a\ninner:\n  spacing_mm: -1\n",
-            "line 3: 'inner.spacing_mm': Input should be greater than 0; got -1.",
+            "line 3: 'inner.spacing_mm': must be greater than 0; got -1.",
         ),
         ("name: a\ninner:\n  patch_vox: [1, x]\n", "line 3: 'inner.patch_vox.1'"),
         ("- a\n- b\n", "must hold 'key: value' lines; got list."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +24,8 @@ from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset,
 from acinus.cohort.phantom import make_orbit_cohort
 from acinus.config import merge, validate
 from acinus.errors import ConfigError, DataError, PlanError, unknown_name
-from acinus.files import hash_data, hash_file, read_json, write_json, write_text
-from acinus.plan import Budget, Recipe, load_recipe, parse_budget, parse_settings
+from acinus.files import hash_file, read_json, write_json, write_text
+from acinus.plan import Budget, parse_budget, parse_settings
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
@@ -35,15 +36,22 @@ from acinus.study.arm import (
     read_scores,
     train_arm,
 )
+from acinus.study.claim import arm_recipe, check_parts, claim, refuse_foreign, study_identity
 from acinus.study.clock import Clock
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
 from acinus.study.machine import command_line, describe_machine, package_versions
-from acinus.study.schema import Arm, SplitSettings, Study, read_study
+from acinus.study.schema import Study, read_study
 from acinus.train import check_cases
 
-OWN_BEGINNINGS = {"data", "clock.json", ".DS_Store"}
-"""What an earlier start of the same command may have left before it claimed the folder."""
+OPTIONS = {
+    "recipe": "--recipe",
+    "budget": "--budget",
+    "folds_trained": "--folds",
+    "split.seed": "--seed",
+    "split.holdout": "--holdout",
+}
+"""Keys of a study that options of the command line stand for."""
 
 REPORT_S = 10.0
 """Set aside for the report of one arm before any was made, s."""
@@ -111,7 +119,6 @@ class Session:
         begin: list[float] = []
 
         def left_s() -> float:
-            self.clock.save()
             remaining_s = self.clock.left_s - report_s
             if not begin:
                 begin.append(remaining_s)
@@ -171,7 +178,8 @@ def run_dataset(
         dataset, recipe, budget, out, folds, seed, parse_settings(settings), holdout
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=jobs)
-    return _run(session)
+    with session.clock.running():
+        return _run(session)
 
 
 def run_study(
@@ -219,8 +227,10 @@ def run_study(
         study = study.model_copy(
             update={"arms": {name: arm for name, arm in study.arms.items() if name in arms}}
         )
+    check_parts(study, where=str(path))
     session = open_session(study, StudyFolder(out), jobs=jobs)
-    return _run(session)
+    with session.clock.running():
+        return _run(session)
 
 
 def plan_dataset(
@@ -240,9 +250,9 @@ def plan_dataset(
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
     job = session.timed(session.arm_jobs())[0]
-    check_arm(job)
-    plan_arm(job)
-    session.clock.save()
+    with session.clock.running():
+        check_arm(job)
+        plan_arm(job)
     return job.folder.plan
 
 
@@ -251,9 +261,9 @@ def train_run(
 ) -> Path:
     """Train, or go on training, a planned run or study; returns its folder."""
     session = reopen_session(run_folder, dataset=dataset, folds=folds, jobs=jobs)
-    for job in session.timed(session.arm_jobs()):
-        train_arm(job, plan_arm(job))
-        session.clock.save()
+    with session.clock.running():
+        for job in session.timed(session.arm_jobs()):
+            train_arm(job, plan_arm(job))
     return run_folder
 
 
@@ -287,12 +297,14 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     Raises:
         PlanError: The folder belongs to another study, dataset or seed.
     """
+    identity = {"study": study_identity(study)}
+    if refuse_foreign(folder, study, identity).get("study") != identity["study"]:
+        folder.clock.unlink(missing_ok=True)
     clock = Clock(folder.clock, _seconds(study))
-    identity = {"study": _identity(study)}
-    _refuse_foreign(folder, identity)
-    datasets = _open_datasets(study, folder, jobs)
+    with clock.running() if study.phantom is not None else nullcontext():
+        datasets = _open_datasets(study, folder, jobs)
     hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
-    _claim(folder, {**identity, "datasets": hashes})
+    claim(folder, study, {**identity, "datasets": hashes})
     if not folder.study.is_file():
         data = study.model_dump(mode="json", exclude_unset=True)
         write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
@@ -323,19 +335,6 @@ def reopen_session(
     return open_session(study, StudyFolder(root, is_run=not (root / "arms").is_dir()), jobs=jobs)
 
 
-def arm_recipe(study: Study, arm: str, variant: Mapping[str, str]) -> Recipe:
-    """The recipe of an arm with the changes of study, arm and variant."""
-    stated = study.arms[arm]
-    changes = merge(study.set, stated.set)
-    if study.split.folds is not None:
-        changes = merge({"folds": study.split.folds}, changes)
-    if study.folds_trained is not None:
-        changes = merge(changes, {"folds_trained": study.folds_trained})
-    for part, name in variant.items():
-        changes = {**changes, part: {"name": name, "config": {}}}
-    return load_recipe(stated.recipe or study.recipe, changes)
-
-
 def _run(session: Session) -> RunOutcome:
     begin, started = time.monotonic(), datetime.now(UTC)
     notes: list[str] = []
@@ -352,11 +351,9 @@ def _run(session: Session) -> RunOutcome:
             f"{job.name}: {sentence}"
             for sentence in check_cases(Store(job.store), [c.case_id for c in job.dataset_cases()])
         ]
-        session.clock.save()
     _collect_scores(session)
     _write_provenance(session, started)
     report = _report(session, list(dict.fromkeys(notes)))
-    session.clock.save()
     scores = read_scores(session.folder.root / "scores.csv")
     failed = scores[scores["status"] == "failed"]
     progress.say(f"Done after {progress.duration(time.monotonic() - begin)}.")
@@ -375,6 +372,9 @@ def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tup
     ]
     for arm, dataset in datasets.items():
         rows = chosen[chosen["arm"] == arm]
+        if not len(rows):
+            sentences.append(f"{arm}: no hold-out was kept, so no Dice is stated for it")
+            continue
         values = rows["value"].dropna()
         per_label = ", ".join(
             f"{label} {part['value'].mean():.2f}" for label, part in rows.groupby("label")
@@ -455,16 +455,31 @@ def _study_of_dataset(
     changes: dict[str, Any],
     holdout: int | float | None,
 ) -> Study:
-    return Study(
-        study=out.resolve().name or "run",
-        title=f"{dataset.resolve().name}: segmentation with {recipe}",
-        recipe=recipe,
-        set=changes,
-        arms={dataset.resolve().name: Arm(dataset=str(dataset.resolve()))},
-        split=SplitSettings(holdout=holdout, seed=seed),
-        folds_trained=folds,
-        budget=budget,
-    )
+    name = dataset.resolve().name
+    stated = {
+        "study": out.resolve().name or "run",
+        "title": f"{name}: segmentation with {recipe}",
+        "recipe": recipe,
+        "set": changes,
+        "arms": {name: {"dataset": str(dataset.resolve())}},
+        "split": {"holdout": holdout, "seed": seed},
+        "folds_trained": folds,
+        "budget": budget,
+    }
+    try:
+        study = validate(Study, stated, where="option")
+    except ConfigError as error:
+        raise ConfigError(_option_words(str(error))) from None
+    check_parts(study)
+    return study
+
+
+def _option_words(text: str) -> str:
+    """A fault in a study made from options, in the words of the options."""
+    for key, option in OPTIONS.items():
+        text = text.replace(f"option: '{key}': {option} ", f"{option} ")
+        text = text.replace(f"option: '{key}': ", f"{option}: ")
+    return text
 
 
 def _open_datasets(study: Study, folder: StudyFolder, jobs: int) -> dict[str, Dataset]:
@@ -514,58 +529,6 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
         stratify_by=settings.stratify_by,
         group_by=settings.group_by,
     )
-
-
-def _refuse_foreign(folder: StudyFolder, identity: dict[str, Any]) -> dict[str, Any]:
-    """What the folder says it belongs to; PlanError where that is something else."""
-    kept = read_json(folder.identity) if folder.identity.is_file() else {}
-    for part, value in identity.items():
-        for name, ours in value.items():
-            theirs = kept.get(part, {}).get(name, ours)
-            if theirs != ours:
-                raise PlanError(
-                    f"{folder.root}: this folder belongs to another {_meaning(part, name)}; "
-                    f"it was made with {theirs!r}, now it is {ours!r}. Choose another --out "
-                    "folder, or delete this one."
-                )
-    if folder.root.is_file():
-        raise PlanError(f"{folder.root}: must be a folder; it is a file. Choose another --out.")
-    if (
-        not kept
-        and folder.root.is_dir()
-        and not OWN_BEGINNINGS.issuperset(child.name for child in folder.root.iterdir())
-    ):
-        raise PlanError(
-            f"{folder.root}: must be empty or a folder that this command made; it holds "
-            "other files. Choose another --out folder."
-        )
-    return dict(kept)
-
-
-def _claim(folder: StudyFolder, identity: dict[str, Any]) -> None:
-    """Write what the folder belongs to, or refuse where it belongs to something else."""
-    kept = _refuse_foreign(folder, identity)
-    if kept != identity:
-        write_json(folder.identity, identity)
-
-
-def _identity(study: Study) -> dict[str, Any]:
-    """What decides the results; presentation may change on the same folder."""
-    recipes = {arm: arm_recipe(study, arm, {}).model_dump(mode="json") for arm in study.arms}
-    return {
-        "arms": sorted(study.arms),
-        "recipe": study.recipe,
-        "settings": hash_data(recipes)[:16],
-        "variants": study.variants(),
-        "seed": study.split.seed,
-        "holdout": study.split.holdout,
-        "budget": study.budget,
-        "folds_trained": study.folds_trained,
-    }
-
-
-def _meaning(part: str, name: str) -> str:
-    return f"dataset ({name})" if part == "datasets" else name
 
 
 def _everyone(datasets: Mapping[str, Dataset]) -> list[str]:

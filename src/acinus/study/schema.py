@@ -9,14 +9,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from acinus.config import Settings, read_yaml
 from acinus.errors import ConfigError, unknown_name
+from acinus.losses import LOSSES
 from acinus.measure import MEASURES
+from acinus.networks import NETWORKS
+from acinus.plan import list_recipes, parse_budget
+from acinus.registry import Registry
+from acinus.train import SAMPLINGS
 
-VARIED = ("sampling", "loss", "network")
-"""Parts of a recipe that `vary` can name."""
+VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "network": NETWORKS}
+"""Parts of a recipe that `vary` can name, and what they can be."""
+
+
+def _known_recipe(name: str) -> str:
+    if not name.endswith((".yaml", ".yml")):
+        known = [recipe for recipe, _ in list_recipes()]
+        if name not in known:
+            raise ValueError(unknown_name("recipe", name, known))
+    return name
 
 
 class Arm(Settings):
@@ -26,6 +39,11 @@ class Arm(Settings):
     """Folder of the dataset, relative to the study's data folder, or absolute."""
     recipe: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_is_known(cls, name: str | None) -> str | None:
+        return None if name is None else _known_recipe(name)
 
 
 class SplitSettings(Settings):
@@ -91,6 +109,11 @@ class Study(Settings):
     departures: list[str] = Field(default_factory=list)
     published: dict[str, Any] | None = None
 
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_is_known(cls, name: str) -> str:
+        return _known_recipe(name)
+
     @field_validator("measure")
     @classmethod
     def _known_measures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -99,12 +122,22 @@ class Study(Settings):
                 raise ValueError(unknown_name("measure", name, MEASURES.names()))
         return names
 
-    @model_validator(mode="after")
-    def _known_variations(self) -> Study:
-        for part in self.vary:
+    @field_validator("vary")
+    @classmethod
+    def _known_variations(cls, vary: dict[str, list[str]]) -> dict[str, list[str]]:
+        for part, names in vary.items():
             if part not in VARIED:
                 raise ValueError(unknown_name("part to vary", part, VARIED))
-        return self
+            for name in names:
+                if name not in VARIED[part]:
+                    raise ValueError(unknown_name(part, name, VARIED[part].names()))
+        return vary
+
+    @field_validator("budget")
+    @classmethod
+    def _possible_budget(cls, budget: str | None) -> str | None:
+        parse_budget(budget)
+        return budget
 
     def variants(self) -> list[dict[str, str]]:
         """Settings of every variant beside the main one; each maps part to name."""

@@ -1,0 +1,176 @@
+"""What an output folder belongs to: the same command goes on in it, another is refused.
+
+Enters: a study and its output folder. Leaves: ``identity.json``, or a sentence on
+what differs. A folder in which nothing is planned yet belongs to nobody: who
+corrects a slip of the pen need not delete it first. Comparing whole study files
+was rejected: titles and paths may change without changing a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from acinus.config import merge
+from acinus.errors import AcinusError, ConfigError, PlanError
+from acinus.files import hash_data, read_json, write_json
+from acinus.losses import LOSSES
+from acinus.networks import NETWORKS
+from acinus.plan import Recipe, load_recipe
+from acinus.plan.recipe import flatten
+from acinus.study.folders import StudyFolder
+from acinus.study.schema import Study, read_study
+from acinus.train import SAMPLINGS
+
+OWN_BEGINNINGS = {"data", "clock.json", ".DS_Store"}
+"""What an earlier start of the same command may have left before it claimed the folder."""
+
+MOST_SETTINGS = 3
+"""Settings that a message names."""
+
+
+def arm_recipe(study: Study, arm: str, variant: Mapping[str, str]) -> Recipe:
+    """The recipe of an arm with the changes of study, arm and variant."""
+    stated = study.arms[arm]
+    changes = merge(study.set, stated.set)
+    if study.split.folds is not None:
+        changes = merge({"folds": study.split.folds}, changes)
+    if study.folds_trained is not None:
+        changes = merge(changes, {"folds_trained": study.folds_trained})
+    for part, name in variant.items():
+        changes = {**changes, part: {"name": name, "config": {}}}
+    return load_recipe(stated.recipe or study.recipe, changes)
+
+
+def check_parts(study: Study, *, where: str = "") -> None:
+    """Refuse a recipe that cannot be, in any arm or variant, before anything is computed.
+
+    Args:
+        study: As resolved.
+        where: File that the message names.
+
+    Raises:
+        ConfigError: A name, key or value of a recipe, network, loss or sampling is not valid.
+    """
+    for arm in study.arms:
+        for variant in ({}, *study.variants()):
+            try:
+                recipe = arm_recipe(study, arm, variant)
+                NETWORKS.configure(recipe.network.name, recipe.network.config)
+                LOSSES.configure(recipe.loss.name, recipe.loss.config)
+                SAMPLINGS.configure(recipe.sampling.name, recipe.sampling.config)
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {error}" if where else str(error)) from None
+
+
+def study_identity(study: Study) -> dict[str, Any]:
+    """What decides the results; presentation may change on the same folder."""
+    return {
+        "arms": sorted(study.arms),
+        "recipe": study.recipe,
+        "variants": study.variants(),
+        "seed": study.split.seed,
+        "holdout": study.split.holdout,
+        "budget": study.budget,
+        "folds_trained": study.folds_trained,
+        "settings": hash_data(_recipes(study))[:16],
+    }
+
+
+def refuse_foreign(folder: StudyFolder, study: Study, identity: dict[str, Any]) -> dict[str, Any]:
+    """What the folder says it belongs to.
+
+    Args:
+        folder: Output folder.
+        study: What is to be run in it.
+        identity: Of that study, as far as it is known.
+
+    Raises:
+        PlanError: It belongs to something else, or holds files of another kind.
+    """
+    root = folder.root
+    if root.is_file():
+        raise PlanError(f"{root}: must be a folder; it is a file. Choose another --out.")
+    kept = read_json(folder.identity) if folder.identity.is_file() else {}
+    if kept and _is_begun(folder):
+        for part, values in identity.items():
+            for name, ours in values.items():
+                theirs = kept.get(part, {}).get(name, ours)
+                if theirs != ours:
+                    then, now = _words(folder, study, part, name, theirs, ours)
+                    raise PlanError(
+                        f"{root}: must be a new folder or one that the same command made; it was "
+                        f"made with {then}, this command has {now}. Choose another --out folder, "
+                        "repeat the command that made this one, or delete it."
+                    )
+    if (
+        not kept
+        and root.is_dir()
+        and not OWN_BEGINNINGS.issuperset(child.name for child in root.iterdir())
+    ):
+        raise PlanError(
+            f"{root}: must be empty or a folder that this command made; it holds "
+            "other files. Choose another --out folder."
+        )
+    return dict(kept)
+
+
+def claim(folder: StudyFolder, study: Study, identity: dict[str, Any]) -> None:
+    """Write what the folder belongs to, or refuse where it belongs to something else."""
+    kept = refuse_foreign(folder, study, identity)
+    if kept != identity:
+        if kept:
+            folder.study.unlink(missing_ok=True)
+        write_json(folder.identity, identity)
+
+
+def _is_begun(folder: StudyFolder) -> bool:
+    """Whether an arm or variant is planned; before that nothing depends on the command."""
+    plans = ("plan.yaml", "arms/*/plan.yaml", "vary/*/plan.yaml", "vary/*/*/plan.yaml")
+    return any(True for pattern in plans for _ in folder.root.glob(pattern))
+
+
+def _words(
+    folder: StudyFolder, study: Study, part: str, name: str, theirs: Any, ours: Any
+) -> tuple[str, str]:
+    """How the folder and the command differ: its side and ours."""
+    if part == "datasets":
+        return (
+            f"other files in dataset '{name}' (SHA-256 {str(theirs)[:12]}…)",
+            f"those of SHA-256 {str(ours)[:12]}…",
+        )
+    if name == "settings":
+        return _setting_words(folder, study)
+    arms = "dataset" if folder.is_run else "arms"
+    title = {"folds_trained": "--folds", "holdout": "--holdout", "arms": arms}.get(name, name)
+    return f"{title} {_value(theirs)}", f"{title} {_value(ours)}"
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "not given"
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value) or "none"
+    return str(value)
+
+
+def _setting_words(folder: StudyFolder, study: Study) -> tuple[str, str]:
+    try:
+        before = flatten(_recipes(read_study(folder.study)))
+    except AcinusError:
+        before = {}
+    now = flatten(_recipes(study))
+    names = [name for name in now if name in before and before[name] != now[name]]
+    if not names:
+        return "other settings of the recipe", "its own"
+    shown = names[:MOST_SETTINGS]
+    # The name of the arm comes first in the dotted name; it says nothing where there is one.
+    label = {name: name.split(".", 1)[1] if len(study.arms) == 1 else name for name in shown}
+    return (
+        ", ".join(f"{label[name]}={before[name]}" for name in shown),
+        ", ".join(f"{label[name]}={now[name]}" for name in shown),
+    )
+
+
+def _recipes(study: Study) -> dict[str, Any]:
+    return {arm: arm_recipe(study, arm, {}).model_dump(mode="json") for arm in study.arms}
