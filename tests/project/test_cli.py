@@ -60,6 +60,7 @@ BEHIND = {
 class Outcome:
     report: Path | None = Path("run/report.html")
     failed: tuple[str, ...] = ()
+    summary: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
