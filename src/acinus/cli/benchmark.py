@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
 
 import acinus
-from acinus.cli.options import Out
+
+Out = Annotated[Path, Parameter(help="Receives benchmark.json and benchmark.csv.")]
 
 
 def benchmark(dataset: Path | None = None, /, *, out: Out = Path("benchmark")) -> int:
@@ -18,7 +22,7 @@ def benchmark(dataset: Path | None = None, /, *, out: Out = Path("benchmark")) -
 
     Args:
         dataset: Dataset to measure with; default: a synthetic cohort that is made for it.
-        out: Folder of the working files and the figures.
+        out: Receives ``benchmark.json`` and ``benchmark.csv``.
     """
     sys.stdout.write(acinus.benchmark(dataset, out=out).rstrip("\n") + "\n")
     return 0
