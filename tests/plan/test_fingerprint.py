@@ -8,13 +8,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from tiny_cohort import SHAPE_ZYX, SPACING_ZYX, affine_of, make_dataset, save
 
 import acinus.plan.fingerprint as fingerprint_module
 from acinus import progress
 from acinus.cohort import open_dataset
 from acinus.errors import AcinusError, DataError
 from acinus.plan import Fingerprint, take_fingerprint, volume_ranges_ml
+from tiny_cohort import SHAPE_ZYX, SPACING_ZYX, affine_of, make_dataset, save
 
 PEOPLE = ("p00", "p01", "p02")
 

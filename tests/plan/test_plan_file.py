@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from made_plan import TINY, made_fingerprint, made_plan, unread_dataset
 
 from acinus.errors import ConfigError, PlanError
 from acinus.plan import Decision, Plan, load_recipe, make_plan, read_plan, write_plan
+from made_plan import TINY, made_fingerprint, made_plan, unread_dataset
 
 
 @pytest.mark.parametrize("recipe", ["unet-2d", "lacrimal-2d"])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from made_plan import TINY, made_fingerprint, unread_dataset
 
 from acinus.errors import ConfigError
 from acinus.plan import list_recipes, load_recipe, make_plan, parse_settings
+from made_plan import TINY, made_fingerprint, unread_dataset
 
 
 def test_every_recipe_plans_a_dataset() -> None:

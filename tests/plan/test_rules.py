@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from made_plan import made_fingerprint
 
 from acinus.plan.rules import (
     ANISOTROPY,
@@ -12,6 +11,7 @@ from acinus.plan.rules import (
     decide_spacing,
     decide_steps_per_epoch,
 )
+from made_plan import made_fingerprint
 
 SHAPE = (10, 100, 80)
 
