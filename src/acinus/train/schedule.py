@@ -66,11 +66,11 @@ class Schedule:
     def lr(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         settings = self.settings
-        total = self.last_epoch * self.steps_per_epoch
-        warmup_steps = settings.warmup * total
         share = self.progress(step)
-        if step < warmup_steps:
-            return settings.lr * (step + 1) / (warmup_steps + 1)
+        if share < settings.warmup:
+            # By progress and not by steps: a training made longer must not warm up again.
+            first = 1 / (self.n_epochs * self.steps_per_epoch)
+            return settings.lr * (share + first) / (settings.warmup + first)
         if settings.schedule == "constant":
             return settings.lr
         if settings.schedule == "polynomial":
