@@ -22,7 +22,7 @@ def logits_of(probs: list[list[float]]) -> torch.Tensor:
 
 
 # Two classes, four voxels; foreground probabilities 0.8, 0.6, 0.3, 0.1; reference 1, 1, 0, 0.
-# Σ p g = 1.4, Σ p = 1.8, Σ g = 2.
+# Σ p g = 1.4, Σ p = 1.8, Σ p² = 1.1, Σ g = 2.
 BY_HAND = logits_of([[0.2, 0.4, 0.7, 0.9], [0.8, 0.6, 0.3, 0.1]])
 REFERENCE = torch.tensor([[[1, 1, 0, 0]]])
 LOGS = [math.log(p) for p in (0.8, 0.6, 0.7, 0.9)]
@@ -31,19 +31,21 @@ LOGS = [math.log(p) for p in (0.8, 0.6, 0.7, 0.9)]
 @pytest.mark.parametrize(
     ("name", "config", "expected"),
     [
-        ("dice", {"smooth": 1.0}, 1 - (2 * 1.4 + 1) / (1.8 + 2 + 1)),
-        ("dice", {"smooth": 0.2}, 1 - (2 * 1.4 + 0.2) / (1.8 + 2 + 0.2)),
-        ("jaccard", {"smooth": 1.0}, 1 - (1.4 + 1) / (1.8 + 2 - 1.4 + 1)),
+        ("dice", {"smooth": 1.0}, 1 - (2 * 1.4 + 1) / (1.1 + 2 + 1)),
+        ("dice", {"smooth": 0.2}, 1 - (2 * 1.4 + 0.2) / (1.1 + 2 + 0.2)),
+        ("dice", {"squared": False}, 1 - (2 * 1.4 + 1) / (1.8 + 2 + 1)),
+        ("jaccard", {"smooth": 1.0}, 1 - (1.4 + 1) / (1.1 + 2 - 1.4 + 1)),
+        ("jaccard", {"squared": False}, 1 - (1.4 + 1) / (1.8 + 2 - 1.4 + 1)),
         (
             "weighted_ce",
             {"weights": (1.0, 10.0)},
             -(10 * LOGS[0] + 10 * LOGS[1] + LOGS[2] + LOGS[3]) / 22,
         ),
-        ("dice_ce", {"smooth": 1.0}, 1 - 3.8 / 4.8 - sum(LOGS) / 4),
+        ("dice_ce", {"smooth": 1.0}, 1 - 3.8 / 4.1 - sum(LOGS) / 4),
         (
             "dice_ce",
             {"dice_weight": 2.0, "ce_weight": 0.5},
-            2 * (1 - 3.8 / 4.8) - 0.5 * sum(LOGS) / 4,
+            2 * (1 - 3.8 / 4.1) - 0.5 * sum(LOGS) / 4,
         ),
     ],
 )
@@ -64,7 +66,7 @@ def overlap_oracle(logits: Array, target: Array, score: Callable[..., float], ba
     for rows in groups:
         for k in range(1, logits.shape[1]):
             p, g = probs[rows, k].ravel(), (target[rows] == k).ravel()
-            values.append(score(float(p[g].sum()), float(p.sum()), float(g.sum())))
+            values.append(score(float(p[g].sum()), float((p**2).sum()), float(g.sum())))
     return 1 - sum(values) / len(values)
 
 

@@ -11,18 +11,19 @@ from acinus.losses.overlap import OverlapConfig, soft_overlap
 
 
 class DiceLoss:
-    """Soft Dice loss: 1 - mean over classes of (2 Σ p g + s) / (Σ p + Σ g + s).
+    """Soft Dice loss: 1 - mean over classes of (2 Σ p g + s) / (Σ p² + Σ g + s).
 
     p is the softmax probability of the class, g 1 where the reference has it, s `smooth`; the
     background is left out. In [0, 1): 0 for a perfect prediction; lower is better. A class
-    absent from the reference costs Σ p / (Σ p + s), hence nothing if it is not predicted.
+    absent from the reference costs Σ p² / (Σ p² + s), hence nothing if it is not predicted.
+    With `squared` false, Σ p stands for Σ p².
 
     Args:
-        config: Smoothing, and whether sums run over the batch.
+        config: Smoothing, squaring, and whether sums run over the batch.
         n_classes: K, background included.
 
-    Source: Milletari et al. 2016, 3DV 565-571; Drozdzal et al. 2016, LABELS 179-187 (without
-    squares). The lacrimal study trains with a Dice loss and does not state its form.
+    Source: Milletari et al. 2016, 3DV 565-571 (squared); Drozdzal et al. 2016, LABELS 179-187
+    (plain sums). The lacrimal study trains with a Dice loss and does not state its form.
     """
 
     def __init__(self, config: OverlapConfig, *, n_classes: int) -> None:
@@ -31,7 +32,7 @@ class DiceLoss:
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
-        sums = soft_overlap(logits, target, batch=self.config.batch)
+        sums = soft_overlap(logits, target, batch=self.config.batch, squared=self.config.squared)
         smooth = self.config.smooth
         dice = (2 * sums.product + smooth) / (sums.prediction + sums.reference + smooth)
         return 1 - dice.mean()

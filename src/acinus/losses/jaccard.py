@@ -11,14 +11,15 @@ from acinus.losses.overlap import OverlapConfig, soft_overlap
 
 
 class JaccardLoss:
-    """Soft Jaccard loss: 1 - mean over classes of (Σ p g + s) / (Σ p + Σ g - Σ p g + s).
+    """Soft Jaccard loss: 1 - mean over classes of (Σ p g + s) / (Σ p² + Σ g - Σ p g + s).
 
     p is the softmax probability of the class, g 1 where the reference has it, s `smooth`; the
     background is left out. In [0, 1): 0 for a perfect prediction; lower is better. A class
-    absent from the reference costs Σ p / (Σ p + s), hence nothing if it is not predicted.
+    absent from the reference costs Σ p² / (Σ p² + s), hence nothing if it is not predicted.
+    With `squared` false, Σ p stands for Σ p².
 
     Args:
-        config: Smoothing, and whether sums run over the batch.
+        config: Smoothing, squaring, and whether sums run over the batch.
         n_classes: K, background included.
 
     Source: Rahman and Wang 2016, ISVC 234-244.
@@ -30,7 +31,7 @@ class JaccardLoss:
 
     def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
-        sums = soft_overlap(logits, target, batch=self.config.batch)
+        sums = soft_overlap(logits, target, batch=self.config.batch, squared=self.config.squared)
         smooth = self.config.smooth
         union = sums.prediction + sums.reference - sums.product
         return 1 - ((sums.product + smooth) / (union + smooth)).mean()

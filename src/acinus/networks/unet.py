@@ -74,7 +74,8 @@ class UNet(SegmentationNetwork):
 
     Per level two 3×3 convolutions; downwards 2×2 maximum pooling; upwards `upsampling`, then
     the encoder's features of that level are concatenated; at last a 1×1 convolution.
-    Weights are drawn as in the paper: normal, standard deviation sqrt(2 / fan in); biases 0.
+    Weights are drawn as in the paper: normal, standard deviation sqrt(2 / fan in); biases 0;
+    all foreground labels start with the weights of the first one (ours).
 
     Args:
         config: Widths and variants.
@@ -107,6 +108,10 @@ class UNet(SegmentationNetwork):
         )
         self.head = convolution(widths[0], n_classes, kernel_size=1)
         self.apply(_draw_weights)
+        with torch.no_grad():
+            # All labels start as one foreground and part as they are told apart; drawn
+            # separately, one of two labels that look alike can be lost in the first steps.
+            self.head.weight[2:] = self.head.weight[1]
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:

@@ -7,7 +7,7 @@ Leaves: a run folder. A stage whose inputs have not changed is not run again.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ from acinus.study.stamps import once
 from acinus.train import FoldJob, train_fold
 from acinus.train.fold import pinned_threads
 
-EVALUATION_S = 0.15
+EVALUATION_S = 0.05
 """Set aside for scoring one case before any was scored, s."""
 
 EXPLAIN_S = 2.0
@@ -169,7 +169,7 @@ def _train_arm(job: ArmJob, plan: Plan) -> None:
                 seconds_left=_fold_seconds(job, plan, fold),
             )
         )
-    _predict_validation(job, plan, store)
+        _validate_fold(job, plan, store, fold)
     once(job.folder.root, "model", _weights_key(job, plan), lambda: _complete_model(job, plan))
 
 
@@ -212,24 +212,31 @@ def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) ->
     store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
     cases = _ids(job.split.cases(job.dataset, "train"))
     forecast = measure_costs(plan, store, cases)
-    n_folds = len(plan.folds_to_train)
-    n_holdout = len(job.holdout())
-    n_validation = sum(
-        len(job.split.cases(job.dataset, "validation", fold=fold)) for fold in plan.folds_to_train
-    )
-    after_s = (
-        forecast.predict_s * (n_holdout * n_folds + n_validation)
-        + EVALUATION_S * (n_holdout + n_validation)
-        + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
-    )
+    _keep_predict_s(job, forecast.predict_s)
+    after_s = _after_training_s(job, plan, plan.folds_to_train)
     facts = {
         "seconds_a_predicted_case": round(forecast.predict_s, 3),
         "seconds_after_training": round(after_s, 1),
     }
-    left_s = share_left_s()
-    fitted = fit_to_time(plan, forecast, left_s - after_s, facts)
-    write_json(job.folder.root / "forecast.json", {"after_training_s": after_s})
-    return fitted
+    return fit_to_time(plan, forecast, share_left_s() - after_s, facts)
+
+
+def _keep_predict_s(job: ArmJob, predict_s: float) -> None:
+    """Keep the seconds of one case with one network, for the folds still to come."""
+    write_json(job.folder.root / "forecast.json", {"predict_s": round(predict_s, 4)})
+
+
+def _after_training_s(job: ArmJob, plan: Plan, folds: Sequence[int]) -> float:
+    """What must still be paid when the given folds are trained: predictions, scores, maps."""
+    predict_s = float(read_json(job.folder.root / "forecast.json")["predict_s"])
+    n_holdout = len(job.holdout())
+    n_validation = sum(len(job.split.cases(job.dataset, "validation", fold=fold)) for fold in folds)
+    n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
+    return (
+        predict_s * (n_holdout * len(plan.folds_to_train) + n_validation)
+        + EVALUATION_S * n_scored
+        + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
+    )
 
 
 def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | None:
@@ -237,34 +244,30 @@ def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | N
     share_left_s = job.share_left_s
     if share_left_s is None:
         return None
-    after_s = float(read_json(job.folder.root / "forecast.json")["after_training_s"])
-    n_left = len([other for other in plan.folds_to_train if other >= fold])
-
+    to_train = [other for other in plan.folds_to_train if other >= fold]
     begin_left_s = share_left_s()
-    given_s = (begin_left_s - after_s) / n_left
+    given_s = (begin_left_s - _after_training_s(job, plan, to_train)) / len(to_train)
     return lambda: given_s - (begin_left_s - share_left_s())
 
 
-def _predict_validation(job: ArmJob, plan: Plan, store: Store) -> None:
-    """Each case by the network that has not seen it."""
+def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int) -> None:
+    """Each case of the fold by the network that has not seen it."""
     folder = job.folder.predictions("validation")
-    for fold in plan.folds_to_train:
-        cases = job.split.cases(job.dataset, "validation", fold=fold)
-        weights = job.folder.model / weight_name(fold)
+    cases = job.split.cases(job.dataset, "validation", fold=fold)
+    weights = job.folder.model / weight_name(fold)
 
-        def work(
-            fold: int = fold, weights: Path = weights, cases: tuple[Case, ...] = cases
-        ) -> None:
-            network = network_from(plan, weights)
-            with progress.stage(
-                f"Validating fold {fold + 1}", total=len(cases), unit="case"
-            ) as bar:
-                for case in cases:
-                    labelmap = predict_prepared([network], plan, _prepared(store, case.case_id))
-                    write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
-                    bar.advance(1)
+    def work() -> None:
+        network = network_from(plan, weights)
+        begin = time.monotonic()
+        with progress.stage(f"Validating fold {fold + 1}", total=len(cases), unit="case") as bar:
+            for case in cases:
+                labelmap = predict_prepared([network], plan, _prepared(store, case.case_id))
+                write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
+                bar.advance(1)
+        if cases and job.share_left_s is not None:
+            _keep_predict_s(job, (time.monotonic() - begin) / len(cases))
 
-        once(job.folder.root, f"validation_{fold}", [hash_file(weights), _ids(cases)], work)
+    once(job.folder.root, f"validation_{fold}", [hash_file(weights), _ids(cases)], work)
 
 
 def _complete_model(job: ArmJob, plan: Plan) -> None:

@@ -22,6 +22,7 @@ from acinus.plan import Decision, Plan
 from acinus.predict import predict_prepared
 from acinus.prepare import PreparedCase, Store
 from acinus.train import FoldJob, seeded_network
+from acinus.train.allocator import keep_memory
 from acinus.train.fold import Training, pinned_threads
 
 WARM_STEPS = 2
@@ -53,6 +54,7 @@ class Forecast:
 
 def measure_costs(plan: Plan, store: Store, case_ids: Sequence[str]) -> Forecast:
     """Time a few steps, one validation and one prediction; nothing of it is kept."""
+    keep_memory()
     with pinned_threads(plan.settings.train.threads):
         step_s, validation_s = time_training(plan, store, case_ids)
         return Forecast(step_s, validation_s, time_prediction(plan, store, case_ids))
@@ -107,6 +109,7 @@ def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
     case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
     network = seeded_network(plan, 0).eval()
     prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
+    predict_prepared([network], plan, prepared)  # the first call also warms up
     begin = time.monotonic()
     predict_prepared([network], plan, prepared)
     return time.monotonic() - begin

@@ -53,7 +53,7 @@ OPTIONS = {
 }
 """Keys of a study that options of the command line stand for."""
 
-REPORT_S = 10.0
+REPORT_S = 4.0
 """Set aside for the report of one arm before any was made, s."""
 
 
