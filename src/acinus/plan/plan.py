@@ -153,6 +153,7 @@ def make_plan(
         recipe.network.config,
         n_channels=len(dataset.channel_names),
         n_classes=len(dataset.labels) + 1,
+        seed=seed,  # only its shape is asked for; the global random state stays untouched
     )
     _refuse_unfit_patch(train.patch_vox, network)
     if prepare.size_vox is None:
