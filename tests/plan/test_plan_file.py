@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from acinus.errors import ConfigError, PlanError
@@ -58,6 +59,12 @@ def test_replaced_decisions_reach_the_settings_already_read() -> None:
     assert changed.decisions["train.epochs"] == decision
     assert plan.settings.train.epochs == 3
     assert plan.decisions["train.epochs"].value == 3
+
+
+def test_making_a_plan_touches_no_global_random_state() -> None:
+    before = torch.random.get_rng_state().clone()
+    made_plan()
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_facts_of_the_data_become_facts_of_the_plan() -> None:
@@ -146,7 +153,7 @@ def test_a_missing_plan_says_how_to_make_one(tmp_path: Path) -> None:
     [
         ("format", 99, PlanError, "plan format must be 1; got 99."),
         ("seeds", 3, ConfigError, "unknown key 'seeds'. Did you mean 'seed'?"),
-        ("seed", "lots", ConfigError, "'seed': Input should be a valid integer"),
+        ("seed", "lots", ConfigError, "'seed': must be a valid integer"),
     ],
 )
 def test_an_altered_plan_file_is_named(

@@ -120,13 +120,13 @@ def test_a_section_and_a_part_of_it_cannot_both_be_set(order: int) -> None:
         (["train.lrr=1"], "unknown key 'train.lrr'. Did you mean 'lr'?"),
         (["trian.lr=1"], "unknown key 'trian'. Did you mean 'train'?"),
         (["prepare.spacing=1"], "unknown key 'prepare.spacing'. Did you mean"),
-        (["train.lr=-1"], "'train.lr': Input should be greater than 0; got -1."),
-        (["train.lr=fast"], "'train.lr': Input should be a valid number"),
+        (["train.lr=-1"], "'train.lr': must be greater than 0; got -1."),
+        (["train.lr=fast"], "'train.lr': must be a valid number"),
         (["train.patch_vox=[0, 16]"], "'train.patch_vox': must be lengths of at least 1 voxel"),
         (["prepare.size_vox=[64, 0]"], "'prepare.size_vox': must be two lengths of at least 1"),
         (["augment.scale_range=[0, 1]"], "'augment.scale_range': must be two factors above 0"),
         (["augment.gain_range=[2, 1]"], "'augment.gain_range': must be two factors above 0"),
-        (["folds=1"], "'folds': Input should be greater than or equal to 2; got 1."),
+        (["folds=1"], "'folds': must be greater than or equal to 2; got 1."),
     ],
 )
 def test_a_change_that_cannot_be_is_one_sentence(changes: list[str], sentence: str) -> None:

@@ -17,13 +17,13 @@ from made_plan import made_plan
 def ball_case(
     seed: int, shape: tuple[int, int, int] = (6, 40, 40)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image (1, S, R, Q) of noise with two bright squares, and their labels, right one 1."""
+    """Image (1, S, R, Q) of noise with two squares, and their labels; 2 is the brighter one."""
     rng = np.random.default_rng(seed)
     label = np.zeros(shape, np.uint8)
     label[2:4, 12:20, 26:34] = 1
     label[3:5, 12:20, 6:14] = 2
     image = rng.normal(0, 0.3, shape).astype(np.float32)
-    image[label > 0] += 2
+    image += np.array([0, 2, 4], np.float32)[label]
     return image[None], label
 
 
