@@ -148,6 +148,24 @@ def test_a_finished_fold_is_not_trained_again(
     assert train(job) == first
 
 
+def test_weights_altered_after_training_are_refused_and_deleted_ones_made_again(
+    tmp_path: Path,
+) -> None:
+    job = fold_job(tmp_path)
+    expected = train(job)
+    job.weights.write_bytes(job.weights.read_bytes()[:-4] + b"\x00\x00\x80\x7f")
+    with pytest.raises(PlanError) as error:
+        train(job)
+    assert str(error.value).startswith(
+        f"{job.weights}: must be the weights that this training wrote (SHA-256 {expected[:12]}…)"
+    )
+    assert str(error.value).endswith("or delete it to train this fold again.")
+    job.weights.unlink()
+    with pytest.raises(PlanError, match="must belong to this plan, seed and split"):
+        train(replace(job, plan=made_plan(seed=8)))
+    assert train(job) == expected
+
+
 def test_a_stop_before_the_last_file_is_made_good_without_a_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,13 +79,17 @@ def train_fold(job: FoldJob) -> None:
     """Train, or go on training, until the weights file is written.
 
     Raises:
-        PlanError: The folder belongs to another plan, seed or split.
+        PlanError: The folder belongs to another plan, seed or split, or its weights are not
+            those that the training wrote.
         AcinusError: The loss is not finite.
     """
     done = job.folder / "done.json"
-    if done.is_file() and job.weights.is_file():
-        _refuse_other_key(job, read_json(done), done)
-        return
+    if done.is_file():
+        facts = read_json(done)
+        _refuse_other_key(job, facts, done)
+        if job.weights.is_file():
+            _refuse_altered(job.weights, facts)
+            return
     keep_memory()
     with pinned_threads(job.plan.settings.train.threads):
         training = Training(job)
@@ -340,6 +344,16 @@ def _refuse_other_key(job: FoldJob, state: dict[str, Any], path: Path) -> None:
                 f"{path}: must belong to this plan, seed and split; its {name} differs. "
                 "Choose another --out folder, or delete this one."
             )
+
+
+def _refuse_altered(weights: Path, facts: dict[str, Any]) -> None:
+    found = hash_file(weights)
+    if found != facts.get("sha256"):
+        raise PlanError(
+            f"{weights}: must be the weights that this training wrote (SHA-256 "
+            f"{str(facts.get('sha256'))[:12]}…); found {found[:12]}…. Put the file back, or delete "
+            "it to train this fold again."
+        )
 
 
 def check_cases(store: Store, cases: Sequence[str]) -> list[str]:
