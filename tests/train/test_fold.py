@@ -225,7 +225,8 @@ def test_a_loss_that_is_not_finite_names_the_cases_and_leaves_no_weights(
     with pytest.raises(AcinusError) as error:
         train(job)
     message = str(error.value)
-    assert "the loss must be finite; got nan at step 0 (cases p0, p2)." in message
+    assert message.startswith("training fold 1: the loss must be finite; got nan at step 0 ")
+    assert "(cases p0, p2)." in message
     assert "Lower train.lr, or run 'acinus check' on the dataset." in message
     assert not job.weights.exists()
 

@@ -158,8 +158,8 @@ class Training:
         value = float(loss.detach())
         if not np.isfinite(value):
             raise AcinusError(
-                f"training fold {job.fold}: the loss must be finite; got {value} at step {step} "
-                f"(cases {', '.join(sorted(set(batch.cases)))}). Lower train.lr, or run "
+                f"training fold {job.fold + 1}: the loss must be finite; got {value} at step "
+                f"{step} (cases {', '.join(sorted(set(batch.cases)))}). Lower train.lr, or run "
                 "'acinus check' on the dataset."
             )
         loss.backward()
