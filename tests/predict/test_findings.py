@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_cohort import affine_of, head
 
 from acinus.plan import Plan
 from acinus.predict import examine, finding_rows, load_model
 from acinus.predict.findings import TABLE_COLUMNS
 from acinus.scans import Volume
+from tiny_cohort import affine_of, head
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,8 @@ def check_arm(job: ArmJob) -> list[str]:
         report = check_dataset(job.dataset.folder)
         write_json(job.folder.check, report.as_rows())
 
-    once(job.folder.root, "check", [job.dataset.fingerprint_hash()], work)
+    key = [job.dataset.fingerprint_hash()]
+    once(job.folder.root, "check", key, work, results=[job.folder.check])
     rows = read_json(job.folder.check)
     errors = [row for row in rows if row["severity"] == "error"]
     if errors:
@@ -170,7 +171,13 @@ def _train_arm(job: ArmJob, plan: Plan) -> None:
             )
         )
         _validate_fold(job, plan, store, fold)
-    once(job.folder.root, "model", _weights_key(job, plan), lambda: _complete_model(job, plan))
+    once(
+        job.folder.root,
+        "model",
+        _weights_key(job, plan),
+        lambda: _complete_model(job, plan),
+        results=[job.folder.model / "model.json", job.folder.model / "plan.yaml"],
+    )
 
 
 def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
@@ -181,15 +188,25 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     """
     store = Store(job.store)
     key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
+    predicted = [
+        job.folder.predictions_table,
+        *_label_maps(job.folder.predictions("holdout"), job.holdout()),
+    ]
     with pinned_threads(plan.settings.train.threads):
-        once(job.folder.root, "holdout", key, lambda: _predict_holdout(job, plan, store))
+        once(
+            job.folder.root,
+            "holdout",
+            key,
+            lambda: _predict_holdout(job, plan, store),
+            results=predicted,
+        )
 
     def score() -> None:
         tables = [_score(job, part) for part in ("holdout", "validation")]
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)
         write_text(job.folder.scores, table.to_csv(index=False, lineterminator="\n"))
 
-    once(job.folder.root, "scores", [key, job.measures], score)
+    once(job.folder.root, "scores", [key, job.measures], score, results=[job.folder.scores])
     if job.explain and job.model == "final":
         scores = pd.read_csv(job.folder.scores, keep_default_na=False)
         once(
@@ -197,6 +214,7 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
             "explain",
             key,
             lambda: explain_arm(job.holdout(), scores, plan, store, job.folder),
+            results=[job.folder.saliency],
         )
     return read_scores(job.folder.scores)
 
@@ -267,7 +285,13 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int) -> None:
         if cases and job.share_left_s is not None:
             _keep_predict_s(job, (time.monotonic() - begin) / len(cases))
 
-    once(job.folder.root, f"validation_{fold}", [hash_file(weights), _ids(cases)], work)
+    once(
+        job.folder.root,
+        f"validation_{fold}",
+        [hash_file(weights), _ids(cases)],
+        work,
+        results=_label_maps(folder, cases),
+    )
 
 
 def _complete_model(job: ArmJob, plan: Plan) -> None:
@@ -369,6 +393,10 @@ def _weights_key(job: ArmJob, plan: Plan) -> list[str]:
         store_key(plan),
         *(hash_file(job.folder.model / weight_name(fold)) for fold in plan.folds_to_train),
     ]
+
+
+def _label_maps(folder: Path, cases: tuple[Case, ...]) -> list[Path]:
+    return [folder / f"{case.case_id}.nii.gz" for case in cases]
 
 
 def _ids(cases: tuple[Case, ...]) -> tuple[str, ...]:

@@ -430,6 +430,9 @@ def _write_provenance(session: Session, started: datetime) -> None:
         hashes[f"{arm}: dataset"] = dataset.fingerprint_hash()
         hashes[f"{arm}: plan.yaml"] = hash_file(folder.plan)
         hashes[f"{arm}: model.json"] = hash_file(folder.model / "model.json")
+    kept = read_json(session.folder.provenance) if session.folder.provenance.is_file() else {}
+    if kept.get("hashes") == hashes:
+        return  # A finished run that is started again was still made when it was made.
     write_json(
         session.folder.provenance,
         {

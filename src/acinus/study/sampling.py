@@ -38,7 +38,8 @@ def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunF
         write_text(folder.sampling_table, "\n".join(lines) + "\n")
         _write_maps(ids, store, plan, folder)
 
-    once(folder.root, "sampling", [plan.hash(), ids], work)
+    results = (folder.sampling_table, folder.sampling_maps)
+    once(folder.root, "sampling", [plan.hash(), ids], work, results=results)
 
 
 def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder) -> None:
