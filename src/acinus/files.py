@@ -11,6 +11,8 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -18,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from acinus.errors import DataError
+
+_SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
+"""How NumPy says that not all of an array could be written."""
 
 TEMPORARY_PREFIX = ".partial-"
 """Begin of the names that a stage writes under before it renames."""
@@ -65,17 +70,33 @@ def explain_os_errors(path: Path | str) -> Iterator[None]:
     """Turn a full disk or missing permission into a DataError that names `path`."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:  # What writes has no common error: see `_is_full`.
+        if _is_full(error):
             raise DataError(
                 f"{path}: the disk must have room for this file and is full. "
                 "Free some space and start the same command again; it goes on from here."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DataError(
                 f"{path}: must be writable; {error.strerror}. Choose another output folder."
             ) from error
         raise
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether an error of any library means that the disk is full.
+
+    NumPy raises an OSError without a number, safetensors and ITK errors of their own;
+    they pass on the system's words, or count what was written.
+    """
+    if isinstance(error, DataError):
+        return False
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    text = str(error).lower()
+    return _SHORT_WRITE.search(text) is not None or any(
+        os.strerror(number).lower() in text for number in (errno.ENOSPC, errno.EDQUOT)
+    )
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -152,3 +152,26 @@ def test_hashes(tmp_path: Path) -> None:
     assert hash_file(path) == hashlib.sha256(b"acinus" * 100_000).hexdigest()
     assert hash_data({"a": 1, "b": [2, 3]}) == hash_data({"b": [2, 3], "a": 1})
     assert hash_data({"a": 1}) != hash_data({"a": 2})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("23040 requested and 8064 written"),
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_every_library_s_word_for_a_full_disk_is_understood(
+    tmp_path: Path, error: Exception
+) -> None:
+    said = r"array.npy: the disk must have room"
+    with pytest.raises(DataError, match=said), whole_file(tmp_path / "array.npy"):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_pass_through(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="something else"), whole_file(tmp_path / "a.npy"):
+        raise RuntimeError("something else")
+    assert list(tmp_path.iterdir()) == []
