@@ -9,7 +9,7 @@ from acinus.cli.options import Out, Seed
 from acinus.cli.outcome import show_outcome
 
 
-def demo(*, out: Out = Path("demo"), seed: Seed = 2018, minutes: float = 5.0) -> int:
+def demo(*, out: Out = Path("demo"), seed: Seed = 2018, minutes: float = 5.6) -> int:
     """Make a small cohort of synthetic orbits, run a study of two MRI sequences on it, report.
 
     Needs no data of yours and no network.

@@ -14,7 +14,7 @@ from acinus.study.run import RunOutcome, run_study
 DEMO_STUDY = "lacrimal-demo.yaml"
 
 
-def run_demo(out: Path, *, seed: int = 2018, minutes: float = 5.0) -> RunOutcome:
+def run_demo(out: Path, *, seed: int = 2018, minutes: float = 5.6) -> RunOutcome:
     """Run the demonstration study.
 
     Args:

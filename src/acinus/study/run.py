@@ -192,6 +192,7 @@ def run_study(
     settings: Sequence[str] = (),
     data: Path | None = None,
     arms: Sequence[str] | None = None,
+    vary: bool = True,
     jobs: int = 1,
 ) -> RunOutcome:
     """Run a study from its YAML file.
@@ -205,6 +206,7 @@ def run_study(
         settings: Changes to the recipe of all arms.
         data: Folder of the datasets, instead of the study's own or its phantom.
         arms: Only these arms.
+        vary: Whether the study's variants are trained too; False: the final models only.
         jobs: Processes for scoring and phantoms.
     """
     changes: dict[str, Any] = {}
@@ -227,6 +229,8 @@ def run_study(
         study = study.model_copy(
             update={"arms": {name: arm for name, arm in study.arms.items() if name in arms}}
         )
+    if not vary:
+        study = study.model_copy(update={"vary": {}})
     check_parts(study, where=str(path))
     session = open_session(study, StudyFolder(out), jobs=jobs)
     with session.clock.running():
