@@ -1,0 +1,105 @@
+"""A study as data: what its file may say, and what it amounts to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from acinus.errors import ConfigError
+from acinus.study import Study, read_study
+from acinus.study.claim import arm_recipe, check_parts, study_identity
+
+ARMS = {"A": {"dataset": "/data/D1"}, "B": {"dataset": "/data/D2", "recipe": "lacrimal-2d"}}
+
+
+def study(**changes: object) -> Study:
+    return Study.model_validate({"study": "s", "arms": ARMS, **changes})
+
+
+def test_variants_change_one_thing_at_a_time() -> None:
+    varied = study(vary={"loss": ["dice", "jaccard"], "sampling": ["random"]})
+    assert varied.variants() == [{"loss": "dice"}, {"loss": "jaccard"}, {"sampling": "random"}]
+
+
+def test_crossed_variants_are_all_pairs() -> None:
+    varied = study(vary={"loss": ["dice", "jaccard"], "sampling": ["random", "region"]}, cross=True)
+    assert len(varied.variants()) == 4
+    assert {"loss": "jaccard", "sampling": "region"} in varied.variants()
+    assert study(cross=True).variants() == []
+
+
+def test_changes_are_laid_over_in_order() -> None:
+    one = study(
+        set={"train": {"lr": 0.5, "batch": 3}},
+        arms={"A": {"dataset": "/d", "set": {"train": {"batch": 5}}}},
+        split={"folds": 3},
+        folds_trained=2,
+    )
+    recipe = arm_recipe(one, "A", {"loss": "jaccard"})
+    assert (recipe.train.lr, recipe.train.batch) == (0.5, 5)
+    assert (recipe.folds, recipe.folds_trained) == (3, 2)
+    assert recipe.loss.name == "jaccard"
+    assert recipe.loss.config == {}
+
+
+def test_an_arm_may_have_its_own_recipe() -> None:
+    assert arm_recipe(study(), "A", {}).name == "unet-2d"
+    assert arm_recipe(study(), "B", {}).name == "lacrimal-2d"
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({"title": "Another title"}, True),
+        ({"what_it_is": "words"}, True),
+        ({"departures": ["a sentence"]}, True),
+        ({"split": {"seed": 1}}, False),
+        ({"split": {"holdout": 3}}, False),
+        ({"set": {"train": {"lr": 0.5}}}, False),
+        ({"vary": {"loss": ["jaccard"]}}, False),
+        ({"budget": "10steps"}, False),
+        ({"recipe": "lacrimal-2d"}, False),
+        ({"folds_trained": 1}, False),
+    ],
+)
+def test_identity_is_what_decides_the_results(changes: dict[str, object], same: bool) -> None:
+    assert (study_identity(study(**changes)) == study_identity(study())) is same
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"set": {"loss": {"name": "dice", "config": {"smoth": 1}}}}, "Did you mean 'smooth'?"),
+        ({"arms": {"A": {"dataset": "/d", "set": {"sampling": "regin"}}}}, "Did you mean 'region'"),
+        ({"set": {"network": {"config": {"featurs": [4, 8]}}}}, "Did you mean 'features'?"),
+        ({"set": {"train": {"lr": -1}}}, "'train.lr'"),
+    ],
+)
+def test_parts_are_checked_before_anything_runs(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_parts(study(**changes), where="s.yaml")
+    assert str(caught.value).startswith("s.yaml: ")
+    assert words in str(caught.value)
+
+
+def test_a_study_needs_data_or_a_phantom(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    stated = {"study": "s", "arms": {"A": {"dataset": "D1"}}}
+    path.write_text(yaml.safe_dump(stated))
+    with pytest.raises(ConfigError, match="'data' must name the folder of the datasets"):
+        read_study(path)
+    path.write_text(yaml.safe_dump({**stated, "phantom": {"patients": 4}}))
+    phantom = read_study(path).phantom
+    assert phantom is not None
+    assert phantom.patients == 4
+
+
+def test_a_study_survives_being_written(tmp_path: Path) -> None:
+    one = study(vary={"loss": ["jaccard"]}, budget="10steps", split={"holdout": 2, "seed": 9})
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(one.model_dump(mode="json", exclude_unset=True)))
+    again = read_study(path)
+    assert again == one
+    assert study_identity(again) == study_identity(one)
