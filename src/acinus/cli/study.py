@@ -20,7 +20,7 @@ def study(
     seed: int | None = None,
     settings: Changes = (),
     arms: tuple[str, ...] = (),
-    vary: bool = True,
+    no_vary: bool = False,
     jobs: Jobs = 1,
 ) -> int:
     """Run a study: all its arms and variations, their comparison, tables, figures and report.
@@ -40,7 +40,7 @@ def study(
         seed: Seed; default: the study's own.
         settings: Changes to the recipe of every arm.
         arms: Run only this arm; may be repeated. Default: all.
-        vary: Whether the study's variations are trained too; --no-vary trains the main models only.
+        no_vary: Train the main models only, without the study's variations.
         jobs: Processes.
     """
     outcome = acinus.run_study(
@@ -52,7 +52,7 @@ def study(
         settings=settings,
         data=data,
         arms=arms or None,
-        vary=vary,
+        vary=not no_vary,
         jobs=jobs,
     )
     return show_outcome(outcome.report, outcome.failed, outcome.summary)

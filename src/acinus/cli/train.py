@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import acinus
-from acinus.cli.options import Folds, Jobs
+from acinus.cli.options import Jobs
 
 
-def train(run: Path, /, *, dataset: Path | None = None, folds: Folds = None, jobs: Jobs = 1) -> int:
+def train(run: Path, /, *, dataset: Path | None = None, jobs: Jobs = 1) -> int:
     """Prepare the data and train the folds of a planned run; resumes where it was stopped.
 
     ```console
@@ -19,9 +19,8 @@ def train(run: Path, /, *, dataset: Path | None = None, folds: Folds = None, job
     Args:
         run: Folder that 'acinus plan' or 'acinus run' made.
         dataset: Where the dataset lies now, if it was moved since it was planned.
-        folds: Number of folds to train.
         jobs: Processes.
     """
-    acinus.train_run(run, dataset=dataset, folds=folds, jobs=jobs)
+    acinus.train_run(run, dataset=dataset, jobs=jobs)
     sys.stdout.write(f"Model: {run / 'model'}\n")
     return 0

@@ -24,6 +24,11 @@ class Choice(Settings):
     name: str
     config: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_name(cls, stated: Any) -> Any:
+        return {"name": stated} if isinstance(stated, str) else stated
+
 
 class PrepareSettings(Settings):
     """How a scan becomes an array that the network sees."""

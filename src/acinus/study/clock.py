@@ -20,7 +20,7 @@ import psutil
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
 
-AIM = 0.965
+AIM = 0.955
 """Share of a time budget that planning aims at: it must end at 90 to 100%."""
 
 NOTED_EVERY_S = 2.0
@@ -93,6 +93,8 @@ def _noted_s(path: Path) -> float:
 
 def _seconds_of_command() -> float:
     """Age of this process if it is the command line, s; a notebook may have run for days."""
-    if Path(sys.argv[0]).stem not in ("acinus", "__main__"):
+    program = Path(sys.argv[0])
+    as_module = program.stem == "__main__" and "acinus" in program.parts
+    if program.stem != "acinus" and not as_module:
         return 0.0
     return max(0.0, time.time() - psutil.Process().create_time())

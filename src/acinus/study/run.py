@@ -260,11 +260,9 @@ def plan_dataset(
     return job.folder.plan
 
 
-def train_run(
-    run_folder: Path, *, dataset: Path | None = None, folds: int | None = None, jobs: int = 1
-) -> Path:
+def train_run(run_folder: Path, *, dataset: Path | None = None, jobs: int = 1) -> Path:
     """Train, or go on training, a planned run or study; returns its folder."""
-    session = reopen_session(run_folder, dataset=dataset, folds=folds, jobs=jobs)
+    session = reopen_session(run_folder, dataset=dataset, jobs=jobs)
     with session.clock.running():
         for job in session.timed(session.arm_jobs()):
             train_arm(job, plan_arm(job))
@@ -310,33 +308,50 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
     claim(folder, study, {**identity, "datasets": hashes})
     if not folder.study.is_file():
-        data = study.model_dump(mode="json", exclude_unset=True)
-        write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+        write_study(study, folder)
     split = _make_split(study, datasets)
     check_split(split, datasets)
     write_split(split, folder.split)
     return Session(study, folder, datasets, split, clock, jobs)
 
 
-def reopen_session(
-    root: Path, *, dataset: Path | None = None, folds: int | None = None, jobs: int = 1
-) -> Session:
-    """The session of an existing folder."""
-    if not (root / "study.yaml").is_file():
+def write_study(study: Study, folder: StudyFolder) -> None:
+    """Write ``study.yaml``: what the commands of later stages read."""
+    data = study.model_dump(mode="json", exclude_unset=True)
+    write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def reopen_session(root: Path, *, dataset: Path | None = None, jobs: int = 1) -> Session:
+    """The session of an existing folder.
+
+    Args:
+        root: Folder of a run or study.
+        dataset: Where the only dataset lies now; later commands will look there.
+        jobs: Processes.
+
+    Raises:
+        PlanError: No such folder, or a study of several datasets cannot take one place.
+    """
+    folder = StudyFolder(root, is_run=not (root / "arms").is_dir())
+    if not folder.study.is_file():
         raise PlanError(
             f"{root}: must be the folder of a run or study, with study.yaml; there is none. "
             "Make one with 'acinus run', 'acinus plan' or 'acinus study'."
         )
-    study = read_study(root / "study.yaml")
-    if folds is not None:
-        study = study.model_copy(update={"folds_trained": folds})
-    if dataset is not None:
-        only = {
-            name: arm.model_copy(update={"dataset": str(dataset)})
-            for name, arm in study.arms.items()
-        }
-        study = study.model_copy(update={"arms": only})
-    return open_session(study, StudyFolder(root, is_run=not (root / "arms").is_dir()), jobs=jobs)
+    study = read_study(folder.study)
+    if dataset is None:
+        return open_session(study, folder, jobs=jobs)
+    if len(study.arms) != 1:
+        raise PlanError(
+            f"{root}: --dataset names the place of one dataset, and this study has "
+            f"{len(study.arms)}. Repeat the 'acinus study' command with --data FOLDER."
+        )
+    (name, arm), *_ = study.arms.items()
+    moved = arm.model_copy(update={"dataset": str(dataset.resolve())})
+    study = study.model_copy(update={"arms": {name: moved}})
+    session = open_session(study, folder, jobs=jobs)
+    write_study(study, folder)
+    return session
 
 
 def _run(session: Session) -> RunOutcome:
