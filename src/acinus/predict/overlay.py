@@ -50,7 +50,7 @@ def write_overlay(image: Volume, labelmap: Volume, labels: Mapping[str, int], pa
         for number, value in enumerate(labels.values()):
             mask, _ = plane_slice(marks, "axial", index)
             square = square_pixels(mask == value, spacing_mm, pixel_mm, order=0)
-            rgb = draw_contours(rgb, square.astype(bool), COLORS[number % len(COLORS)])
+            rgb = draw_contours(rgb, square.astype(bool), COLORS[number % len(COLORS)], width=2)
         pictures.append(rgb)
     write_png(_sheet(pictures), path)
 

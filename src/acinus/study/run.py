@@ -362,7 +362,7 @@ def _run(session: Session) -> RunOutcome:
         title = job.name if job.model == FINAL else f"{job.name}, {job.model}"
         progress.say(f"{title}: {len(job.dataset.cases)} cases, recipe {job.recipe.name}")
         if job.model == FINAL:
-            notes += [f"{job.name}: {sentence}" for sentence in check_arm(job)]
+            notes += [f"{job.name}, warning of the check: {line}" for line in check_arm(job)]
         plan = plan_arm(job)
         train_arm(job, plan)
         evaluate_arm(job, plan)
@@ -430,7 +430,10 @@ def _check_notes(session: Session) -> list[str]:
     for arm in session.datasets:
         path = session.folder.arm(arm).check
         rows = read_json(path) if path.is_file() else []
-        notes += [f"{arm}: {row['case'] or 'dataset'}: {row['found']}" for row in rows]
+        notes += [
+            f"{arm}, warning of the check: {row['case'] or 'dataset'}: {row['found']}"
+            for row in rows
+        ]
     return notes
 
 
