@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from acinus.evaluate import read_scores
 from acinus.scans import canonical, read_labelmap, read_volume
 from acinus.scans.picture import draw_contours, enlarge, plane_slice, to_rgb, window, write_png
-from acinus.study.arm import read_scores
 
 ARM = "POST-AX-T1-FS"
 DATASET = "Dataset002_OrbitPostFS"

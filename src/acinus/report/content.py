@@ -35,21 +35,6 @@ HISTORY_COLUMNS = (
 )
 """Columns of `ArmContent.history`; further ones ``validation_dice_<label>``."""
 
-SCORE_COLUMNS = (
-    "case",
-    "participant",
-    "arm",
-    "model",
-    "part",
-    "label",
-    "metric",
-    "value",
-    "unit",
-    "status",
-    "reason",
-)
-"""Columns of `ReportContent.scores`, a row per case, arm, model, label and metric."""
-
 FINAL_MODEL = "final"
 """Value of the score column ``model`` for the model that the report is about."""
 
@@ -139,8 +124,8 @@ class ReportContent:
         study_name: Name of the study or run folder.
         kind: ``"study"`` with arms to compare, or ``"run"`` of one dataset.
         arms: At least one arm, in the order in which they are shown.
-        scores: Rows as in `SCORE_COLUMNS` of all arms, models and parts. ``model`` is
-            `FINAL_MODEL` for the main one; ``part`` is ``"holdout"`` or ``"validation"``;
+        scores: Rows as in `acinus.evaluate.SCORE_COLUMNS` of all arms, models and parts.
+            ``model`` is `FINAL_MODEL` for the main one; ``part`` is ``"holdout"`` or ``"validation"``;
             ``status`` is ``"ok"``, ``"undefined"`` or ``"failed"``.
         variants: What was varied, one at a time: dicts with ``setting`` (``"sampling"``),
             ``value`` (``"random"``) and ``model`` (as in the scores, `FINAL_MODEL` for the

@@ -17,7 +17,7 @@ import pandas as pd
 from acinus import progress
 from acinus.cohort import Case, Dataset, Split, check_dataset
 from acinus.errors import DataError, PlanError
-from acinus.evaluate import Pair, score_cases
+from acinus.evaluate import Pair, read_scores, score_cases, write_scores
 from acinus.files import hash_file, read_json, write_json, write_text
 from acinus.plan import (
     Budget,
@@ -204,11 +204,11 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     def score() -> None:
         tables = [_score(job, part) for part in ("holdout", "validation")]
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)
-        write_text(job.folder.scores, table.to_csv(index=False, lineterminator="\n"))
+        write_scores(table, job.folder.scores)
 
     once(job.folder.root, "scores", [key, job.measures], score, results=[job.folder.scores])
     if job.explain and job.model == "final":
-        scores = pd.read_csv(job.folder.scores, keep_default_na=False)
+        scores = read_scores(job.folder.scores)
         once(
             job.folder.root,
             "explain",
@@ -217,13 +217,6 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
             results=[job.folder.saliency],
         )
     return read_scores(job.folder.scores)
-
-
-def read_scores(path: Path) -> pd.DataFrame:
-    """A score table from its CSV; the value is a number or missing, texts are texts."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    table["value"] = pd.to_numeric(table["value"].replace("", np.nan))
-    return table
 
 
 def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:

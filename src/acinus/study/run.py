@@ -24,6 +24,7 @@ from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset,
 from acinus.cohort.phantom import make_orbit_cohort
 from acinus.config import merge, validate
 from acinus.errors import ConfigError, DataError, PlanError, unknown_name
+from acinus.evaluate import read_scores, write_scores
 from acinus.files import hash_file, read_json, write_json, write_text
 from acinus.plan import Budget, parse_budget, parse_settings
 from acinus.prepare import Store
@@ -33,7 +34,6 @@ from acinus.study.arm import (
     check_arm,
     evaluate_arm,
     plan_arm,
-    read_scores,
     train_arm,
 )
 from acinus.study.claim import arm_recipe, check_parts, claim, refuse_foreign, study_identity
@@ -441,7 +441,7 @@ def _collect_scores(session: Session) -> Path:
     path = session.folder.root / "scores.csv"
     tables = [read_scores(job.folder.scores) for job in session.arm_jobs()]
     table = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
+    write_scores(table, path)
     return path
 
 
