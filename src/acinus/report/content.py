@@ -125,8 +125,8 @@ class ReportContent:
         kind: ``"study"`` with arms to compare, or ``"run"`` of one dataset.
         arms: At least one arm, in the order in which they are shown.
         scores: Rows as in `acinus.evaluate.SCORE_COLUMNS` of all arms, models and parts.
-            ``model`` is `FINAL_MODEL` for the main one; ``part`` is ``"holdout"`` or ``"validation"``;
-            ``status`` is ``"ok"``, ``"undefined"`` or ``"failed"``.
+            ``model`` is `FINAL_MODEL` for the main one; ``part`` is ``"holdout"`` or
+            ``"validation"``; ``status`` is ``"ok"``, ``"undefined"`` or ``"failed"``.
         variants: What was varied, one at a time: dicts with ``setting`` (``"sampling"``),
             ``value`` (``"random"``) and ``model`` (as in the scores, `FINAL_MODEL` for the
             value that the main model has).
