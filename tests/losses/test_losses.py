@@ -11,6 +11,7 @@ import torch
 
 from acinus.errors import ConfigError, GridError
 from acinus.losses import LOSSES, build_loss
+from acinus.losses.overlap import soft_overlap
 from acinus.types import Array
 
 NAMES = LOSSES.names()
@@ -278,3 +279,19 @@ def test_faulty_settings_are_named() -> None:
         build_loss("weighted_ce", {"weights": (1.0, 2.0, 3.0)}, 4)
     with pytest.raises(ConfigError, match="at least 2 classes"):
         build_loss("dice", {}, 1)
+
+
+@pytest.mark.parametrize("name", ["dice", "jaccard"])
+def test_a_class_that_the_batch_lacks_is_left_out(name: str, rng: np.random.Generator) -> None:
+    """Batch-wise the loss of two classes, one of them absent, is that of the other alone."""
+    target = torch.from_numpy(rng.integers(0, 2, size=(2, 6, 8)))
+    logits = torch.from_numpy(rng.normal(size=(2, 3, 6, 8)))
+    sums = soft_overlap(logits, target, batch=True, squared=True)
+    product, predicted, present = (
+        float(values[0, 0]) for values in (sums.product, sums.prediction, sums.reference)
+    )
+    expected = {
+        "dice": 1 - (2 * product + 1) / (predicted + present + 1),
+        "jaccard": 1 - (product + 1) / (predicted + present - product + 1),
+    }
+    assert float(build_loss(name, {}, 3)(logits, target)) == pytest.approx(expected[name], rel=1e-6)

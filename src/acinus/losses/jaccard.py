@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from acinus.losses.overlap import OverlapConfig, soft_overlap
+from acinus.losses.overlap import OverlapConfig, mean_over_present, soft_overlap
 
 
 class JaccardLoss:
@@ -15,7 +15,8 @@ class JaccardLoss:
 
     p is the softmax probability of the class, g 1 where the reference has it, s `smooth`; the
     background is left out. In [0, 1): 0 for a perfect prediction; lower is better. A class
-    absent from the reference costs Σ p² / (Σ p² + s), hence nothing if it is not predicted.
+    absent from the reference costs Σ p² / (Σ p² + s), hence nothing if it is not predicted;
+    batch-wise it is left out where the batch shows other classes.
     With `squared` false, Σ p stands for Σ p².
 
     Args:
@@ -34,4 +35,5 @@ class JaccardLoss:
         sums = soft_overlap(logits, target, batch=self.config.batch, squared=self.config.squared)
         smooth = self.config.smooth
         union = sums.prediction + sums.reference - sums.product
-        return 1 - ((sums.product + smooth) / (union + smooth)).mean()
+        jaccard = (sums.product + smooth) / (union + smooth)
+        return mean_over_present(1 - jaccard, sums, batch=self.config.batch)

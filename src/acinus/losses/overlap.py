@@ -68,6 +68,20 @@ def soft_overlap(
     return OverlapSums(product, predicted, present)
 
 
+def mean_over_present(losses: Tensor, sums: OverlapSums, *, batch: bool) -> Tensor:
+    """Mean of the losses (M, K - 1); batch-wise, a class that no patch shows is left out.
+
+    Its loss would be Σ p² / (Σ p² + s), which pulls the class down everywhere whenever a batch
+    happens not to show it; of two labels that look alike, one was lost by it late in training.
+    False positives of a patch still count through the patches that show the class. A batch that
+    shows none is judged by all classes alike.
+    """
+    present = (sums.reference > 0).to(losses.dtype)
+    if not batch or not bool(present.any()):
+        return losses.mean()
+    return (losses * present).sum() / present.sum()
+
+
 def check_target(logits: Tensor, target: Tensor) -> None:
     """Raise GridError unless `target` (N, ...spatial) lies on the grid of `logits` (N, K, ...)."""
     expected = (logits.shape[0], *logits.shape[2:])
