@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from acinus.evaluate import SCORE_COLUMNS
 from acinus.report import ArmContent, ReportContent, write_report
-from acinus.report.content import SCORE_COLUMNS
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
