@@ -56,7 +56,9 @@ def run(browser: str, folder: Path, *words: str) -> subprocess.CompletedProcess[
     command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += ["--enable-logging=stderr", f"--user-data-dir={folder / 'profile'}", *words]
     environment = {**os.environ, "HOME": str(folder)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, encoding="utf-8", timeout=120, env=environment
+    )
 
 
 def test_the_report_asks_nothing_of_the_network(report: Path) -> None:

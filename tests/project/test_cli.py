@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -342,7 +343,11 @@ def test_a_reader_that_leaves_is_no_fault() -> None:
 
 def test_the_program_and_the_module_are_one() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "acinus", "--version"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "acinus", "--version"],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
     )
     assert result.stdout.strip() == acinus.__version__
     assert result.returncode == 0
@@ -353,3 +358,21 @@ def test_recipes_are_listed_with_what_they_are(capsys: pytest.CaptureFixture[str
     out = capsys.readouterr().out
     assert "lacrimal-2d" in out
     assert "unet-2d" in out
+
+
+def test_a_terminal_without_unicode_gets_question_marks_and_no_fault() -> None:
+    environment = {
+        **os.environ,
+        "LC_ALL": "C",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONUTF8": "0",
+        "PYTHONIOENCODING": "ascii",
+    }
+    code = (
+        "import sys; from acinus.cli.entry import _print_anywhere; _print_anywhere(); "
+        "print('0.83 \xb1 0.09')"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, env=environment, timeout=60, check=True
+    )
+    assert shown.stdout.strip() == b"0.83 ? 0.09"

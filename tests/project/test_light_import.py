@@ -14,7 +14,12 @@ def loaded_by(statement: str, watched: tuple[str, ...]) -> set[str]:
     """Which of the watched packages a fresh interpreter holds after a statement."""
     code = f"{statement}\nimport sys\nprint(' '.join(n for n in {watched!r} if n in sys.modules))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=True,
+        timeout=120,
     )
     return set(result.stdout.split())
 

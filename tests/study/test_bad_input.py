@@ -471,6 +471,7 @@ def started(*words: object) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "acinus", *map(str, words)],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         check=False,
         timeout=120,
     )

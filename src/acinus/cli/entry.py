@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
+from io import TextIOWrapper
 
 from cyclopts.exceptions import CycloptsError
 
@@ -39,6 +40,7 @@ def main(tokens: Sequence[str] | None = None) -> int:
     """
     # Read by the OpenMP library when torch is first imported, by worker processes too.
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+    _print_anywhere()
     words = list(sys.argv[1:] if tokens is None else tokens)
     use_debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
@@ -60,6 +62,13 @@ def main(tokens: Sequence[str] | None = None) -> int:
         _tell(f"acinus: {explain(error)}", use_debug)
         return UNUSABLE
     return int(status or 0)
+
+
+def _print_anywhere() -> None:
+    """A terminal that knows only ASCII shows '?' for '±' and does not end a long run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def explain(error: BaseException) -> str:
