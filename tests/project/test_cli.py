@@ -370,7 +370,7 @@ def test_a_terminal_without_unicode_gets_question_marks_and_no_fault() -> None:
     }
     code = (
         "import sys; from acinus.cli.entry import _print_anywhere; _print_anywhere(); "
-        "print('0.83 \xb1 0.09')"
+        "print('0.83 \\xb1 0.09')"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, env=environment, timeout=60, check=True
