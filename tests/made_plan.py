@@ -14,7 +14,7 @@ LABELS = {"gland_right": 1, "gland_left": 2}
 
 TINY: dict[str, Any] = {
     "network": {"config": {"features": [4, 8]}},
-    "prepare": {"slice_axis": "Z", "in_plane_spacing_mm": 1.0},
+    "prepare": {"slice_axis": "Z", "spacing_mm": [None, 1.0, 1.0]},
     "train": {
         "patch_vox": [16, 16],
         "batch": 4,

@@ -20,6 +20,9 @@ Mask = NDArray[np.bool_]
 Labelmap = NDArray[np.integer[Any]]
 """(Z, Y, X) integer, 0 is background."""
 
+IGNORE = 255
+"""Value of a prepared label map where the reference says nothing: no loss, no score."""
+
 Affine = NDArray[np.float64]
 """(4, 4), voxel index (x, y, z, 1) to RAS+ millimetres."""
 

@@ -44,7 +44,7 @@ def test_a_plan_tells_the_papers_choices_from_ours_and_the_users() -> None:
     assert decisions["train.batch"].source == "ours"
     assert decisions["train.lr"].source == "user"
     assert decisions["folds"].source == "user"
-    assert decisions["prepare.in_plane_spacing_mm"].source == "data"
+    assert decisions["prepare.spacing_mm"].source == "data"
 
 
 @pytest.mark.parametrize("text", ["loss=jaccard", "loss.name=jaccard", "loss={name: jaccard}"])
@@ -125,7 +125,10 @@ def test_a_section_and_a_part_of_it_cannot_both_be_set(order: int) -> None:
         (["train.patch_vox=[0, 16]"], "'train.patch_vox': must be lengths of at least 1 voxel"),
         (["prepare.size_vox=[64, 0]"], "'prepare.size_vox': must be two lengths of at least 1"),
         (["augment.scale_range=[0, 1]"], "'augment.scale_range': must be two factors above 0"),
-        (["augment.gain_range=[2, 1]"], "'augment.gain_range': must be two factors above 0"),
+        (
+            ["augment.brightness_range=[2, 1]"],
+            "'augment.brightness_range': must be two factors above 0",
+        ),
         (["folds=1"], "'folds': must be greater than or equal to 2; got 1."),
     ],
 )

@@ -105,7 +105,7 @@ def test_every_orientation_returns_nearly_exactly_after_resampling(
 ) -> None:
     spacing_mm = FINEST_AND_COARSE[slice_axis]
     label = glands(spacing_mm)
-    settings = PrepareSettings(slice_axis=slice_axis, in_plane_spacing_mm=0.6)
+    settings = PrepareSettings(slice_axis=slice_axis, spacing_mm=(None, 0.6, 0.6))
     worst = 1.0
     for order, flips in ORIENTATIONS:
         native = stored(label, spacing_mm, order, flips, turned)
@@ -117,7 +117,7 @@ def test_every_orientation_returns_nearly_exactly_after_resampling(
 def test_the_orientation_on_disk_does_not_reach_the_network() -> None:
     spacing_mm = FINEST_AND_COARSE["Z"]
     label = glands(spacing_mm)
-    settings = PrepareSettings(slice_axis="Z", in_plane_spacing_mm=0.6, size_vox=(48, 64))
+    settings = PrepareSettings(slice_axis="Z", spacing_mm=(None, 0.6, 0.6), size_vox=(48, 64))
     prepared = [
         prepare_case([native.with_array(native.array.astype(np.float32))], settings, native)
         for order, flips in ORIENTATIONS
@@ -147,7 +147,7 @@ def test_a_circle_stays_a_circle(
     x = (np.arange(columns) - (columns - 1) / 2)[None, :] * in_plane_mm[1]
     disc = np.repeat((y**2 + x**2 <= 12.0**2)[None].astype(np.uint8), 2, axis=0)
     native = Volume(disc, np.diag([in_plane_mm[1], in_plane_mm[0], 3.0, 1.0]))
-    settings = PrepareSettings(slice_axis="Z", in_plane_spacing_mm=0.7, size_vox=size_vox)
+    settings = PrepareSettings(slice_axis="Z", spacing_mm=(None, 0.7, 0.7), size_vox=size_vox)
     image = native.with_array(disc.astype(np.float32))
     label = prepare_case([image], settings, native).label
     assert label is not None
@@ -165,7 +165,7 @@ def test_image_and_label_are_moved_alike() -> None:
     native = stored(label, spacing_mm)
     image = native.with_array((label > 0).astype(np.float32))
     settings = PrepareSettings(
-        normalisation="min_max", slice_axis="Z", in_plane_spacing_mm=0.6, size_vox=(50, 70)
+        normalisation="min_max", slice_axis="Z", spacing_mm=(None, 0.6, 0.6), size_vox=(50, 70)
     )
     case = prepare_case([image], settings, native)
     assert case.label is not None
@@ -246,7 +246,7 @@ def test_slabs_of_slices_give_what_the_whole_gives(rng: np.random.Generator) -> 
     spacing_mm = FINEST_AND_COARSE["Z"]
     native = stored(glands(spacing_mm), spacing_mm)
     image = native.with_array(native.array.astype(np.float32))
-    settings = PrepareSettings(slice_axis="Z", in_plane_spacing_mm=0.6, size_vox=(48, 48))
+    settings = PrepareSettings(slice_axis="Z", spacing_mm=(None, 0.6, 0.6), size_vox=(48, 48))
     case = prepare_case([image], settings, native)
     probs = torch.from_numpy(rng.random((3, *case.image.shape[1:]), dtype=np.float32))
     whole = restore_slab(probs, case.geometry)

@@ -58,7 +58,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_store_holds_what_was_written(dataset: Dataset, tmp_path: Path) -> None:
-    plan = plan_of(dataset, prepare={"slice_axis": "Z", "in_plane_spacing_mm": 1.0})
+    plan = plan_of(dataset, prepare={"slice_axis": "Z", "spacing_mm": [None, 1.0, 1.0]})
     store = prepare(dataset, plan, tmp_path / "store")
     assert {path.name for path in (tmp_path / "store").iterdir()} == FILES
     label = nib.load(dataset.folder / "labelsTr" / "p01.nii.gz").get_fdata().T

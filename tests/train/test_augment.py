@@ -193,7 +193,7 @@ def test_the_callers_batch_is_left_alone(batch: Batch) -> None:
 
 
 def test_changes_can_be_replayed_and_touch_no_global_random_state(batch: Batch) -> None:
-    always = dict.fromkeys(("flip", "scale", "rotate", "noise", "gain"), 1.0)
+    always = dict.fromkeys(("flip", "scale", "rotate", "noise", "brightness"), 1.0)
     plan = made_plan({"augment": always})
     numpy_before = np.random.get_state()[1].copy()  # noqa: NPY002
     torch_before = torch.random.get_rng_state().clone()
@@ -219,8 +219,8 @@ def test_draws_keep_to_the_ranges_and_shares_of_the_plan() -> None:
                 "scale_range": [0.7, 1.5],
                 "noise": 0.4,
                 "noise_sd": 0.3,
-                "gain": 1.0,
-                "gain_range": [0.9, 1.1],
+                "brightness": 1.0,
+                "brightness_range": [0.9, 1.1],
             }
         }
     )
@@ -236,7 +236,7 @@ def test_draws_keep_to_the_ranges_and_shares_of_the_plan() -> None:
 
 
 def test_what_is_switched_off_is_never_drawn() -> None:
-    off = dict.fromkeys(("flip", "scale", "rotate", "noise", "gain"), 0.0)
+    off = dict.fromkeys(("flip", "scale", "rotate", "noise", "brightness"), 0.0)
     drawn = draw_changes(made_plan({"augment": off}), 200, np.random.default_rng(0))
     nothing = no_changes(200)
     for name in ("flips", "angles", "scales", "noise_sd", "gains"):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from acinus.cohort import Dataset
 from acinus.cohort.header import Side
@@ -48,6 +49,12 @@ class DatasetFacts(Settings):
     synthetic: bool
     volume_ranges_ml: dict[str, tuple[float, float]]
     """Smallest and largest volume of each label over the dataset, mL."""
+    regions: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+    """Class regions: name to the label values it unites; empty: labels exclude each other. Then
+    every name of `labels` is a region or a single label, predicted by its own sigmoid, and the
+    value in `labels` is painted where it is found, in the order of `labels`."""
+    ignore_label: int | None = None
+    """Value of voxels in the references that say nothing."""
 
 
 class Plan(Settings):
@@ -82,9 +89,20 @@ class Plan(Settings):
         return PLANES[slice_axis if slice_axis != "auto" else "Z"]
 
     @property
+    def n_dims(self) -> int:
+        """2 for patches of one slice, 3 for volumes."""
+        return len(self.settings.train.patch_vox)
+
+    @property
+    def patch_vox(self) -> tuple[int, int, int]:
+        """(S, R, Q) patch; S is 1 for slices."""
+        slices, rows, columns = (1, 1, 1, *self.settings.train.patch_vox)[-3:]
+        return slices, rows, columns
+
+    @property
     def n_classes(self) -> int:
-        """Labels and background."""
-        return len(self.dataset.labels) + 1
+        """Outputs of the network: labels and background, or one for each region."""
+        return len(self.dataset.labels) + (0 if self.dataset.regions else 1)
 
     @property
     def mirror_table(self) -> tuple[int, ...]:
@@ -144,10 +162,10 @@ def make_plan(
     if slice_axis == "auto":
         decisions["prepare.slice_axis"] = decide_slice_axis(fingerprint)
         slice_axis = decisions["prepare.slice_axis"].value
-    spacing_mm = prepare.in_plane_spacing_mm
+    spacing_mm = prepare.spacing_mm
     if spacing_mm is None:
-        decisions["prepare.in_plane_spacing_mm"] = decide_spacing(fingerprint, slice_axis)
-        spacing_mm = decisions["prepare.in_plane_spacing_mm"].value
+        decisions["prepare.spacing_mm"] = decide_spacing(fingerprint, slice_axis)
+        spacing_mm = decisions["prepare.spacing_mm"].value
     network = build_network(
         recipe.network.name,
         recipe.network.config,

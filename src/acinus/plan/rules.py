@@ -58,8 +58,8 @@ def decide_spacing(fingerprint: Fingerprint, slice_axis: str) -> Decision:
     rows = in_plane_spacings_mm(fingerprint, slice_axis)
     value = float(np.median(rows))
     return Decision(
-        value=round(value, 4),
-        rule="median in-plane spacing of all cases and both in-plane axes",
+        value=(None, round(value, 4), round(value, 4)),
+        rule="slices as scanned; median in-plane spacing of all cases and both in-plane axes",
         source="data",
         facts={
             "smallest_mm": round(float(rows.min()), 4),
@@ -72,7 +72,7 @@ def decide_spacing(fingerprint: Fingerprint, slice_axis: str) -> Decision:
 def decide_patch(
     fingerprint: Fingerprint,
     slice_axis: str,
-    spacing_mm: float,
+    spacing_mm: tuple[float | None, float | None, float | None],
     wanted_vox: tuple[int, ...],
     stride: tuple[int, ...],
 ) -> Decision:
@@ -81,14 +81,17 @@ def decide_patch(
     Args:
         fingerprint: Facts of the dataset.
         slice_axis: Anatomical axis of the slices.
-        spacing_mm: In-plane spacing after preparation, mm.
+        spacing_mm: (S, R, Q) spacing after preparation, mm; None: as scanned.
         wanted_vox: (Y, X) patch of the recipe.
         stride: (Y, X) total stride of the network.
     """
     axes = ["ZYX".index(name) for name in PLANES[slice_axis][1:]]
     sizes = np.array(
         [
-            [case.shape_vox[axis] * case.spacing_mm[axis] / spacing_mm for axis in axes]
+            [
+                case.shape_vox[axis] * case.spacing_mm[axis] / (step or case.spacing_mm[axis])
+                for axis, step in zip(axes, spacing_mm[1:], strict=True)
+            ]
             for case in fingerprint.cases.values()
         ]
     )

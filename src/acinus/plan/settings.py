@@ -30,16 +30,43 @@ class Choice(Settings):
         return {"name": stated} if isinstance(stated, str) else stated
 
 
-class PrepareSettings(Settings):
-    """How a scan becomes an array that the network sees."""
+Normalisation = Literal["min_max", "z_score", "ct", "rescale_0_1", "rgb_0_1", "none"]
+"""How the intensities of one channel come on a common scale, see `prepare/normalise.py`."""
 
-    normalisation: Literal["min_max", "z_score"] = "z_score"
-    in_plane_spacing_mm: float | None = Field(None, gt=0)
-    """Common isometric spacing of Y and X, mm; None: decided by rule (median of the cases)."""
+Axis = Literal["Z", "Y", "X"]
+"""Canonical anatomical axis: towards superior, anterior, right."""
+
+
+class ChannelIntensity(Settings):
+    """Foreground intensities of one channel over the whole dataset (nnU-Net's fingerprint)."""
+
+    mean: float
+    sd: float
+    low: float
+    """Percentile 0.5."""
+    high: float
+    """Percentile 99.5."""
+
+
+class PrepareSettings(Settings):
+    """How a scan becomes an array (C, S, R, Q) that the network sees."""
+
+    normalisation: Normalisation | Literal["by_name"] | tuple[Normalisation, ...] = "z_score"
+    """One for all channels, or one a channel; by_name: decided from the channel names."""
+    normalise_nonzero: bool = False
+    """Statistics of z-scores from voxels that are not 0 only; the others stay 0."""
+    intensity: tuple[ChannelIntensity, ...] | None = None
+    """Per channel, for ``ct``; None: decided from the fingerprint where it is needed."""
+    crop_to_nonzero: bool = False
+    """Cut away the border in which every channel is 0, before all else."""
+    spacing_mm: tuple[float | None, float | None, float | None] | None = None
+    """(S, R, Q) spacing after preparation, mm; a None within: as scanned; None: by rule."""
+    interpolation: Literal["linear", "cubic"] = "linear"
+    """cubic: nnU-Net's, splines of order 3, a coarse axis apart by nearest neighbour."""
     size_vox: tuple[int, int] | None = None
-    """(Y, X) size to crop or pad to, never squeezed; None: each case keeps its own."""
+    """(R, Q) size to crop or pad to, never squeezed; None: each case keeps its own."""
     slice_axis: Literal["auto", "Z", "Y", "X"] = "auto"
-    """Anatomical axis that 2D slices are stacked along; auto: the one of coarsest spacing."""
+    """Anatomical axis that comes first, S; auto: the one of coarsest spacing."""
 
     @field_validator("size_vox")
     @classmethod
@@ -47,6 +74,13 @@ class PrepareSettings(Settings):
         if size is not None and min(size) < 1:
             raise ValueError("must be two lengths of at least 1 voxel")
         return size
+
+    @field_validator("spacing_mm")
+    @classmethod
+    def _spacing_is_positive(cls, spacing: Any) -> Any:
+        if spacing is not None and any(step is not None and step <= 0 for step in spacing):
+            raise ValueError("must be three lengths above 0 mm, or null for 'as scanned'")
+        return spacing
 
 
 class AugmentSettings(Settings):
@@ -59,17 +93,38 @@ class AugmentSettings(Settings):
     rotate: float = Field(0.3, ge=0, le=1)
     rotate_degrees: float = Field(15.0, ge=0, le=180)
     """Largest angle in either direction."""
+    rotate_planes: Literal["all", "in_plane"] = "all"
+    """3D patches: about all three axes, or within the slices only (thick slices)."""
     noise: float = Field(0.3, ge=0, le=1)
     noise_sd: float = Field(0.1, ge=0)
     """Largest standard deviation, in units of the standard deviation of the patch."""
-    gain: float = Field(0.3, ge=0, le=1)
-    gain_range: tuple[float, float] = (0.8, 1.25)
+    blur: float = Field(0.0, ge=0, le=1)
+    blur_sigma_vox: tuple[float, float] = (0.5, 1.0)
+    brightness: float = Field(0.3, ge=0, le=1)
+    brightness_range: tuple[float, float] = (0.8, 1.25)
     """Factor on the normalised intensities."""
+    contrast: float = Field(0.0, ge=0, le=1)
+    contrast_range: tuple[float, float] = (0.75, 1.25)
+    """Factor on the distance to the patch's mean; the patch's range is kept."""
+    low_res: float = Field(0.0, ge=0, le=1)
+    low_res_range: tuple[float, float] = (0.5, 1.0)
+    """Share of the resolution to go down to and back."""
+    gamma: float = Field(0.0, ge=0, le=1)
+    gamma_inverted: float = Field(0.0, ge=0, le=1)
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+    """Exponent on intensities scaled to [0, 1]; mean and standard deviation are kept."""
 
-    @field_validator("scale_range", "gain_range")
+    @field_validator(
+        "scale_range",
+        "brightness_range",
+        "contrast_range",
+        "low_res_range",
+        "gamma_range",
+        "blur_sigma_vox",
+    )
     @classmethod
     def _factors_rise(cls, factors: tuple[float, float]) -> tuple[float, float]:
-        # Drawn uniformly in the logarithm, so 0 cannot be.
+        # Drawn uniformly in the logarithm or between them, so 0 cannot be.
         if not 0 < factors[0] <= factors[1]:
             raise ValueError("must be two factors above 0, the smaller first")
         return factors
@@ -79,7 +134,7 @@ class TrainSettings(Settings):
     """The training run."""
 
     patch_vox: tuple[int, ...] = (128, 128)
-    """(Y, X) for 2D, (Z, Y, X) for 3D."""
+    """(R, Q) for 2D, (S, R, Q) for 3D."""
     batch: int = Field(16, ge=1)
     optimiser: Literal["adam", "adamw", "sgd"] = "adamw"
     lr: float = Field(1e-3, gt=0)
@@ -93,11 +148,21 @@ class TrainSettings(Settings):
     gradient_clip: float | None = Field(12.0, gt=0)
     average_decay: float | None = Field(None, gt=0, lt=1)
     """Decay of the running average of the weights that is kept; None: the last weights."""
+    momentum: float = Field(0.99, ge=0, lt=1)
+    """Of SGD, with Nesterov's correction."""
+    deep_supervision: bool = False
+    """Whether the loss also looks at the coarser levels of the decoder, weights halving."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16: matrix products in 16 bits, weights in 32; auto: where the device has it fast."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """Compiled graphs; auto: where they pay (GPU, and long trainings)."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """auto: decided when the plan is made, the best that this machine has."""
     threads: int = Field(2, ge=1)
     mirroring: Literal["swap", "none", "plain"] = "swap"
     """What a flip across the sagittal plane does to the labels of a mirror pair."""
-    mirror_axes: tuple[Literal["Z", "Y", "X"], ...] = ("X",)
-    """Anatomical axes that may be flipped: X is left-right."""
+    mirror_axes: tuple[Axis, ...] | Literal["auto"] = ("X",)
+    """Anatomical axes that may be flipped: X is left-right; auto: decided from the data."""
 
     @field_validator("patch_vox")
     @classmethod
@@ -116,7 +181,19 @@ class PredictSettings(Settings):
     postprocess: Literal["largest_component", "validation", "none"] = "validation"
     """validation: the largest component of a label is kept only where validation gains by it."""
     use_mirroring: bool = False
-    """Average over sagittal mirroring with swapped labels at test time."""
+    """Average over mirroring along the axes of training, sagittally with swapped labels."""
+    average: Literal["probs", "logits"] = "probs"
+    """What is averaged over folds and mirrorings; nnU-Net averages logits."""
+
+
+class NnunetSettings(Settings):
+    """Which of nnU-Net's configurations its rules shall decide."""
+
+    configuration: Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade"] = "3d_fullres"
+    encoder: Literal["plain", "residual"] = "plain"
+    memory_gb: float = Field(8.0, gt=0)
+    """GPU memory that patch and batch are fitted to, by nnU-Net's estimate: 8 for the standard
+    and M presets, 24 for L, 40 for XL."""
 
 
 class Recipe(Settings):
@@ -124,6 +201,10 @@ class Recipe(Settings):
 
     name: str = "unnamed"
     summary: str = ""
+    rules: Literal["slices", "nnunet", "auto"] = "slices"
+    """Which rules decide what the recipe leaves open: ours for 2D slices, nnU-Net's, or those
+    that fit network and patch to data, device and budget."""
+    nnunet: NnunetSettings = NnunetSettings()
     prepare: PrepareSettings = PrepareSettings()
     network: Choice = Choice(name="unet_2d")
     loss: Choice = Choice(name="dice_ce")

@@ -82,7 +82,7 @@ def prepare_case(
     """
     first = _common_grid(channels, label)
     size = settings.size_vox
-    spacing_mm = settings.in_plane_spacing_mm
+    spacing_mm = settings.spacing_mm[1] if settings.spacing_mm else None
     slice_axis = settings.slice_axis if settings.slice_axis != "auto" else "Z"
     order = tuple("ZYX".index(name) for name in PLANES[slice_axis])
     stands = canonical(first)

@@ -200,8 +200,8 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
         ("Input", inputs),
         (
             "Preparation",
-            f"{_words(prepare.normalisation)} intensities\n"
-            f"{prepare.in_plane_spacing_mm:g} mm in plane{size}",
+            f"{_normalisation_words(prepare.normalisation)} intensities\n"
+            f"{_spacing_words(prepare.spacing_mm)}{size}",
         ),
         (
             "Patches",
@@ -273,6 +273,16 @@ def _plain(value: Any) -> str:
 
 def _by(sizes: Sequence[int]) -> str:
     return " × ".join(str(size) for size in sizes)
+
+
+def _spacing_words(spacing_mm: Sequence[float | None] | None) -> str:
+    slices, *plane = spacing_mm or (None, None, None)
+    in_plane = " × ".join(f"{step:g}" if step else "as scanned" for step in dict.fromkeys(plane))
+    return f"{in_plane} mm in plane" + (f", slices every {slices:g} mm" if slices else "")
+
+
+def _normalisation_words(names: str | Sequence[str]) -> str:
+    return _words(names) if isinstance(names, str) else ", ".join(map(_words, names))
 
 
 def _words(name: str) -> str:

@@ -48,7 +48,7 @@ def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder)
     case_id = sorted(sizes, key=lambda name: (sizes[name], name))[len(sizes) // 2]
     label = store.label(case_id) > 0
     index = int(label.sum(axis=(1, 2)).argmax())
-    spacing_mm = plan.settings.prepare.in_plane_spacing_mm or 1.0
+    spacing_mm = (plan.settings.prepare.spacing_mm or (1.0,))[-1] or 1.0
     with whole_file(folder.sampling_maps) as beside, beside.open("wb") as stream:
         np.savez_compressed(
             stream,

@@ -86,9 +86,9 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
     low, high = np.log(settings.scale_range)
     scales = np.where(rng.random(n) < settings.scale, np.exp(rng.uniform(low, high, n)), 1.0)
     noise = np.where(rng.random(n) < settings.noise, rng.uniform(0, settings.noise_sd, n), 0.0)
-    gain_low, gain_high = np.log(settings.gain_range)
+    gain_low, gain_high = np.log(settings.brightness_range)
     gains = np.where(
-        rng.random(n) < settings.gain, np.exp(rng.uniform(gain_low, gain_high, n)), 1.0
+        rng.random(n) < settings.brightness, np.exp(rng.uniform(gain_low, gain_high, n)), 1.0
     )
     return Changes(flips, angles, scales, noise, gains, int(rng.integers(2**62)))
 
