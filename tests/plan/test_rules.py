@@ -56,7 +56,8 @@ def test_the_common_spacing_is_the_median_over_cases_and_both_axes(
 ) -> None:
     fingerprint = made_fingerprint([(3.0, 0.4, 0.3), (4.0, 0.5, 0.7)], [SHAPE] * 2)
     decision = decide_spacing(fingerprint, axis)
-    assert decision.value == pytest.approx(expected)
+    assert decision.value[0] is None  # slices stay as scanned
+    assert decision.value[1:] == pytest.approx((expected, expected))
     assert decision.facts["n_cases"] == 2
 
 
@@ -83,7 +84,7 @@ def test_a_patch_is_no_larger_than_the_slice_rounded_up_to_the_stride(
     expected: tuple[int, int],
 ) -> None:
     fingerprint = made_fingerprint([(3.0, 0.5, 0.5)], [SHAPE])
-    decision = decide_patch(fingerprint, "Z", spacing_mm, wanted, stride)
+    decision = decide_patch(fingerprint, "Z", (None, spacing_mm, spacing_mm), wanted, stride)
     assert decision.value == expected
     assert all(size % step == 0 for size, step in zip(decision.value, stride, strict=True))
     assert decision.source == ("ours" if expected == wanted else "data")
@@ -95,7 +96,7 @@ def test_a_patch_is_measured_in_the_plane_of_the_slices(
 ) -> None:
     # At 0.5 mm: 60 x 96 x 80 voxels along Z, Y, X.
     fingerprint = made_fingerprint([(3.0, 0.5, 0.5)], [(10, 96, 80)])
-    assert decide_patch(fingerprint, axis, 0.5, (512, 512), (16, 16)).value == expected
+    assert decide_patch(fingerprint, axis, (None, 0.5, 0.5), (512, 512), (16, 16)).value == expected
 
 
 @pytest.mark.parametrize(("axis", "n_slices"), [("Z", 30), ("Y", 190), ("X", 160)])
