@@ -19,11 +19,39 @@ from acinus.networks import (
 )
 
 NARROW = {"features": (2, 3, 4)}
+STAGED = ("plain_unet", "resenc_unet")
+SLICES = {"kernels": ((3, 3),)}
+THICK = {"kernels": ((1, 3, 3), (3, 3, 3)), "strides": ((1, 1, 1), (1, 2, 2), (2, 2, 2))}
 
 
 def narrow(name: str, seed: int | None = 7, **config: object) -> SegmentationNetwork:
     settings = {**NARROW, **config}
     return build_network(name, settings, n_channels=2, n_classes=3, seed=seed)
+
+
+def variants(name: str) -> list[dict[str, object]]:
+    """Settings of a network that change its course."""
+    if name in STAGED:
+        return [
+            {"conv_bias": False, "deep_supervision": True},
+            {
+                **SLICES,
+                "deep_supervision": True,
+                "convs_per_stage_decoder": (1, 2),
+                "conv_bias": False,
+            },
+            {**THICK, "conv_bias": False, "deep_supervision": True},
+        ]
+    return [
+        {
+            "normalisation": normalisation,
+            "upsampling": upsampling,
+            "activation": "relu",
+            "deep_supervision": True,
+        }
+        for normalisation in ("batch", "instance", "none")
+        for upsampling in ("transposed", "interpolated")
+    ]
 
 
 def images_for(network: SegmentationNetwork, multiples: tuple[int, ...]) -> torch.Tensor:
@@ -48,19 +76,46 @@ def test_logits_lie_on_the_grid_of_the_image_and_are_finite(
     assert torch.isfinite(logits).all()
 
 
-@pytest.mark.parametrize("normalisation", ["batch", "instance", "none"])
-@pytest.mark.parametrize("upsampling", ["transposed", "interpolated"])
-def test_gradient_reaches_each_parameter(name: str, normalisation: str, upsampling: str) -> None:
-    network = narrow(name, normalisation=normalisation, upsampling=upsampling, activation="relu")
-    logits = network(images_for(network, (3, 3, 3)))
-    generator = torch.Generator().manual_seed(2)
-    (logits * torch.randn(logits.shape, generator=generator)).sum().backward()
-    without = [
-        key
-        for key, weight in network.named_parameters()
-        if weight.grad is None or not torch.isfinite(weight.grad).all() or not weight.grad.any()
-    ]
-    assert without == []
+def test_gradient_reaches_each_parameter(name: str) -> None:
+    for config in variants(name):
+        network = narrow(name, **config)
+        # Weights drawn as 0 would hold back the gradient of those before them.
+        generator = torch.Generator().manual_seed(2)
+        for weight in network.parameters():
+            weight.data.add_(0.1 * torch.randn(weight.shape, generator=generator))
+        levels = network.forward_levels(images_for(network, (3, 3, 3)))
+        total = sum((x * torch.randn(x.shape, generator=generator)).sum() for x in levels)
+        assert isinstance(total, torch.Tensor)
+        total.backward()
+        without = [
+            key
+            for key, weight in network.named_parameters()
+            if weight.grad is None or not torch.isfinite(weight.grad).all() or not weight.grad.any()
+        ]
+        assert without == [], config
+
+
+def test_levels_halve_from_the_full_size_and_the_first_is_the_answer(name: str) -> None:
+    network = narrow(name, deep_supervision=True)
+    images = images_for(network, (2, 2, 2))
+    with torch.no_grad():
+        levels = network.eval().forward_levels(images)
+        assert torch.equal(levels[0], network(images))
+    sizes = [tuple(size // 2**n for size in images.shape[2:]) for n in range(2)]
+    assert [tuple(level.shape[2:]) for level in levels] == sizes
+    assert {level.shape[:2] for level in levels} == {(3, 3)}
+
+
+def test_without_deep_supervision_there_is_one_level_and_no_coarse_head(name: str) -> None:
+    network = narrow(name)
+    images = images_for(network, (2, 2, 2))
+    with torch.no_grad():
+        (level,) = network.eval().forward_levels(images)
+        assert torch.equal(level, network(images))
+    deep = narrow(name, deep_supervision=True)
+    heads = 3 * 3 + 3  # 1×1 of the 3 features of the middle level to 3 classes, with bias
+    count = [sum(weight.numel() for weight in net.parameters()) for net in (network, deep)]
+    assert count[1] - count[0] == heads
 
 
 def test_settings_survive_a_round_trip_and_defaults_are_valid(name: str) -> None:
@@ -165,7 +220,7 @@ def test_impossible_widths_are_refused(features: tuple[int, ...]) -> None:
         build_network("unet_2d", {"features": features}, n_channels=1, n_classes=2)
 
 
-@pytest.mark.parametrize(("n_channels", "n_classes"), [(0, 2), (1, 1)])
+@pytest.mark.parametrize(("n_channels", "n_classes"), [(0, 2), (1, 0)])
 def test_impossible_numbers_of_channels_are_refused(n_channels: int, n_classes: int) -> None:
     with pytest.raises(ConfigError, match=f"got {n_channels} and {n_classes}"):
         build_network("unet_2d", {}, n_channels=n_channels, n_classes=n_classes)

@@ -14,12 +14,19 @@ from acinus.networks.contract import (
     nearest_valid_size,
     padded_size,
 )
+from acinus.networks.plain_unet import PlainUNetConfig, plain_unet
+from acinus.networks.resenc_unet import ResEncUNetConfig, resenc_unet
+from acinus.networks.stages import StagedUNet, StagedUNetConfig
 from acinus.networks.unet import UNet, UNet3dConfig, UNetConfig, unet_2d, unet_3d
 from acinus.registry import Registry
 
 __all__ = [
     "NETWORKS",
+    "PlainUNetConfig",
+    "ResEncUNetConfig",
     "SegmentationNetwork",
+    "StagedUNet",
+    "StagedUNetConfig",
     "UNet",
     "UNet3dConfig",
     "UNetConfig",
@@ -32,6 +39,8 @@ __all__ = [
 NETWORKS: Registry[Callable[..., SegmentationNetwork]] = Registry("network")
 NETWORKS.register("unet_2d", config=UNetConfig)(unet_2d)
 NETWORKS.register("unet_3d", config=UNet3dConfig)(unet_3d)
+NETWORKS.register("plain_unet", config=PlainUNetConfig)(plain_unet)
+NETWORKS.register("resenc_unet", config=ResEncUNetConfig)(resenc_unet)
 
 
 def build_network(
@@ -48,7 +57,7 @@ def build_network(
         name: Registered name, e.g. ``"unet_2d"``.
         config: Settings of the network that differ from its defaults.
         n_channels: Channels of the input, >= 1.
-        n_classes: Classes of the output, background included, >= 2.
+        n_classes: Outputs: labels and background, or one for each region, >= 1.
         seed: Seed of the weights, on the CPU; the global random state is then untouched.
             None: drawn from the global random state.
 
@@ -57,9 +66,9 @@ def build_network(
     """
     factory = NETWORKS[name].factory
     settings = NETWORKS.configure(name, config)
-    if n_channels < 1 or n_classes < 2:
+    if n_channels < 1 or n_classes < 1:
         raise ConfigError(
-            f"network '{name}' must have at least 1 channel and 2 classes (background included); "
+            f"network '{name}' must have at least 1 channel and 1 class; "
             f"got {n_channels} and {n_classes}."
         )
     if seed is None:

@@ -22,7 +22,7 @@ class SegmentationNetwork(nn.Module):
         stride: Spatial factor of the deepest level per axis; each input size must be
             divisible by it.
         n_channels: C of the input.
-        n_classes: K of the output, background included.
+        n_classes: K of the output: labels and background, or one for each region.
     """
 
     n_dims: int
@@ -34,6 +34,19 @@ class SegmentationNetwork(nn.Module):
     def depths(self) -> list[tuple[str, nn.Module]]:
         """Representative layers from the input to the output, with their names."""
         raise AttributeError(f"{type(self).__name__} must name its depths.")
+
+    def forward_levels(self, images: Tensor) -> list[Tensor]:
+        """Logits for deep supervision, finest first, each at the size of its decoder level.
+
+        A network without heads at the coarser levels answers with the full size alone.
+
+        Args:
+            images: (N, C, ...spatial).
+
+        Returns:
+            (N, K, ...spatial) as `forward` gives it, then coarser ones.
+        """
+        return [self(images)]
 
     def check_input(self, images: Tensor) -> None:
         """Raise ConfigError unless `images` (N, C, ...spatial) fits this network."""

@@ -53,6 +53,8 @@ class UNetConfig(Settings):
     upsampling: Literal["transposed", "interpolated"] = "transposed"
     """transposed: 2×2 transposed convolution; interpolated: 1×1 convolution, then linear
     interpolation, which leaves no checkerboard and has fewer parameters."""
+    deep_supervision: bool = False
+    """Whether every decoder level has a head."""
 
     @field_validator("features")
     @classmethod
@@ -107,11 +109,16 @@ class UNet(SegmentationNetwork):
             _double_convolution(2 * width, width, config, n_dims) for _, width in rising
         )
         self.head = convolution(widths[0], n_classes, kernel_size=1)
+        coarse = reversed(widths[1:-1]) if config.deep_supervision else ()
+        self.coarse_heads = nn.ModuleList(
+            convolution(width, n_classes, kernel_size=1) for width in coarse
+        )
         self.apply(_draw_weights)
         with torch.no_grad():
             # All labels start as one foreground and part as they are told apart; drawn
             # separately, one of two labels that look alike can be lost in the first steps.
-            self.head.weight[2:] = self.head.weight[1]
+            for head in (self.head, *self.coarse_heads):
+                head.weight[2:] = head.weight[1:2]
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:
@@ -128,6 +135,17 @@ class UNet(SegmentationNetwork):
         Raises:
             ConfigError: Channels or axes differ, or a size is not divisible by the stride.
         """
+        logits: Tensor = self.head(self._decoded(images)[-1])
+        return logits
+
+    def forward_levels(self, images: Tensor) -> list[Tensor]:
+        """Logits of every level with a head, finest first; arguments and errors as `forward`."""
+        heads = [*self.coarse_heads, self.head]
+        levels = self._decoded(images)[-len(heads) :]
+        return [head(level) for head, level in zip(heads, levels, strict=True)][::-1]
+
+    def _decoded(self, images: Tensor) -> list[Tensor]:
+        """Features of the decoder levels, coarsest first."""
         self.check_input(images)
         skips: list[Tensor] = []
         features = images
@@ -135,10 +153,11 @@ class UNet(SegmentationNetwork):
             features = block(self.pool(features) if level else features)
             skips.append(features)
         skips.pop()  # the bottleneck's own output is no skip
+        levels: list[Tensor] = []
         for up, block in zip(self.up, self.decoder, strict=True):
             features = block(torch.cat([skips.pop(), up(features)], dim=1))
-        logits: Tensor = self.head(features)
-        return logits
+            levels.append(features)
+        return levels
 
 
 def unet_2d(config: UNetConfig, *, n_channels: int, n_classes: int) -> UNet:

@@ -1,0 +1,65 @@
+"""The device that trains: which one, how much memory it has, and what it computes fast.
+
+Enters: a plan's wish. Leaves: a `torch.device` and an autocast context. A plan
+states the device it was made for; `auto` is resolved once, when it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+from acinus.errors import PlanError
+
+
+def best_device() -> str:
+    """``cuda``, else ``mps``, else ``cpu``: what this machine has."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def open_device(name: str) -> torch.device:
+    """The device of a plan.
+
+    Raises:
+        PlanError: This machine has none of that kind.
+    """
+    known = {"cpu": True, "cuda": torch.cuda.is_available()}
+    known["mps"] = torch.backends.mps.is_available()
+    wanted = best_device() if name == "auto" else name
+    if not known.get(wanted, False):
+        have = ", ".join(kind for kind, is_there in known.items() if is_there)
+        raise PlanError(
+            f"train.device must be one that this machine has; got '{name}', here: {have}. "
+            "Go on where the plan was made, or plan anew with --set train.device=cpu."
+        )
+    return torch.device(wanted)
+
+
+def free_bytes(device: torch.device) -> int:
+    """Memory that new tensors may take on a device, bytes."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available)
+
+
+def has_fast_bfloat16(device: torch.device) -> bool:
+    """Whether matrix products in bfloat16 are likely faster than in float32 there."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    # Without the instruction (AVX512-BF16 or AMX) bfloat16 is emulated, which is slower.
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """Products in bfloat16 for the length of the block, if the plan's precision says so."""
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        yield
