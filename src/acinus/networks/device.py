@@ -58,6 +58,16 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python means that memory did not suffice."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "out of memory" in text or "can't allocate memory" in text
+    )
+
+
 @contextmanager
 def autocast(device: torch.device, precision: str) -> Iterator[None]:
     """Products in bfloat16 for the length of the block, if the plan's precision says so."""

@@ -158,6 +158,8 @@ class TrainSettings(Settings):
     """Compiled graphs; auto: where they pay (GPU, and long trainings)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto: decided when the plan is made, the best that this machine has."""
+    pretrained: str | None = None
+    """Model folder whose weights training begins with, where they fit (fine-tuning)."""
     threads: int = Field(2, ge=1)
     mirroring: Literal["swap", "none", "plain"] = "swap"
     """What a flip across the sagittal plane does to the labels of a mirror pair."""

@@ -9,37 +9,54 @@ with the weights of an uninterrupted one (same CPU, same number of threads).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from acinus import progress
 from acinus.errors import AcinusError, PlanError
 from acinus.files import hash_file, read_json, whole_file, write_json
-from acinus.losses import build_loss
+from acinus.losses import DeepSupervision, build_loss
 from acinus.networks import SegmentationNetwork, build_network
+from acinus.networks.device import autocast, is_out_of_memory, open_device
 from acinus.plan import Plan
 from acinus.plan.settings import TrainSettings
 from acinus.prepare import Store
 from acinus.train.allocator import keep_memory
-from acinus.train.augment import apply_changes, draw_changes, no_changes, side_swap
+from acinus.train.augment import Changes, apply_changes, draw_changes, no_changes, side_swap
+from acinus.train.average import average_in, weights_of, with_weights
 from acinus.train.checkpoint import load_checkpoint, save_checkpoint
 from acinus.train.history import History, Row
-from acinus.train.patches import PatchSource
+from acinus.train.patches import Batch, PatchSource
+from acinus.train.pretrained import load_what_fits
 from acinus.train.schedule import Correction, Schedule
+from acinus.train.stream import Ahead
+from acinus.train.watch import Look, class_masks, is_best, lost_labels, measure_look
 
-N_VALIDATION_PATCHES = 32
-"""Patches that are measured after every epoch; the same ones each time."""
+N_LOOKED_AT = 32
+"""Patches that are looked at after every epoch, the same ones each time; fewer where they are
+large, see `VOXELS_LOOKED_AT`."""
+
+VOXELS_LOOKED_AT = 2**21
 
 VALIDATION_STREAM = 2**40
 """Stream of random numbers that validation patches are drawn from, apart from all steps."""
+
+READ_AHEAD = 3
+"""Batches read ahead by threads where the data do not stay on the device."""
+
+LOOK_BACK = 20
+"""Steps on a GPU between two looks at the losses: each look makes it wait."""
+
+COMPILE_STEPS = 3000
+"""Shorter trainings do not earn back the time of compiling."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,7 @@ class FoldJob:
         folder: For curves and checkpoint, ``training/fold_K``.
         weights: File that receives the final weights.
         seconds_left: Wall time that this training may still take, s; None without a clock.
+        annotated: Case to its annotated labels; a case that is not in it has all.
     """
 
     plan: Plan
@@ -65,6 +83,7 @@ class FoldJob:
     folder: Path
     weights: Path
     seconds_left: Callable[[], float] | None = None
+    annotated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def key(self) -> dict[str, Any]:
         """What the result depends on; a folder with another key is refused."""
@@ -81,7 +100,7 @@ def train_fold(job: FoldJob) -> None:
     Raises:
         PlanError: The folder belongs to another plan, seed or split, or its weights are not
             those that the training wrote.
-        AcinusError: The loss is not finite.
+        AcinusError: The loss is not finite, or the memory does not suffice.
     """
     done = job.folder / "done.json"
     if done.is_file():
@@ -95,8 +114,12 @@ def train_fold(job: FoldJob) -> None:
         training = Training(job)
         try:
             training.run()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise AcinusError(_out_of_memory(training)) from error
         finally:
-            training.history.close()
+            training.close()
 
 
 class Training:
@@ -105,19 +128,37 @@ class Training:
     def __init__(self, job: FoldJob) -> None:
         settings = job.plan.settings
         self.job, self.train = job, settings.train
+        self.device = open_device(self.train.device)
         self.network = seeded_network(job.plan, job.fold)
-        self.loss = build_loss(settings.loss.name, settings.loss.config, job.plan.n_classes)
+        if self.train.pretrained is not None:
+            said = load_what_fits(self.network, Path(self.train.pretrained), job.fold)
+            progress.say(f"Fold {job.fold + 1} begins with {said}")
+        self.network.to(self.device)
+        self.network.to(memory_format=_memory_format(job.plan, self.device))
+        self.loss = plan_loss(job.plan)
+        self.levels_loss = DeepSupervision(self.loss) if self.train.deep_supervision else None
         self.optimiser = build_optimiser(self.network, self.train)
-        self.averaged = _weights(self.network) if self.train.average_decay else None
-        self.source = PatchSource(job.store, job.train_cases, settings.sampling, _patch(job.plan))
-        self.validation = _validation_batch(job)
+        self.averaged = weights_of(self.network) if self.train.average_decay else None
+        self.source = PatchSource(
+            job.store,
+            job.train_cases,
+            job.plan,
+            device=self.device,
+            annotated=job.annotated,
+            reach=bool(settings.augment.rotate or settings.augment.scale),
+        )
+        self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
+        self.look = _look(job, self.device)
         self.swap = side_swap(job.plan)
         self.schedule = Schedule(self.train, self.train.epochs, self.train.steps_per_epoch or 1)
         self.history = History(job.folder, job.plan.dataset.labels)
-        self.epoch, self.elapsed_s = 0, 0.0
+        self.forward = _compiled(self.network, self.train, self.schedule, self.device)
+        self.epoch, self.elapsed_s, self.attempt = 0, 0.0, 0
         self.epoch_seconds: list[float] = []
         self._since = time.monotonic()
+        self._unseen: list[tuple[int, torch.Tensor]] = []
         self.checkpoint = job.folder / "checkpoint.safetensors"
+        self.best = job.folder / "best.safetensors"
         if self.checkpoint.is_file():
             self._resume()
 
@@ -129,11 +170,17 @@ class Training:
         with progress.stage(title, total=total, unit="step") as bar:
             bar.resume_at(self.epoch * spe)
             while self.epoch < self.schedule.last_epoch:
-                losses = []
-                for step in range(self.epoch * spe, (self.epoch + 1) * spe):
-                    losses.append(self.step(step))
-                    bar.advance(1)
-                row = self.close_epoch(float(np.mean(losses)))
+                try:
+                    losses = []
+                    for step in range(self.epoch * spe, (self.epoch + 1) * spe):
+                        losses.append(self.step(step))
+                        bar.advance(1)
+                    self._look_back()
+                except _NotFiniteError as fault:
+                    self._go_back(fault)
+                    bar.resume_at(self.epoch * spe)
+                    continue
+                row = self.close_epoch(float(torch.stack(losses).mean()))
                 epoch_s = float(np.mean(self.epoch_seconds[-5:]))
                 if job.seconds_left is not None and self.schedule.correct(
                     self.epoch, epoch_s, job.seconds_left()
@@ -143,35 +190,34 @@ class Training:
                 bar.advance(0, note=f"Dice {row.get('validation_dice', float('nan')):.2f}")
         self._finish()
 
-    def step(self, step: int) -> float:
-        """One optimiser step; the loss of its batch."""
-        job = self.job
-        rng = np.random.default_rng([job.plan.seed, job.fold, step])
-        batch = self.source.batch(self.train.batch, rng)
-        changes = draw_changes(job.plan, self.train.batch, rng)
-        image, label = apply_changes(batch, changes, self.swap)
+    def step(self, step: int) -> torch.Tensor:
+        """One optimiser step; the loss of its batch as a scalar tensor on the device."""
+        batch, changes = self.batches.take(step)
+        image, label = apply_changes(batch, changes, self.swap, self.job.plan.n_dims)
+        annotated = _mirrored_annotation(batch.annotated, changes, self.job.plan)
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(step)
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self.loss(self.network(image), label)
-        value = float(loss.detach())
-        if not np.isfinite(value):
-            raise AcinusError(
-                f"training fold {job.fold + 1}: the loss must be finite; got {value} at step "
-                f"{step} (cases {', '.join(sorted(set(batch.cases)))}). Lower train.lr, or run "
-                "'acinus check' on the dataset."
-            )
+        with autocast(self.device, self.train.precision):
+            levels = self.forward(image)
+        if self.levels_loss is not None:
+            loss = self.levels_loss(levels, label, annotated)
+        else:
+            loss = self.loss(levels, label, annotated)
+        self._unseen.append((step, loss.detach()))
+        if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
+            self._look_back()
         loss.backward()
         if self.train.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.train.gradient_clip)
         self.optimiser.step()
         if self.averaged is not None and self.train.average_decay is not None:
-            _average(self.averaged, self.network, self.train.average_decay, step)
-        return value
+            average_in(self.averaged, self.network, self.train.average_decay, step)
+        return loss.detach()
 
     def close_epoch(self, train_loss: float) -> Row:
-        """Validate, add a row to the curves and write the checkpoint."""
+        """Look at the held-out patches, add a row to the curves and write the checkpoint."""
         job = self.job
         step = (self.epoch + 1) * self.schedule.steps_per_epoch
         row: Row = {
@@ -181,22 +227,89 @@ class Training:
             "learning_rate": self.schedule.lr(step - 1),
             "train_loss": train_loss,
         }
-        with _weights_of(self.network, self.averaged):
-            row.update(measure_patches(self.network, self.loss, self.validation, job.plan))
+        with with_weights(self.network, self.averaged):
+            row.update(measure_look(self.network, self.loss, self.look, job.plan))
         self.epoch += 1
         now = time.monotonic()
         self.epoch_seconds.append(now - self._since)
         self.elapsed_s, self._since = self.elapsed_s + now - self._since, now
         row["seconds"] = round(self.elapsed_s, 3)
+        before = lost_labels(self.history.rows, list(job.plan.dataset.labels))
         self.history.add(row)
+        if is_best(self.history.rows):
+            _save_weights(self.averaged or weights_of(self.network), self.best)
+        for name in set(lost_labels(self.history.rows, list(job.plan.dataset.labels))) - {*before}:
+            progress.say(
+                f"Fold {job.fold + 1}: label '{name}' has collapsed: its validation Dice fell to "
+                "0 and stays there. The best state so far is kept."
+            )
         self._save()
         return row
+
+    def close(self) -> None:
+        """Stop reading ahead and flush the curves."""
+        self.batches.close()
+        self.history.close()
+
+    def _draw(self, step: int) -> tuple[Batch, Changes]:
+        """Batch and changes of a step, from nothing but seed, fold, step and attempt."""
+        seed = [self.job.plan.seed, self.job.fold, step]
+        rng = np.random.default_rng([*seed, self.attempt] if self.attempt else seed)
+        batch = self.source.batch(self.train.batch, rng)
+        return batch, draw_changes(self.job.plan, self.train.batch, rng)
+
+    def _look_back(self) -> None:
+        """Raise for the first step since the last look whose loss is not finite."""
+        if not self._unseen:
+            return
+        values = torch.stack([loss for _, loss in self._unseen]).cpu()
+        steps = [step for step, _ in self._unseen]
+        self._unseen.clear()
+        for step, value in zip(steps, values.tolist(), strict=True):
+            if not np.isfinite(value):
+                raise _NotFiniteError(step, value)
+
+    def _go_back(self, fault: _NotFiniteError) -> None:
+        """To the last good state, once; the batch is kept for a look at it."""
+        batch, changes = self._draw(fault.step)
+        image, label = apply_changes(batch, changes, self.swap, self.job.plan.n_dims)
+        kept = self.job.folder / f"not_finite_step_{fault.step}.safetensors"
+        with whole_file(kept) as beside:
+            tensors = {"image": image.cpu().contiguous(), "label": label.cpu().contiguous()}
+            save_file(tensors, beside, metadata={"cases": ",".join(batch.cases)})
+        said = (
+            f"training fold {self.job.fold + 1}: the loss must be finite; got {fault.value} at "
+            f"step {fault.step} (cases {', '.join(sorted(set(batch.cases)))}; the batch is in "
+            f"{kept})."
+        )
+        if self.attempt:
+            raise AcinusError(
+                f"{said} It happened before, and going back to the last good state did not help. "
+                "Lower train.lr, or run 'acinus check' on the dataset."
+            )
+        self.attempt += 1
+        self.batches.close()
+        self.batches = Ahead(self._draw, self.batches.n_ahead)
+        if self.checkpoint.is_file():
+            attempt = self.attempt
+            self._resume()
+            self.attempt = attempt
+        else:
+            fresh = seeded_network(self.job.plan, self.job.fold)
+            self.network.load_state_dict(fresh.state_dict())
+            self.optimiser = build_optimiser(self.network, self.train)
+            self.averaged = weights_of(self.network) if self.averaged is not None else None
+        progress.say(
+            f"Warning: {said} Going back to the state after epoch {self.epoch} and on with other "
+            "batches."
+        )
 
     def _save(self) -> None:
         state = {
             **self.job.key(),
             "epoch": self.epoch,
             "elapsed_s": self.elapsed_s,
+            "attempt": self.attempt,
             "corrections": [[c.from_epoch, c.n_epochs] for c in self.schedule.corrections],
             "history": self.history.rows,
         }
@@ -206,25 +319,40 @@ class Training:
         state = load_checkpoint(self.checkpoint, self.network, self.optimiser, self.averaged)
         _refuse_other_key(self.job, state, self.checkpoint)
         self.epoch, self.elapsed_s = int(state["epoch"]), float(state["elapsed_s"])
+        self.attempt = int(state["attempt"])
         self.schedule.corrections = [Correction(*pair) for pair in state["corrections"]]
         self.history.rows = list(state["history"])
         self.history.write()
         progress.say(f"Fold {self.job.fold + 1} goes on after epoch {self.epoch}.")
 
     def _finish(self) -> None:
-        weights = self.averaged or _weights(self.network)
-        with whole_file(self.job.weights) as beside:
-            save_file({key: value.contiguous() for key, value in weights.items()}, beside)
+        lost = lost_labels(self.history.rows, list(self.job.plan.dataset.labels))
+        weights = self.averaged or weights_of(self.network)
+        keeps_best = bool(lost) and self.best.is_file()
+        if keeps_best:
+            weights = load_file(self.best)
+        _save_weights(weights, self.job.weights)
         facts = {
             **self.job.key(),
             "epochs": self.epoch,
             "steps": self.epoch * self.schedule.steps_per_epoch,
             "seconds": round(self.elapsed_s, 2),
             "corrections": [[c.from_epoch, c.n_epochs] for c in self.schedule.corrections],
+            "collapsed": list(lost),
+            "kept": "best" if keeps_best else "last",
             "sha256": hash_file(self.job.weights),
         }
         write_json(self.job.folder / "done.json", facts)
         self.checkpoint.unlink(missing_ok=True)
+        self.best.unlink(missing_ok=True)
+
+
+class _NotFiniteError(ArithmeticError):
+    """The loss of a step is not finite."""
+
+    def __init__(self, step: int, value: float) -> None:
+        super().__init__(f"loss {value} at step {step}")
+        self.step, self.value = step, value
 
 
 def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
@@ -238,92 +366,100 @@ def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
     )
 
 
+def plan_loss(plan: Plan) -> Callable[..., torch.Tensor]:
+    """The loss of a plan, of logits (N, K, ...), target (N, ...) and annotated (N, K) or None."""
+    loss = plan.settings.loss
+    regions = tuple(class_masks(plan)) if plan.dataset.regions else None
+    return build_loss(loss.name, loss.config, plan.n_classes, regions=regions)
+
+
 def build_optimiser(network: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
     """The optimiser of a recipe."""
     weights = network.parameters()
     if train.optimiser == "sgd":
         return torch.optim.SGD(
-            weights, train.lr, momentum=0.99, nesterov=True, weight_decay=train.weight_decay
+            weights,
+            train.lr,
+            momentum=train.momentum,
+            nesterov=train.momentum > 0,
+            weight_decay=train.weight_decay,
+            fused=True,
         )
     kind = torch.optim.Adam if train.optimiser == "adam" else torch.optim.AdamW
-    return kind(weights, train.lr, weight_decay=train.weight_decay)
+    return kind(weights, train.lr, weight_decay=train.weight_decay, fused=True)
 
 
-@torch.no_grad()
-def measure_patches(
-    network: nn.Module,
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    patches: tuple[torch.Tensor, torch.Tensor] | None,
-    plan: Plan,
-) -> Row:
-    """Loss and Dice of validation patches; Dice pools the voxels of all patches.
-
-    A quick look for the curves, not a result: reports use whole cases.
-    """
-    if patches is None:
-        return {}
-    network.eval()
-    sums: dict[str, list[float]] = {name: [0.0, 0.0] for name in plan.dataset.labels}
-    losses = []
-    for image, label in zip(patches[0].split(8), patches[1].split(8), strict=True):
-        logits = network(image)
-        losses.append(float(loss(logits, label)))
-        predicted = logits.argmax(dim=1)
-        for name, value in plan.dataset.labels.items():
-            ours, theirs = predicted == value, label == value
-            sums[name][0] += 2.0 * float((ours & theirs).sum())
-            sums[name][1] += float(ours.sum() + theirs.sum())
-    dice = {name: both / total for name, (both, total) in sums.items() if total}
-    row: Row = {"validation_loss": float(np.mean(losses))}
-    if dice:
-        row["validation_dice"] = float(np.mean(list(dice.values())))
-    row.update({f"validation_dice_{name}": value for name, value in dice.items()})
-    return row
-
-
-def _validation_batch(job: FoldJob) -> tuple[torch.Tensor, torch.Tensor] | None:
+def _look(job: FoldJob, device: torch.device) -> Look | None:
+    """Fixed patches of the validation cases, half of them where labels are."""
     if not job.validation_cases:
         return None
-    sampling = job.plan.settings.sampling.model_copy(update={"name": "region", "config": {}})
-    source = PatchSource(job.store, job.validation_cases, sampling, _patch(job.plan))
+    patch_voxels = int(np.prod(job.plan.patch_vox))
+    n = min(N_LOOKED_AT, max(8, VOXELS_LOOKED_AT // patch_voxels))
+    sampling = "region" if job.plan.n_dims == 2 else "foreground"
+    source = PatchSource(
+        job.store,
+        job.validation_cases,
+        job.plan,
+        sampling=sampling,
+        annotated=job.annotated,
+        reach=False,
+    )
     rng = np.random.default_rng([job.plan.seed, job.fold, VALIDATION_STREAM])
-    batch = source.batch(N_VALIDATION_PATCHES, rng)
-    return apply_changes(batch, no_changes(N_VALIDATION_PATCHES), side_swap(job.plan))
+    batch = source.batch(n, rng)
+    image, label = apply_changes(batch, no_changes(n), side_swap(job.plan), job.plan.n_dims)
+    return Look(image.to(device), label.to(device), batch.annotated)
 
 
-def _patch(plan: Plan) -> tuple[int, ...]:
-    return plan.settings.train.patch_vox
+def _mirrored_annotation(
+    annotated: torch.Tensor | None, changes: Changes, plan: Plan
+) -> torch.Tensor | None:
+    """(N, K) annotation after flips: a pair whose labels changed places changes it too."""
+    if annotated is None or plan.settings.train.mirroring != "swap" or "X" not in plan.axes:
+        return annotated
+    axis = plan.axes.index("X")
+    order = torch.tensor([value - 1 for value in plan.mirror_table[1:]], device=annotated.device)
+    flipped = torch.from_numpy(np.ascontiguousarray(changes.flips[:, axis])).to(annotated.device)
+    return torch.where(flipped[:, None], annotated[:, order], annotated)
 
 
-def _weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    return {key: value.detach().clone() for key, value in network.state_dict().items()}
+def _compiled(
+    network: SegmentationNetwork, train: TrainSettings, schedule: Schedule, device: torch.device
+) -> Callable[[torch.Tensor], Any]:
+    """The forward pass that training calls: all levels under deep supervision, else the finest."""
+    forward: Callable[[torch.Tensor], Any] = (
+        network.forward_levels if train.deep_supervision else network
+    )
+    n_steps = schedule.n_epochs * schedule.steps_per_epoch
+    pays = device.type == "cuda" and n_steps >= COMPILE_STEPS
+    if train.compile == "on" or (train.compile == "auto" and pays):
+        compiled: Callable[[torch.Tensor], Any] = torch.compile(forward)
+        return compiled
+    return forward
 
 
-def _average(
-    averaged: dict[str, torch.Tensor], network: nn.Module, decay: float, step: int
-) -> None:
-    """Exponential running average; its decay rises so that the first weights are forgotten."""
-    keep = min(decay, (1 + step) / (10 + step))
-    with torch.no_grad():
-        for key, value in network.state_dict().items():
-            if value.is_floating_point():
-                averaged[key].lerp_(value, 1 - keep)
-            else:
-                averaged[key].copy_(value)
+def _memory_format(plan: Plan, device: torch.device) -> torch.memory_format:
+    """Channels last made 3D steps on a CPU 9 to 11% faster, and 2D ones slower."""
+    if device.type == "cpu" and plan.n_dims == 3:
+        return torch.channels_last_3d
+    return torch.contiguous_format
 
 
-@contextmanager
-def _weights_of(network: nn.Module, averaged: dict[str, torch.Tensor] | None) -> Iterator[None]:
-    """The network with its averaged weights for the length of the block."""
-    if averaged is None:
-        yield
-        return
-    own = _weights(network)
-    network.load_state_dict(averaged)
-    try:
-        yield
-    finally:
-        network.load_state_dict(own)
+def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
+    with whole_file(path) as beside:
+        save_file({key: value.cpu().contiguous() for key, value in weights.items()}, beside)
+
+
+def _out_of_memory(training: Training) -> str:
+    train = training.train
+    kept = (
+        f"the state after epoch {training.epoch} is kept" if training.epoch else "nothing is lost"
+    )
+    return (
+        f"training fold {training.job.fold + 1}: the memory of {training.device} must hold a batch "
+        f"of {train.batch} patches {train.patch_vox} and does not; {kept}. Close other programs "
+        "and start the same command again, or plan anew in another folder with "
+        f"--set train.batch={max(1, train.batch // 2)}."
+    )
 
 
 @contextmanager

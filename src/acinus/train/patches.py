@@ -1,25 +1,29 @@
-"""Patches: drawn by a sampling, cut from memory maps, stacked as a batch.
+"""Patches: drawn by a sampling, cut from the prepared arrays, stacked as a batch.
 
 Enters: a store, the training cases and a random generator. Leaves: images and
 labels with a rim of context, so that rotation and scaling find real voxels at
-the border. The generator of a step depends on nothing but seed, fold and step:
-a run that goes on after a kill draws what it would have drawn.
+the border, on the device that trains. Where the prepared cases fit into half
+of its free memory they are loaded once; otherwise they are read from memory
+maps. The generator of a step depends on nothing but seed, fold and step: a run
+that goes on after a kill draws what it would have drawn.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from acinus.errors import DataError
-from acinus.plan import Choice
+from acinus.networks.device import free_bytes
+from acinus.plan import Plan
 from acinus.prepare import Store
 from acinus.train.sampling import SAMPLINGS, SamplingConfig, Sites, Voxel
-from acinus.types import Array
+from acinus.types import IGNORE, Array
 
 RIM = 0.125
 """Context on each side of a patch that is cut along, as share of the patch."""
@@ -30,32 +34,51 @@ BORDER = 0.125
 MAX_DRAWS = 20
 """Draws of a background voxel before one of the preferred set is accepted."""
 
+RESIDENT_SHARE = 0.5
+"""Share of the free memory of a GPU that prepared cases may take."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
     """Patches with their rim.
 
     Attributes:
-        image: (N, C, R, Q) float32 including the rim.
-        label: (N, R, Q) uint8 including the rim.
-        rim_vox: (row, column) voxels of rim on each side.
+        image: (N, C, S, R, Q) float32 including the rim; S is 1 for slices.
+        label: (N, S, R, Q) uint8 including the rim.
+        rim_vox: (S, R, Q) voxels of rim on each side.
         cases: Case of each patch.
-        has_foreground: (N,) bool, whether the patch proper contains a label.
+        annotated: (N, K) bool, whether label k + 1 was annotated in the case; None: all were.
     """
 
     image: torch.Tensor
     label: torch.Tensor
-    rim_vox: tuple[int, int]
+    rim_vox: tuple[int, int, int]
     cases: tuple[str, ...]
-    has_foreground: Array
+    annotated: torch.Tensor | None = None
+
+    @property
+    def has_foreground(self) -> Array:
+        """(N,) bool, whether the patch proper contains a label."""
+        inner = tuple(
+            slice(rim, size - rim)
+            for rim, size in zip(self.rim_vox, self.label.shape[1:], strict=True)
+        )
+        label = self.label[(slice(None), *inner)]
+        found: Array = ((label > 0) & (label != IGNORE)).flatten(1).any(dim=1).cpu().numpy()
+        return found
 
 
 @dataclass(frozen=True, eq=False)
 class _Source:
     case_id: str
-    image: Array
-    label: Array
+    image: torch.Tensor
+    label: torch.Tensor
     sites: Sites
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        slices, rows, columns = self.label.shape
+        return slices, rows, columns
 
 
 class PatchSource:
@@ -64,118 +87,193 @@ class PatchSource:
     Args:
         store: Prepared cases.
         case_ids: Cases to draw from.
-        sampling: Which sampling, with its settings.
-        patch_vox: (R, Q) patch without rim.
+        plan: Decides sampling and patch.
+        sampling: Name of a sampling instead of the plan's, with its usual settings.
+        device: Where batches are made.
+        annotated: Case to the names of its annotated labels; a case not in it has all.
+        reach: Whether rotation or scaling may look beyond the patch, so that a rim is cut.
+
+    Raises:
+        DataError: There is no case.
     """
 
     def __init__(
-        self, store: Store, case_ids: Sequence[str], sampling: Choice, patch_vox: tuple[int, ...]
+        self,
+        store: Store,
+        case_ids: Sequence[str],
+        plan: Plan,
+        *,
+        sampling: str | None = None,
+        device: torch.device | str = "cpu",
+        annotated: Mapping[str, Sequence[str]] | None = None,
+        reach: bool = True,
     ) -> None:
         if not case_ids:
             raise DataError("at least one case must be there to draw patches from; none is.")
-        entry = SAMPLINGS[sampling.name]
-        config = SAMPLINGS.configure(sampling.name, sampling.config)
-        self.share = config.share if isinstance(config, SamplingConfig) else 0.5
-        self.patch_vox = (patch_vox[0], patch_vox[1])
-        self.rim_vox = (math.ceil(RIM * patch_vox[0]), math.ceil(RIM * patch_vox[1]))
+        chosen = plan.settings.sampling
+        if sampling is not None and sampling != chosen.name:
+            chosen = type(chosen)(name=sampling)
+        entry = SAMPLINGS[chosen.name]
+        config = SAMPLINGS.configure(chosen.name, chosen.config)
+        self.config = config if isinstance(config, SamplingConfig) else SamplingConfig()
+        self.patch_vox = plan.patch_vox
+        self.device = torch.device(device)
+        rims = [math.ceil(RIM * size) if reach and size > 1 else 0 for size in plan.patch_vox]
+        self.rim_vox = (rims[0], rims[1], rims[2])
+        self.annotated = _annotated_table(annotated, plan)
+        where = self._home(store, case_ids)
         self._sources = []
         for case_id in case_ids:
             label = store.label(case_id)
             self._sources.append(
-                _Source(case_id, store.image(case_id), label, entry.factory(np.asarray(label)))
-            )
-        n_slices = np.array([source.label.shape[0] for source in self._sources], dtype=float)
-        self._weights = n_slices / n_slices.sum()
-
-    def batch(self, n: int, rng: np.random.Generator) -> Batch:
-        """`n` patches; cases are drawn in proportion to their number of slices."""
-        images, labels, cases, foreground = [], [], [], []
-        for index in rng.choice(len(self._sources), size=n, p=self._weights):
-            source = self._sources[index]
-            start = self._start(source, rng)
-            image, label = self._cut(source, start)
-            images.append(image)
-            labels.append(label)
-            cases.append(source.case_id)
-            rows, columns = self.rim_vox
-            foreground.append(
-                bool(
-                    label[
-                        rows : rows + self.patch_vox[0], columns : columns + self.patch_vox[1]
-                    ].any()
+                _Source(
+                    case_id,
+                    _tensor(store.image(case_id)).to(where),
+                    _tensor(label).to(where),
+                    entry.factory(np.asarray(label)),
                 )
             )
+        self._weights = self._case_weights(plan)
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether all cases stay in the memory of the device."""
+        return self._sources[0].image.device.type == self.device.type
+
+    def batch(self, n: int, rng: np.random.Generator) -> Batch:
+        """`n` patches with their rim."""
+        size = tuple(
+            patch + 2 * rim for patch, rim in zip(self.patch_vox, self.rim_vox, strict=True)
+        )
+        where = self._sources[0].image.device
+        image = torch.zeros(n, self._sources[0].image.shape[0], *size, device=where)
+        label = torch.zeros(n, *size, dtype=torch.uint8, device=where)
+        cases = []
+        for place, source in enumerate(self._drawn_cases(n, rng)):
+            start = self._start(source, self._is_preferred(place, n, rng), rng)
+            self._cut(source, start, image[place], label[place])
+            cases.append(source.case_id)
+        annotated = None
+        if self.annotated:
+            rows = [self.annotated.get(case, self.annotated[""]) for case in cases]
+            annotated = torch.stack(rows).to(self.device)
         return Batch(
-            image=torch.from_numpy(np.stack(images)),
-            label=torch.from_numpy(np.stack(labels)),
-            rim_vox=self.rim_vox,
-            cases=tuple(cases),
-            has_foreground=np.array(foreground),
+            image.to(self.device), label.to(self.device), self.rim_vox, tuple(cases), annotated
         )
 
     def share_with_foreground(self, n: int, rng: np.random.Generator) -> float:
         """Share of `n` drawn patches that contain at least one labelled voxel."""
         hits = 0
-        for index in rng.choice(len(self._sources), size=n, p=self._weights):
-            source = self._sources[index]
-            s, r, q = self._start(source, rng)
-            rows, columns = max(r, 0), max(q, 0)
-            hits += bool(
-                source.label[s, rows : r + self.patch_vox[0], columns : q + self.patch_vox[1]].any()
+        for place, source in enumerate(self._drawn_cases(n, rng)):
+            start = self._start(source, self._is_preferred(place, n, rng), rng)
+            inner = tuple(
+                slice(max(first, 0), max(first + size, 0))
+                for first, size in zip(start, self.patch_vox, strict=True)
             )
+            seen = source.label[inner]
+            hits += bool(((seen > 0) & (seen != IGNORE)).any())
         return hits / n
 
-    def _start(self, source: _Source, rng: np.random.Generator) -> Voxel:
-        """Slice, and first row and column of the patch; negative where the image is smaller."""
-        target = self._target(source, rng)
+    def _home(self, store: Store, case_ids: Sequence[str]) -> torch.device:
+        """Where the prepared cases stay: on the device if they fit there, else where they are."""
+        if self.device.type != "cuda":
+            return torch.device("cpu")
+        n_bytes = sum(store.image(case).nbytes + store.label(case).nbytes for case in case_ids)
+        fits = n_bytes < RESIDENT_SHARE * free_bytes(self.device)
+        return self.device if fits else torch.device("cpu")
+
+    def _case_weights(self, plan: Plan) -> Array:
+        """Slices come from all slices alike, volumes from all cases alike."""
+        if plan.n_dims == 3:
+            return np.full(len(self._sources), 1 / len(self._sources))
+        n_slices = np.array([source.shape[0] for source in self._sources], dtype=float)
+        weights: Array = n_slices / n_slices.sum()
+        return weights
+
+    def _drawn_cases(self, n: int, rng: np.random.Generator) -> list[_Source]:
+        drawn = rng.choice(len(self._sources), size=n, p=self._weights)
+        return [self._sources[index] for index in drawn]
+
+    def _is_preferred(self, place: int, n: int, rng: np.random.Generator) -> bool:
+        """Whether the patch at a place of the batch is drawn from the preferred set."""
+        if self.config.fixed:
+            return place >= round(n * (1 - self.config.share))
+        return bool(rng.random() < self.config.share)
+
+    def _start(self, source: _Source, preferred: bool, rng: np.random.Generator) -> Voxel:
+        """First voxel of the patch; negative where the image is smaller than the patch."""
+        voxel = source.sites.draw(rng) if preferred else None
+        if self.config.fixed:
+            return self._centred_start(source, voxel, rng)
+        if voxel is None:
+            voxel = self._background(source, rng)
         starts = []
-        for position, size, patch in zip(
-            target[1:], source.label.shape[1:], self.patch_vox, strict=True
-        ):
+        for position, size, patch in zip(voxel, source.shape, self.patch_vox, strict=True):
             if size <= patch:
                 starts.append(-((patch - size) // 2))
                 continue
             border = int(BORDER * patch)
-            offset = int(rng.integers(border, patch - border))
+            offset = int(rng.integers(border, max(patch - border, border + 1)))
             starts.append(min(max(position - offset, 0), size - patch))
-        return target[0], starts[0], starts[1]
+        return starts[0], starts[1], starts[2]
 
-    def _target(self, source: _Source, rng: np.random.Generator) -> Voxel:
-        if rng.random() < self.share:
-            voxel = source.sites.draw(rng)
-            if voxel is not None:
-                return voxel
-        voxel = _anywhere(source.label.shape, rng)
+    def _centred_start(
+        self, source: _Source, voxel: Voxel | None, rng: np.random.Generator
+    ) -> Voxel:
+        """nnU-Net's: anywhere within the image, or centred on a voxel, not before the image."""
+        starts = []
+        for axis, (size, patch) in enumerate(zip(source.shape, self.patch_vox, strict=True)):
+            lowest = -((patch - size) // 2) if size < patch else 0
+            if voxel is not None and patch > 1:
+                starts.append(max(lowest, voxel[axis] - patch // 2))
+            elif voxel is not None:
+                starts.append(voxel[axis])
+            else:
+                starts.append(int(rng.integers(lowest, max(size - patch, lowest) + 1)))
+        return starts[0], starts[1], starts[2]
+
+    def _background(self, source: _Source, rng: np.random.Generator) -> Voxel:
+        voxel = _anywhere(source.shape, rng)
         for _ in range(MAX_DRAWS):
             if not source.sites.contains(voxel):
                 break
-            voxel = _anywhere(source.label.shape, rng)
+            voxel = _anywhere(source.shape, rng)
         return voxel
 
-    def _cut(self, source: _Source, start: Voxel) -> tuple[Array, Array]:
-        rows, columns = (
-            patch + 2 * rim for patch, rim in zip(self.patch_vox, self.rim_vox, strict=True)
-        )
-        image = np.zeros((source.image.shape[0], rows, columns), dtype=np.float32)
-        label = np.zeros((rows, columns), dtype=np.uint8)
-        first = start[1] - self.rim_vox[0], start[2] - self.rim_vox[1]
-        (r0, r1, tr), (q0, q1, tq) = (
-            _overlap(begin, size, limit)
-            for begin, size, limit in zip(
-                first, (rows, columns), source.label.shape[1:], strict=True
-            )
-        )
-        image[:, tr : tr + r1 - r0, tq : tq + q1 - q0] = source.image[:, start[0], r0:r1, q0:q1]
-        label[tr : tr + r1 - r0, tq : tq + q1 - q0] = source.label[start[0], r0:r1, q0:q1]
-        return image, label
+    def _cut(self, source: _Source, start: Voxel, image: torch.Tensor, label: torch.Tensor) -> None:
+        """Copy what of the patch with its rim lies in the image; the rest stays 0."""
+        read, write = [], []
+        for first, rim, size, limit in zip(
+            start, self.rim_vox, label.shape, source.shape, strict=True
+        ):
+            begin = first - rim
+            low, high = max(begin, 0), max(min(begin + size, limit), max(begin, 0))
+            read.append(slice(low, high))
+            write.append(slice(low - begin, high - begin))
+        image[(slice(None), *write)] = source.image[(slice(None), *read)]
+        label[tuple(write)] = source.label[tuple(read)]
+
+
+def _annotated_table(
+    annotated: Mapping[str, Sequence[str]] | None, plan: Plan
+) -> dict[str, torch.Tensor]:
+    """Rows of `Batch.annotated` by case, and under the empty name that of all others."""
+    if not annotated:
+        return {}
+    names = list(plan.dataset.labels)
+    rows = {
+        case: torch.tensor([name in given for name in names]) for case, given in annotated.items()
+    }
+    return {**rows, "": torch.ones(len(names), dtype=torch.bool)}
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    """A tensor on the memory of an array; a read-only memory map is never written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _anywhere(shape: tuple[int, ...], rng: np.random.Generator) -> Voxel:
     s, r, q = (int(rng.integers(size)) for size in shape)
     return s, r, q
-
-
-def _overlap(begin: int, size: int, limit: int) -> tuple[int, int, int]:
-    """First and last index within the image, and where they go in the patch."""
-    first, last = max(begin, 0), min(begin + size, limit)
-    return first, max(first, last), first - begin

@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from acinus.train.sampling.sites import SAMPLINGS, SamplingConfig, Sites, Voxel
-from acinus.types import Array
+from acinus.types import IGNORE, Array
 
 
 class _Foreground:
     def __init__(self, label: Array) -> None:
-        values = [int(value) for value in np.unique(label) if value > 0]
+        values = [int(value) for value in np.unique(label) if 0 < value != IGNORE]
         self._voxels = [np.argwhere(label == value).astype(np.int32) for value in values]
-        self._mask = label > 0
+        self._mask = (label > 0) & (label != IGNORE)
 
     def draw(self, rng: np.random.Generator) -> Voxel | None:
         if not self._voxels:

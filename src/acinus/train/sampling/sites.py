@@ -37,6 +37,10 @@ class SamplingConfig(Settings):
 
     share: float = Field(0.5, ge=0, le=1)
     """Share of the patches drawn from the preferred set; the others from outside of it."""
+    fixed: bool = False
+    """True: nnU-Net's way: of every batch the last batch - round(batch · (1 - share)) patches
+    are centred on a preferred voxel, the others lie anywhere. False: drawn patch by patch, the
+    preferred voxel anywhere in the patch but near its border."""
 
 
 class Sampling(Protocol):

@@ -1,0 +1,64 @@
+"""Weights of another model as a beginning: fine-tuning.
+
+Enters: a network and a model folder. Leaves: the network with every weight that
+fits, and a sentence on what did not. A strict load was rejected: another number
+of labels or channels is the usual reason to fine-tune.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from acinus.errors import PlanError
+
+
+def load_what_fits(network: nn.Module, model: Path, fold: int) -> str:
+    """Copy weights of the same name and shape from a model folder.
+
+    Args:
+        network: Changed in place.
+        model: Folder with ``fold_K/weights.safetensors``.
+        fold: Its weights, or those of the first fold where the model has not this one.
+
+    Returns:
+        How much was loaded, and the names that were skipped, with the reason.
+
+    Raises:
+        PlanError: The folder has no readable weights, or nothing fits.
+    """
+    files = sorted(model.glob("fold_*/weights.safetensors"))
+    if not files:
+        raise PlanError(
+            f"{model}: train.pretrained must be a model folder with fold_K/weights.safetensors; "
+            "there is none. A run's model lies in RUN/model."
+        )
+    file = next((file for file in files if file.parent.name == f"fold_{fold}"), files[0])
+    try:
+        given = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise PlanError(f"{file}: must be whole weights; {error}. Copy the model again.") from None
+    own = network.state_dict()
+    fitting = {key: value for key, value in given.items() if _fits(own.get(key), value)}
+    if not fitting:
+        raise PlanError(
+            f"{file}: must share weights with this plan's network, and none fits. Plan with the "
+            "network of that model (see its plan.yaml), or train without train.pretrained."
+        )
+    network.load_state_dict({**own, **fitting})
+    skipped = [
+        f"{key} (here {tuple(own[key].shape)}, there "
+        f"{tuple(given[key].shape) if key in given else 'absent'})"
+        for key in own
+        if key not in fitting
+    ]
+    listed = f"; drawn anew: {', '.join(skipped)}" if skipped else ""
+    return f"{len(fitting)} of {len(own)} weights from {model}{listed}."
+
+
+def _fits(own: torch.Tensor | None, given: torch.Tensor) -> bool:
+    return own is not None and own.shape == given.shape

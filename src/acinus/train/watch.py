@@ -1,0 +1,134 @@
+"""A look at held-out patches after every epoch, and what it tells about collapse.
+
+Enters: a network under training and fixed patches of the validation cases.
+Leaves: a row of the curves; the labels that were learned and then lost. A quick
+look, not a result: reports use whole cases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from acinus.networks.device import autocast
+from acinus.plan import Plan
+from acinus.train.history import Row
+from acinus.types import IGNORE
+
+LEARNED_DICE = 0.1
+"""A label that reached this Dice counts as learned."""
+
+LOST_EPOCHS = 3
+"""A learned label is lost when its Dice was 0 for so many epochs up to the last one."""
+
+VOXELS_AT_ONCE = 2**20
+"""Voxels of validation patches that go through the network together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Patches to look at.
+
+    Attributes:
+        image: (N, C, ...patch).
+        label: (N, ...patch) int64.
+        annotated: (N, K) bool or None.
+    """
+
+    image: torch.Tensor
+    label: torch.Tensor
+    annotated: torch.Tensor | None
+
+
+@torch.no_grad()
+def measure_look(
+    network: nn.Module,
+    loss: Callable[..., torch.Tensor],
+    look: Look | None,
+    plan: Plan,
+) -> Row:
+    """Loss and Dice of the patches; Dice pools the voxels of all patches.
+
+    Args:
+        network: With the weights to judge; left in evaluation mode.
+        loss: Of logits, target and annotated.
+        look: Patches, or None where no case is held out.
+        plan: Labels and precision.
+    """
+    if look is None:
+        return {}
+    network.eval()
+    n_at_once = max(1, VOXELS_AT_ONCE // look.label[0].numel())
+    masks = class_masks(plan)
+    sums = torch.zeros(len(masks), 2, dtype=torch.float64)
+    losses = []
+    for first in range(0, len(look.label), n_at_once):
+        part = slice(first, first + n_at_once)
+        label = look.label[part]
+        annotated = None if look.annotated is None else look.annotated[part]
+        with autocast(label.device, plan.settings.train.precision):
+            logits = network(look.image[part]).float()
+        losses.append(float(loss(logits, label, annotated)))
+        sums += _overlaps(logits, label, annotated, masks, has_regions=bool(plan.dataset.regions))
+    row: Row = {"validation_loss": float(np.mean(losses))}
+    dice = {
+        name: float(both / total)
+        for name, (both, total) in zip(plan.dataset.labels, sums.tolist(), strict=True)
+        if total
+    }
+    if dice:
+        row["validation_dice"] = float(np.mean(list(dice.values())))
+    row.update({f"validation_dice_{name}": value for name, value in dice.items()})
+    return row
+
+
+def class_masks(plan: Plan) -> list[tuple[int, ...]]:
+    """Label values in the reference that each name of the plan stands for."""
+    regions = plan.dataset.regions
+    return [regions.get(name, (value,)) for name, value in plan.dataset.labels.items()]
+
+
+def lost_labels(rows: Sequence[Row], labels: Sequence[str]) -> tuple[str, ...]:
+    """Labels that were learned and whose Dice has been 0 for the last epochs."""
+    lost = []
+    for name in labels:
+        values = [
+            row[f"validation_dice_{name}"] for row in rows if f"validation_dice_{name}" in row
+        ]
+        recent = values[-LOST_EPOCHS:]
+        if len(recent) == LOST_EPOCHS and not any(recent) and max(values) >= LEARNED_DICE:
+            lost.append(name)
+    return tuple(lost)
+
+
+def is_best(rows: Sequence[Row]) -> bool:
+    """Whether the last row has the highest mean Dice so far."""
+    values = [row.get("validation_dice", 0.0) for row in rows]
+    return bool(values) and values[-1] > max(values[:-1], default=0.0)
+
+
+def _overlaps(
+    logits: torch.Tensor,
+    label: torch.Tensor,
+    annotated: torch.Tensor | None,
+    masks: Sequence[tuple[int, ...]],
+    *,
+    has_regions: bool,
+) -> torch.Tensor:
+    """(K, 2) doubled intersection and sum of sizes of each name over the annotated patches."""
+    winner = logits.argmax(dim=1)
+    known = label != IGNORE
+    rows = []
+    for index, values in enumerate(masks):
+        ours = (logits[:, index] > 0) if has_regions else (winner == values[0])
+        theirs = torch.isin(label, torch.tensor(values, device=label.device))
+        ours, theirs = ours & known, theirs & known
+        if annotated is not None:
+            chosen = annotated[:, index].to(label.device)
+            ours, theirs = ours[chosen], theirs[chosen]
+        rows.append([2.0 * float((ours & theirs).sum()), float(ours.sum() + theirs.sum())])
+    return torch.tensor(rows, dtype=torch.float64)
