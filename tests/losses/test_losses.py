@@ -11,6 +11,7 @@ import torch
 
 from acinus.errors import ConfigError, GridError
 from acinus.losses import LOSSES, build_loss
+from acinus.losses.compared import Outputs
 from acinus.losses.overlap import soft_overlap
 from acinus.types import Array
 
@@ -250,6 +251,12 @@ def test_batch_wise_and_patch_wise_dice_differ_as_their_formulas_say() -> None:
 def test_a_target_on_another_grid_is_named(name: str) -> None:
     with pytest.raises(GridError, match=r"must have shape \(2, 4, 4\).*got \(2, 1, 4, 4\)"):
         build_loss(name, {}, 3)(torch.zeros(2, 3, 4, 4), torch.zeros(2, 1, 4, 4).long())
+    with pytest.raises(GridError, match=r"must have 3 outputs along axis 1; got \(2, 4, 4, 4\)"):
+        build_loss(name, {}, 3)(torch.zeros(2, 4, 4, 4), torch.zeros(2, 4, 4).long())
+    with pytest.raises(GridError, match=r"'annotated' must have shape \(2, 2\).*got \(2, 3\)"):
+        build_loss(name, {}, 3)(
+            torch.zeros(2, 3, 4, 4), torch.zeros(2, 4, 4).long(), torch.ones(2, 3).bool()
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -286,7 +293,7 @@ def test_a_class_that_the_batch_lacks_is_left_out(name: str, rng: np.random.Gene
     """Batch-wise the loss of two classes, one of them absent, is that of the other alone."""
     target = torch.from_numpy(rng.integers(0, 2, size=(2, 6, 8)))
     logits = torch.from_numpy(rng.normal(size=(2, 3, 6, 8)))
-    sums = soft_overlap(logits, target, batch=True, squared=True)
+    sums = soft_overlap(Outputs(3).compare(logits, target), batch=True, squared=True)
     product, predicted, present = (
         float(values[0, 0]) for values in (sums.product, sums.prediction, sums.reference)
     )

@@ -1,13 +1,13 @@
-"""Losses: logits and class indices in, a scalar >= 0 to minimise out. One loss a file."""
+"""Losses: logits and label values in, a scalar >= 0 to minimise out. One loss a file."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
-
-from acinus.errors import ConfigError
+from acinus.losses.compared import Outputs, Regions
+from acinus.losses.contract import Loss
+from acinus.losses.deep_supervision import DeepSupervision
 from acinus.losses.dice import DiceLoss
 from acinus.losses.dice_ce import DiceCrossEntropyConfig, DiceCrossEntropyLoss
 from acinus.losses.jaccard import JaccardLoss
@@ -17,6 +17,7 @@ from acinus.registry import Registry
 
 __all__ = [
     "LOSSES",
+    "DeepSupervision",
     "DiceCrossEntropyConfig",
     "DiceCrossEntropyLoss",
     "DiceLoss",
@@ -28,9 +29,6 @@ __all__ = [
     "build_loss",
 ]
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""Logits (N, K, ...spatial) and target (N, ...spatial) int64 to a scalar >= 0 to minimise."""
-
 LOSSES: Registry[Callable[..., Loss]] = Registry("loss")
 LOSSES.register("dice", config=OverlapConfig)(DiceLoss)
 LOSSES.register("jaccard", config=OverlapConfig)(JaccardLoss)
@@ -38,21 +36,19 @@ LOSSES.register("weighted_ce", config=WeightedCrossEntropyConfig)(WeightedCrossE
 LOSSES.register("dice_ce", config=DiceCrossEntropyConfig)(DiceCrossEntropyLoss)
 
 
-def build_loss(name: str, config: Mapping[str, Any], n_classes: int) -> Loss:
+def build_loss(
+    name: str, config: Mapping[str, Any], n_classes: int, *, regions: Regions | None = None
+) -> Loss:
     """A loss by registered name.
 
     Args:
         name: Registered name, e.g. ``"dice"``.
         config: Settings of the loss that differ from its defaults.
-        n_classes: Classes, background included, >= 2.
+        n_classes: Outputs of the network: classes, background included, >= 2; or regions, >= 1.
+        regions: For each output the label values it unites; None: classes exclude each other.
 
     Raises:
-        ConfigError: The name, a key or a number is not valid.
+        ConfigError: The name, a key, a number or a region is not valid.
     """
     factory = LOSSES[name].factory
-    settings = LOSSES.configure(name, config)
-    if n_classes < 2:
-        raise ConfigError(
-            f"loss '{name}' must have at least 2 classes (background included); got {n_classes}."
-        )
-    return factory(settings, n_classes=n_classes)
+    return factory(LOSSES.configure(name, config), Outputs(n_classes, regions))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional
 
+from acinus.losses.compared import Outputs
 from acinus.losses.dice import DiceLoss
 from acinus.losses.overlap import OverlapConfig
 
@@ -25,21 +25,27 @@ class DiceCrossEntropyLoss:
 
     a is `dice_weight`, b `ce_weight`, p_g the softmax probability of the voxel's reference
     class; the Dice part is that of the loss `dice`, the cross-entropy has no class weights.
+    For regions the cross-entropy is the binary one, averaged over regions and voxels.
     In [0, ∞): 0 for a perfect and sure prediction; lower is better.
 
+    With smooth 1e-5, squared false and absent count this is nnU-Net's loss plus 1. One
+    difference: for regions with an ignore label nnU-Net adds the binary cross-entropy over
+    regions instead of averaging it, which a `ce_weight` of the number of regions does here.
+
     Args:
-        config: Weights of the parts, smoothing, and whether Dice sums run over the batch.
-        n_classes: K, background included.
+        config: Weights of the parts, and the settings of the Dice part.
+        outputs: What the outputs of the network stand for.
 
     Source: Isensee et al. 2021, Nat Methods 18:203-211 (equal weights; theirs is shifted by -1).
     """
 
-    def __init__(self, config: DiceCrossEntropyConfig, *, n_classes: int) -> None:
+    def __init__(self, config: DiceCrossEntropyConfig, outputs: Outputs) -> None:
         self.config = config
-        self.dice = DiceLoss(config, n_classes=n_classes)
+        self.outputs = outputs
+        self.dice = DiceLoss(config, outputs)
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
-        dice = self.dice(logits, target)  # also checks the target
-        cross_entropy = functional.cross_entropy(logits.float(), target)
+        compared = self.outputs.compare(logits, target, annotated)
+        dice, cross_entropy = self.dice.of(compared), compared.cross_entropy()
         return self.config.dice_weight * dice + self.config.ce_weight * cross_entropy

@@ -7,33 +7,35 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from acinus.losses.overlap import OverlapConfig, mean_over_present, soft_overlap
+from acinus.losses.compared import Outputs
+from acinus.losses.overlap import OverlapConfig, mean_over_classes, soft_overlap
 
 
 class JaccardLoss:
     """Soft Jaccard loss: 1 - mean over classes of (Σ p g + s) / (Σ p² + Σ g - Σ p g + s).
 
-    p is the softmax probability of the class, g 1 where the reference has it, s `smooth`; the
+    p is the probability of the class or region, g 1 where the reference has it, s `smooth`; the
     background is left out. In [0, 1): 0 for a perfect prediction; lower is better. A class
     absent from the reference costs Σ p² / (Σ p² + s), hence nothing if it is not predicted;
-    batch-wise it is left out where the batch shows other classes.
+    batch-wise it is left out where the batch shows other classes, unless `absent` is count.
     With `squared` false, Σ p stands for Σ p².
 
     Args:
-        config: Smoothing, squaring, and whether sums run over the batch.
-        n_classes: K, background included.
+        config: Smoothing, squaring, absent classes, and whether sums run over the batch.
+        outputs: What the outputs of the network stand for.
 
     Source: Rahman and Wang 2016, ISVC 234-244.
     """
 
-    def __init__(self, config: OverlapConfig, *, n_classes: int) -> None:
+    def __init__(self, config: OverlapConfig, outputs: Outputs) -> None:
         self.config = config
-        self.n_classes = n_classes
+        self.outputs = outputs
 
-    def __call__(self, logits: Tensor, target: Tensor) -> Tensor:
+    def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
-        sums = soft_overlap(logits, target, batch=self.config.batch, squared=self.config.squared)
+        compared = self.outputs.compare(logits, target, annotated)
+        sums = soft_overlap(compared, batch=self.config.batch, squared=self.config.squared)
         smooth = self.config.smooth
         union = sums.prediction + sums.reference - sums.product
         jaccard = (sums.product + smooth) / (union + smooth)
-        return mean_over_present(1 - jaccard, sums, batch=self.config.batch)
+        return mean_over_classes(1 - jaccard, sums, self.config)
