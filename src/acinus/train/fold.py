@@ -26,7 +26,7 @@ from acinus.files import hash_file, read_json, whole_file, write_json
 from acinus.losses import DeepSupervision, build_loss
 from acinus.networks import SegmentationNetwork, build_network
 from acinus.networks.device import autocast, is_out_of_memory, open_device
-from acinus.plan import Plan
+from acinus.plan import Choice, Plan
 from acinus.plan.settings import TrainSettings
 from acinus.prepare import Store
 from acinus.train.allocator import keep_memory
@@ -85,6 +85,11 @@ class FoldJob:
     seconds_left: Callable[[], float] | None = None
     annotated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
+    def annotation_flags(self) -> dict[str, list[bool]]:
+        """Case to one flag a label, whether it was annotated there."""
+        names = list(self.plan.dataset.labels)
+        return {case: [name in given for name in names] for case, given in self.annotated.items()}
+
     def key(self) -> dict[str, Any]:
         """What the result depends on; a folder with another key is refused."""
         return {
@@ -142,9 +147,10 @@ class Training:
         self.source = PatchSource(
             job.store,
             job.train_cases,
-            job.plan,
+            settings.sampling,
+            self.train.patch_vox,
             device=self.device,
-            annotated=job.annotated,
+            annotated=job.annotation_flags(),
             reach=bool(settings.augment.rotate or settings.augment.scale),
         )
         self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
@@ -395,13 +401,12 @@ def _look(job: FoldJob, device: torch.device) -> Look | None:
         return None
     patch_voxels = int(np.prod(job.plan.patch_vox))
     n = min(N_LOOKED_AT, max(8, VOXELS_LOOKED_AT // patch_voxels))
-    sampling = "region" if job.plan.n_dims == 2 else "foreground"
     source = PatchSource(
         job.store,
         job.validation_cases,
-        job.plan,
-        sampling=sampling,
-        annotated=job.annotated,
+        Choice(name="region" if job.plan.n_dims == 2 else "foreground"),
+        job.plan.settings.train.patch_vox,
+        annotated=job.annotation_flags(),
         reach=False,
     )
     rng = np.random.default_rng([job.plan.seed, job.fold, VALIDATION_STREAM])

@@ -20,7 +20,7 @@ import torch
 
 from acinus.errors import DataError
 from acinus.networks.device import free_bytes
-from acinus.plan import Plan
+from acinus.plan import Choice
 from acinus.prepare import Store
 from acinus.train.sampling import SAMPLINGS, SamplingConfig, Sites, Voxel
 from acinus.types import IGNORE, Array
@@ -87,10 +87,10 @@ class PatchSource:
     Args:
         store: Prepared cases.
         case_ids: Cases to draw from.
-        plan: Decides sampling and patch.
-        sampling: Name of a sampling instead of the plan's, with its usual settings.
+        sampling: Which sampling, with its settings.
+        patch_vox: (R, Q) patch of slices or (S, R, Q) patch of volumes, without rim.
         device: Where batches are made.
-        annotated: Case to the names of its annotated labels; a case not in it has all.
+        annotated: Case to one flag a label, whether it was annotated; a case not in it has all.
         reach: Whether rotation or scaling may look beyond the patch, so that a rim is cut.
 
     Raises:
@@ -101,26 +101,25 @@ class PatchSource:
         self,
         store: Store,
         case_ids: Sequence[str],
-        plan: Plan,
+        sampling: Choice,
+        patch_vox: Sequence[int],
         *,
-        sampling: str | None = None,
         device: torch.device | str = "cpu",
-        annotated: Mapping[str, Sequence[str]] | None = None,
+        annotated: Mapping[str, Sequence[bool]] | None = None,
         reach: bool = True,
     ) -> None:
         if not case_ids:
             raise DataError("at least one case must be there to draw patches from; none is.")
-        chosen = plan.settings.sampling
-        if sampling is not None and sampling != chosen.name:
-            chosen = type(chosen)(name=sampling)
-        entry = SAMPLINGS[chosen.name]
-        config = SAMPLINGS.configure(chosen.name, chosen.config)
+        entry = SAMPLINGS[sampling.name]
+        config = SAMPLINGS.configure(sampling.name, sampling.config)
         self.config = config if isinstance(config, SamplingConfig) else SamplingConfig()
-        self.patch_vox = plan.patch_vox
+        slices, rows, columns = (1, *patch_vox)[-3:]
+        self.patch_vox = (slices, rows, columns)
+        self.n_dims = len(patch_vox)
         self.device = torch.device(device)
-        rims = [math.ceil(RIM * size) if reach and size > 1 else 0 for size in plan.patch_vox]
+        rims = [math.ceil(RIM * size) if reach and size > 1 else 0 for size in self.patch_vox]
         self.rim_vox = (rims[0], rims[1], rims[2])
-        self.annotated = _annotated_table(annotated, plan)
+        self.annotated = {case: torch.tensor(flags) for case, flags in (annotated or {}).items()}
         where = self._home(store, case_ids)
         self._sources = []
         for case_id in case_ids:
@@ -133,7 +132,7 @@ class PatchSource:
                     entry.factory(np.asarray(label)),
                 )
             )
-        self._weights = self._case_weights(plan)
+        self._weights = self._case_weights()
 
     @property
     def is_resident(self) -> bool:
@@ -155,7 +154,8 @@ class PatchSource:
             cases.append(source.case_id)
         annotated = None
         if self.annotated:
-            rows = [self.annotated.get(case, self.annotated[""]) for case in cases]
+            every = torch.ones_like(next(iter(self.annotated.values())))
+            rows = [self.annotated.get(case, every) for case in cases]
             annotated = torch.stack(rows).to(self.device)
         return Batch(
             image.to(self.device), label.to(self.device), self.rim_vox, tuple(cases), annotated
@@ -182,9 +182,9 @@ class PatchSource:
         fits = n_bytes < RESIDENT_SHARE * free_bytes(self.device)
         return self.device if fits else torch.device("cpu")
 
-    def _case_weights(self, plan: Plan) -> Array:
+    def _case_weights(self) -> Array:
         """Slices come from all slices alike, volumes from all cases alike."""
-        if plan.n_dims == 3:
+        if self.n_dims == 3:
             return np.full(len(self._sources), 1 / len(self._sources))
         n_slices = np.array([source.shape[0] for source in self._sources], dtype=float)
         weights: Array = n_slices / n_slices.sum()
@@ -252,19 +252,6 @@ class PatchSource:
             write.append(slice(low - begin, high - begin))
         image[(slice(None), *write)] = source.image[(slice(None), *read)]
         label[tuple(write)] = source.label[tuple(read)]
-
-
-def _annotated_table(
-    annotated: Mapping[str, Sequence[str]] | None, plan: Plan
-) -> dict[str, torch.Tensor]:
-    """Rows of `Batch.annotated` by case, and under the empty name that of all others."""
-    if not annotated:
-        return {}
-    names = list(plan.dataset.labels)
-    rows = {
-        case: torch.tensor([name in given for name in names]) for case, given in annotated.items()
-    }
-    return {**rows, "": torch.ones(len(names), dtype=torch.bool)}
 
 
 def _tensor(array: Array) -> torch.Tensor:
