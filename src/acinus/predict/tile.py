@@ -1,12 +1,14 @@
 """Sliding window: overlapping tiles are predicted in batches and blended into one map.
 
-Enters: an image (C, ...spatial) and a function from a batch of tiles to class probabilities.
-Leaves: probabilities (K, ...spatial) on the image's grid, whole or as finished slabs along the
-first spatial axis, so that a large scan never holds the probabilities of all its voxels.
+Enters: an image (C, ...spatial) and a function from a batch of tiles to class maps
+(probabilities or logits). Leaves: class maps (K, ...spatial) on the image's grid, whole or as
+finished slabs along the first spatial axis, so that a large scan never holds the maps of all
+its voxels.
 
 A patch may have fewer axes than the image: a 2D patch (Y, X) on (C, Z, Y, X) predicts each
 slice by itself, and tiles of the same place on many slices travel as one batch. Blending is
 linear, so a `forward` that averages the folds of an ensemble gives the average of their maps.
+Positions and weights of the tiles are those of nnU-Net, so that its models predict alike here.
 
 Rejected: weighting by distance to the tile's border (no better than the Gaussian, and its sum
 is uneven), and moving a last tile beyond the image, which invents voxels inside a scan that is
@@ -27,7 +29,7 @@ from torch import Tensor
 from acinus.errors import ConfigError, DataError, GridError
 
 Forward = Callable[[Tensor], Tensor]
-"""Tiles (n, C, ...patch) to probabilities (n, K, ...patch), K constant."""
+"""Tiles (n, C, ...patch) to class maps (n, K, ...patch), K constant."""
 
 Blend = Literal["constant", "gaussian"]
 Padding = Literal["edge", "minimum", "zero"]
@@ -35,18 +37,24 @@ Padding = Literal["edge", "minimum", "zero"]
 GAUSSIAN_SIGMA = 1 / 8
 """Standard deviation of the Gaussian weights as a share of the patch (as in nnU-Net)."""
 
+GAUSSIAN_PEAK = 10.0
+"""Peak of nnU-Net's Gaussian before it is rounded to 16 bits, which makes its tails 0."""
+
+SLAB_VALUES = 2**22
+"""About as many values has a slab: large enough for speed, small beside the window's sums."""
+
 
 @dataclass(frozen=True)
 class Slab:
-    """Finished probabilities of a part of the image.
+    """Finished class maps of a part of the image.
 
     Attributes:
         start: First index along the image's first spatial axis.
-        probs: (K, n, ...spatial) float32, n consecutive planes from `start`.
+        maps: (K, n, ...spatial) float32, n consecutive planes from `start`.
     """
 
     start: int
-    probs: Tensor
+    maps: Tensor
 
 
 def predict_tiled(
@@ -59,14 +67,14 @@ def predict_tiled(
     batch: int = 16,
     padding: Padding = "edge",
 ) -> Tensor:
-    """Probabilities (K, ...spatial) float32 of the whole image, on its device.
+    """Class maps (K, ...spatial) float32 of the whole image, on its device.
 
     Args:
         forward: Predicts a batch of tiles; called without gradients.
         image: (C, ...spatial), (C, Y, X) or (C, Z, Y, X).
         patch_vox: Size of a tile along the last axes; one axis fewer than the image has means
             slice by slice.
-        overlap: Least share that neighbouring tiles have in common, in [0, 1).
+        overlap: Share that neighbouring tiles have in common, in [0, 1), see `tile_positions`.
         blend: Weights inside a tile: all equal, or a Gaussian with a standard deviation of an
             eighth of the patch.
         batch: Most tiles per call of `forward`.
@@ -80,7 +88,7 @@ def predict_tiled(
     slabs = stream_tiled(
         forward, image, patch_vox, overlap=overlap, blend=blend, batch=batch, padding=padding
     )
-    return torch.cat([slab.probs for slab in slabs], dim=1)
+    return torch.cat([slab.maps for slab in slabs], dim=1)
 
 
 def stream_tiled(
@@ -92,52 +100,74 @@ def stream_tiled(
     blend: Blend = "gaussian",
     batch: int = 16,
     padding: Padding = "edge",
+    device: torch.device | None = None,
 ) -> Iterator[Slab]:
     """Slabs of `predict_tiled` in order, without gap or overlap; arguments and errors as there.
 
-    Held at once: slice by slice the probabilities of at most `batch` slices, otherwise those of
-    two patch depths.
+    Held at once: slice by slice the maps of at most `batch` slices, otherwise those of one
+    patch depth.
+
+    Args:
+        forward: As there.
+        image: As there; it stays where it is.
+        patch_vox: As there.
+        overlap: As there.
+        blend: As there.
+        batch: As there.
+        padding: As there.
+        device: Where tiles are summed and slabs are given; None: where the image is.
     """
     patch = tuple(int(size) for size in patch_vox)
     _check(image, patch, overlap, blend, batch, padding)
-    window = _Window(forward, patch, overlap, tile_weights(patch, blend).to(image.device), batch)
+    weights = tile_weights(patch, blend).to(device or image.device)
+    window = _Window(forward, patch, overlap, weights, batch)
     if image.ndim - 1 == len(patch):
         rows = window.rows(image[None], padding)
-        return (Slab(start, probs[0]) for start, probs in rows)
+        return (Slab(start, maps[0]) for start, maps in rows)
     return _slice_wise(window, image, batch, padding)
 
 
 def tile_positions(size_vox: int, patch_vox: int, overlap: float) -> tuple[int, ...]:
     """First indices of the tiles along one axis: evenly spread from border to border.
 
+    As few tiles as overlap by the share, spread evenly and rounded to whole voxels (halves to
+    even), so that single neighbours may share one voxel less.
+
     Args:
         size_vox: Length of the axis, >= 1.
         patch_vox: Length of a tile, >= 1.
-        overlap: Least share of a tile that it has in common with the next, in [0, 1).
+        overlap: Share of a tile that it has in common with the next, in [0, 1).
 
     Returns:
         Increasing indices; only 0 if one tile covers the axis.
+
+    Source: nnU-Net, ``inference/sliding_window_prediction.py``.
     """
     if size_vox <= patch_vox:
         return (0,)
-    # The tiny term keeps 10 * (1 - 0.9) from being read as 0.999…
-    step = max(1, math.floor(patch_vox * (1 - overlap) + 1e-9))
     span = size_vox - patch_vox
-    n_steps = math.ceil(span / step)
-    return tuple(index * span // n_steps for index in range(n_steps + 1))
+    # The tiny term keeps 10 * (1 - 0.9) from being read as 0.999…
+    n_steps = math.ceil(span / max(1.0, patch_vox * (1 - overlap)) - 1e-9)
+    return tuple(round(span / n_steps * index) for index in range(n_steps + 1))
 
 
 def tile_weights(patch_vox: Sequence[int], blend: Blend) -> Tensor:
-    """Weights (...patch) float32 of the voxels of a tile, in (0, 1], symmetric."""
-    weights = torch.ones(tuple(patch_vox))
+    """Weights (...patch) float32 of the voxels of a tile, in (0, 1].
+
+    The Gaussian is nnU-Net's to the bit (but for its scale): centred on voxel n // 2, rounded
+    to 16 bits, and where that gives 0 the smallest value that is not.
+    """
+    weights = torch.ones(tuple(patch_vox), dtype=torch.float64)
     if blend == "constant":
-        return weights
+        return weights.float()
     for axis, size in enumerate(patch_vox):
-        distance = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+        distance = torch.arange(size, dtype=torch.float64) - size // 2
         profile = torch.exp(-0.5 * (distance / (size * GAUSSIAN_SIGMA)) ** 2)
         shape = [size if other == axis else 1 for other in range(len(patch_vox))]
-        weights = weights * profile.float().reshape(shape)
-    return weights / weights.max()
+        weights = weights * profile.reshape(shape)
+    rounded = (GAUSSIAN_PEAK * weights).half()
+    smallest = rounded[rounded > 0].min()
+    return torch.where(rounded == 0, smallest, rounded).float() / GAUSSIAN_PEAK
 
 
 def pad_to(
@@ -156,22 +186,25 @@ def pad_to(
         The image (itself if it is large enough), and the slices of the last axes with which
         `cut_out` gives the old image back.
     """
-    n_axes = len(size_vox)
+    axes = tuple(range(image.ndim - len(size_vox), image.ndim))
+    grown_size = list(image.shape)
     places: list[slice] = []
-    grown = image
-    for axis, wanted in zip(range(image.ndim - n_axes, image.ndim), size_vox, strict=True):
+    for axis, wanted in zip(axes, size_vox, strict=True):
         size = image.shape[axis]
         before = max(0, wanted - size) // 2
         places.append(slice(before, before + size))
-        if wanted > size:
-            source = torch.arange(-before, wanted - before, device=image.device)
-            grown = grown.index_select(axis, source.clamp(0, size - 1))
-    if padding != "edge" and grown is not image:
-        axes = tuple(range(image.ndim - n_axes, image.ndim))
-        floor = image.amin(dim=axes, keepdim=True) if padding == "minimum" else image.new_zeros(1)
-        filled = floor.expand(grown.shape).clone()
-        cut_out(filled, places).copy_(image)
-        grown = filled
+        grown_size[axis] = max(wanted, size)
+    if grown_size == list(image.shape):
+        return image, tuple(places)
+    if padding == "edge":
+        grown = image
+        for axis, place in zip(axes, places, strict=True):
+            source = torch.arange(grown_size[axis], device=image.device) - place.start
+            grown = grown.index_select(axis, source.clamp(0, image.shape[axis] - 1))
+        return grown, tuple(places)
+    floor = image.amin(dim=axes, keepdim=True) if padding == "minimum" else image.new_zeros(1)
+    grown = floor.expand(grown_size).clone()
+    cut_out(grown, places).copy_(image)
     return grown, tuple(places)
 
 
@@ -201,40 +234,43 @@ class _Window:
             for length, tile in zip(size, self.patch, strict=True)
         ]
         share = _plane_weights(self.weights, places[1:], size[1:])
-        held: Tensor | None = None  # sums of the planes that later tiles still reach
+        sums: Tensor | None = None  # of the planes from `start` on that tiles reach
         mass = torch.zeros_like(share)
         for start, after in itertools.zip_longest(places[0], places[0][1:]):
-            total = self._row(grown.narrow(2, start, depth), places[1:])
-            total, mass = (total if held is None else total + held), share + mass
+            sums = self._add_row(sums, grown.narrow(2, start, depth), places[1:])
+            mass += share
             n_done = depth if after is None else after - start
-            done = total[:, :, :n_done] / mass[:n_done]
-            held, mass = _shift(total, 2, n_done), _shift(mass, 0, n_done)
             first, last = max(start, inside[0].start), min(start + n_done, inside[0].stop)
-            if first < last:
-                planes = done.narrow(2, first - start, last - first)
-                yield first - inside[0].start, cut_out(planes, inside[1:])
+            for plane, n_planes in _runs(first, last, sums[:, :, 0].numel()):
+                done = sums.narrow(2, plane - start, n_planes) / mass.narrow(
+                    0, plane - start, n_planes
+                )
+                yield plane - inside[0].start, cut_out(done, inside[1:])
+            _drop_first(sums, 2, n_done)
+            _drop_first(mass, 0, n_done)
 
     @torch.no_grad()
-    def _row(self, band: Tensor, places: Sequence[tuple[int, ...]]) -> Tensor:
-        """Weighted sums (N, K, depth, ...) of all tiles in a band (N, C, depth, ...)."""
-        total: Tensor | None = None
+    def _add_row(
+        self, sums: Tensor | None, band: Tensor, places: Sequence[tuple[int, ...]]
+    ) -> Tensor:
+        """The sums (N, K, depth, ...) with all weighted tiles of a band (N, C, depth, ...)."""
         corners = list(itertools.product(*places))
         for images, corner_group in _groups(band.shape[0], corners, self.batch):
             tiles = torch.cat([self._cut(band[images], corner) for corner in corner_group])
-            probs = self.forward(tiles)
-            if probs.shape[0] != tiles.shape[0] or probs.shape[2:] != tiles.shape[2:]:
+            maps = self.forward(tiles)
+            if maps.shape[0] != tiles.shape[0] or maps.shape[2:] != tiles.shape[2:]:
                 raise GridError(
-                    f"forward must answer tiles {tuple(tiles.shape)} with probabilities of the "
-                    f"same number and size; got {tuple(probs.shape)}."
+                    f"forward must answer tiles {tuple(tiles.shape)} with class maps of the "
+                    f"same number and size; got {tuple(maps.shape)}."
                 )
-            weighted = probs.to(band.device, torch.float32) * self.weights
-            if total is None:
-                total = weighted.new_zeros(band.shape[0], probs.shape[1], *band.shape[2:])
+            weighted = maps.to(self.weights.device, torch.float32) * self.weights
+            if sums is None:
+                sums = weighted.new_zeros(band.shape[0], maps.shape[1], *band.shape[2:])
             for corner, part in zip(corner_group, weighted.chunk(len(corner_group)), strict=True):
-                self._cut(total[images], corner).add_(part)
-        if total is None:
+                self._cut(sums[images], corner).add_(part)
+        if sums is None:
             raise DataError("an image to predict must have voxels; got none.")
-        return total
+        return sums
 
     def _cut(self, band: Tensor, corner: Sequence[int]) -> Tensor:
         """View of one tile place in (N, C, depth, ...)."""
@@ -246,7 +282,7 @@ class _Window:
 def _slice_wise(window: _Window, image: Tensor, batch: int, padding: Padding) -> Iterator[Slab]:
     for start in range(0, image.shape[1], batch):
         slices = image[:, start : start + batch].movedim(1, 0)
-        planes = [probs for _, probs in window.rows(slices, padding)]
+        planes = [maps for _, maps in window.rows(slices, padding)]
         yield Slab(start, torch.cat(planes, dim=2).movedim(0, 1))
 
 
@@ -272,12 +308,21 @@ def _plane_weights(
     return total
 
 
-def _shift(sums: Tensor, axis: int, n_planes: int) -> Tensor:
-    """The planes after the first `n_planes`, filled up with zeros behind."""
-    kept = sums.narrow(axis, n_planes, sums.shape[axis] - n_planes)
-    empty = list(sums.shape)
-    empty[axis] = n_planes
-    return torch.cat([kept, sums.new_zeros(empty)], dim=axis)
+def _runs(first: int, last: int, plane_values: int) -> Iterator[tuple[int, int]]:
+    """Start and length of the runs that planes `first` to `last` are given in."""
+    n_planes = max(1, SLAB_VALUES // max(1, plane_values))
+    for start in range(first, last, n_planes):
+        yield start, min(n_planes, last - start)
+
+
+def _drop_first(sums: Tensor, axis: int, n_planes: int) -> None:
+    """Move the planes after the first `n_planes` to the front, in place; zeros behind them."""
+    n_kept = sums.shape[axis] - n_planes
+    for start in range(0, n_kept, n_planes):
+        length = min(n_planes, n_kept - start)
+        # Never more than n_planes at once: source and target must not overlap.
+        sums.narrow(axis, start, length).copy_(sums.narrow(axis, start + n_planes, length))
+    sums.narrow(axis, n_kept, n_planes).zero_()
 
 
 def _check(

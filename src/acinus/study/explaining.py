@@ -130,7 +130,7 @@ def _prepared_labels(
 ) -> Array:
     """(S, R, Q) labels on the prepared grid."""
     return np.concatenate(
-        [slab.probs.argmax(dim=0).numpy() for slab in tile_probabilities(networks, plan, prepared)]
+        [slab.maps.argmax(dim=0).numpy() for slab in tile_probabilities(networks, plan, prepared)]
     )
 
 
