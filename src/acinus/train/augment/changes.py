@@ -1,0 +1,165 @@
+"""Drawing: what shall happen to each patch of a batch, as plain arrays.
+
+Enters: a plan and a generator, the only randomness there is. Leaves: `Changes`,
+which can be kept, altered and replayed. As in nnU-Net, a change is drawn per
+patch, its strength per channel; blur and low resolution take each channel of a
+chosen patch with probability 1/2.
+
+Deviation from nnU-Net: noise is measured in the standard deviation of the
+patch's channel, not in absolute units, so that it means the same after every
+normalisation. With z-scores the two nearly agree.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from acinus.errors import PlanError
+from acinus.plan import Plan
+from acinus.types import Array
+
+CHANNEL_SHARE = 0.5
+"""Probability of blur and of low resolution for each channel of a patch that gets it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """What happens to each patch of a batch; N patches, C channels, axes S, R, Q.
+
+    Attributes:
+        flips: (N, 3) bool, flip along each axis.
+        angles: (N, 3) rotation about each axis, radians, applied about S first.
+        scales: (N,) magnification, 1 leaves the size.
+        noise_sd: (N,) standard deviation of added noise, in units of each channel's own.
+        noise_seeds: (N,) seed of each patch's noise.
+        blur_sigma_vox: (N, C, 3) width of the blur along each axis; 0 leaves the axis alone.
+        gains: (N, C) factor on the intensities.
+        contrasts: (N, C) factor on the distance to the mean.
+        resolutions: (N, C) share of the resolution that is left, 1 leaves all.
+        gammas_inverted: (N, C) exponent on the inverted intensities, 1 leaves them.
+        gammas: (N, C) exponent on the intensities, 1 leaves them.
+        in_plane: Whether rotation, scaling and low resolution leave S alone.
+        keep_zeros: Whether voxels of exactly 0 stay so, as outside of a non-zero mask.
+    """
+
+    flips: Array
+    angles: Array
+    scales: Array
+    noise_sd: Array
+    noise_seeds: Array
+    blur_sigma_vox: Array
+    gains: Array
+    contrasts: Array
+    resolutions: Array
+    gammas_inverted: Array
+    gammas: Array
+    in_plane: bool = False
+    keep_zeros: bool = False
+
+
+def no_changes(n: int, channels: int = 1) -> Changes:
+    """Changes that only cut the rim off; more channels than stated are left alone as well."""
+    ones = np.ones((n, channels))
+    return Changes(
+        flips=np.zeros((n, 3), dtype=bool),
+        angles=np.zeros((n, 3)),
+        scales=np.ones(n),
+        noise_sd=np.zeros(n),
+        noise_seeds=np.zeros(n, dtype=np.int64),
+        blur_sigma_vox=np.zeros((n, channels, 3)),
+        gains=ones,
+        contrasts=ones,
+        resolutions=ones,
+        gammas_inverted=ones,
+        gammas=ones,
+    )
+
+
+def flip_axes(plan: Plan) -> tuple[bool, bool, bool]:
+    """Whether patches may be flipped along S, R and Q under the plan.
+
+    Raises:
+        PlanError: The plan leaves the axes open.
+    """
+    train = plan.settings.train
+    if train.mirror_axes == "auto":
+        raise PlanError(
+            "train.mirror_axes must be anatomical axes when training starts; got 'auto'. "
+            "Make the plan again, or set train.mirror_axes, e.g. [X]."
+        )
+    allowed = {axis for axis in train.mirror_axes if axis != "X" or train.mirroring != "none"}
+    slices, rows, columns = (axis in allowed for axis in plan.axes)
+    return slices and plan.n_dims == 3, rows, columns
+
+
+def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
+    """Random changes of `n` patches; the caller's generator is the only randomness.
+
+    Raises:
+        PlanError: The plan leaves open which axes may be flipped.
+    """
+    settings, channels = plan.settings.augment, len(plan.dataset.channel_names)
+    in_plane = plan.n_dims == 2 or settings.rotate_planes == "in_plane"
+    flips = (rng.random((n, 3)) < settings.flip) & np.array(flip_axes(plan))
+    limit = math.radians(settings.rotate_degrees)
+    turns = rng.uniform(-limit, limit, (n, 3)) * (1, not in_plane, not in_plane)
+    angles = np.where(rng.random((n, 1)) < settings.rotate, turns, 0.0)
+    scales = np.where(rng.random(n) < settings.scale, _scales(rng, settings.scale_range, n), 1.0)
+    noise = np.where(rng.random(n) < settings.noise, rng.uniform(0, settings.noise_sd, n), 0.0)
+    seeds = rng.integers(2**62, size=n)
+    sigmas = rng.uniform(*settings.blur_sigma_vox, (n, channels, 3)) * (plan.n_dims == 3, 1, 1)
+    blurred = _some_channels(rng, settings.blur, n, channels)
+
+    def factors(probability: float, between: tuple[float, float]) -> Array:
+        chosen = rng.random((n, 1)) < probability
+        drawn: Array = np.where(chosen, _factors(rng, between, (n, channels)), 1.0)
+        return drawn
+
+    gains = factors(settings.brightness, settings.brightness_range)
+    contrasts = factors(settings.contrast, settings.contrast_range)
+    coarse = _some_channels(rng, settings.low_res, n, channels)
+    resolutions = np.where(coarse, rng.uniform(*settings.low_res_range, (n, channels)), 1.0)
+    return Changes(
+        flips=flips,
+        angles=angles,
+        scales=scales,
+        noise_sd=noise,
+        noise_seeds=seeds,
+        blur_sigma_vox=np.where(blurred[:, :, None], sigmas, 0.0),
+        gains=gains,
+        contrasts=contrasts,
+        resolutions=resolutions,
+        gammas_inverted=factors(settings.gamma_inverted, settings.gamma_range),
+        gammas=factors(settings.gamma, settings.gamma_range),
+        in_plane=in_plane,
+        keep_zeros=plan.settings.prepare.normalise_nonzero,
+    )
+
+
+def _scales(rng: np.random.Generator, between: tuple[float, float], n: int) -> Array:
+    """Magnifications whose inverse, the step between sampled voxels, is uniform, as nnU-Net's."""
+    low, high = between
+    drawn: Array = 1 / rng.uniform(1 / high, 1 / low, n)
+    return drawn
+
+
+def _factors(
+    rng: np.random.Generator, between: tuple[float, float], shape: tuple[int, ...]
+) -> Array:
+    """nnU-Net's: half of them below 1 and half above, uniform in each half."""
+    low, high = between
+    below = rng.random(shape) < 0.5
+    share = rng.random(shape)
+    if not low < 1 < high:
+        return low + share * (high - low)
+    drawn: Array = np.where(below, low + share * (1 - low), 1 + share * (high - 1))
+    return drawn
+
+
+def _some_channels(rng: np.random.Generator, probability: float, n: int, channels: int) -> Array:
+    """(N, C) bool, which channels of which patches."""
+    chosen: Array = (rng.random((n, 1)) < probability) & (rng.random((n, channels)) < CHANNEL_SHARE)
+    return chosen
