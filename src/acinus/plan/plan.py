@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from pydantic import Field
 
@@ -21,7 +22,11 @@ from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
 from acinus.networks import SegmentationNetwork, build_network, check_size
+from acinus.networks.device import best_device, has_fast_bfloat16
+from acinus.plan.auto import auto_decisions
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
+from acinus.plan.mirror import decide_mirror_axes
+from acinus.plan.nnunet import nnunet_decisions
 from acinus.plan.recipe import flatten
 from acinus.plan.rules import (
     PLANES,
@@ -79,8 +84,7 @@ class Plan(Settings):
     @cached_property
     def settings(self) -> Recipe:
         """The settings that the decisions amount to."""
-        values = nest({key: decision.value for key, decision in self.decisions.items()})
-        return validate(Recipe, {"name": self.recipe, **values}, where="plan")
+        return _recipe_of(self.recipe, self.decisions)
 
     @property
     def axes(self) -> tuple[str, str, str]:
@@ -157,33 +161,20 @@ def make_plan(
         PlanError: Mirroring would confuse sides, or a patch cannot be.
     """
     decisions = _stated(recipe)
-    prepare, train = recipe.prepare, recipe.train
-    slice_axis = prepare.slice_axis
-    if slice_axis == "auto":
-        decisions["prepare.slice_axis"] = decide_slice_axis(fingerprint)
-        slice_axis = decisions["prepare.slice_axis"].value
-    spacing_mm = prepare.spacing_mm
-    if spacing_mm is None:
-        decisions["prepare.spacing_mm"] = decide_spacing(fingerprint, slice_axis)
-        spacing_mm = decisions["prepare.spacing_mm"].value
-    network = build_network(
-        recipe.network.name,
-        recipe.network.config,
-        n_channels=len(dataset.channel_names),
-        n_classes=len(dataset.labels) + 1,
-        seed=seed,  # only its shape is asked for; the global random state stays untouched
-    )
-    _refuse_unfit_patch(train.patch_vox, network)
-    if prepare.size_vox is None:
-        patch = decide_patch(fingerprint, slice_axis, spacing_mm, train.patch_vox, network.stride)
-        if patch.facts["recipe_vox"] != list(patch.value):
-            decisions["train.patch_vox"] = patch
-    if train.steps_per_epoch is None:
-        share = (1 - recipe.holdout) * (1 - 1 / recipe.folds)
-        decisions["train.steps_per_epoch"] = decide_steps_per_epoch(
-            fingerprint, slice_axis, train.batch, share
-        )
-    _refuse_confused_sides(dataset, recipe)
+    device = best_device() if recipe.train.device == "auto" else recipe.train.device
+    for name, decision in _decide(dataset, fingerprint, recipe, device).items():
+        # The settings of a network come with the user's laid over them already.
+        if recipe.provenance.get(name) != "user" or name == "network.config":
+            decisions[name] = decision
+    made = _recipe_of(recipe.name, decisions)
+    _refuse_unfit_patch(made, dataset, seed)
+    for name, decision in _machine_decisions(made, device).items():
+        decisions[name] = decision
+    if made.train.mirror_axes == "auto":
+        decisions["train.mirror_axes"] = decide_mirror_axes(fingerprint, dataset)
+    if made.train.steps_per_epoch is None:
+        decisions["train.steps_per_epoch"] = _steps_per_epoch(fingerprint, made)
+    _refuse_confused_sides(dataset, _recipe_of(recipe.name, decisions))
     return Plan(
         dataset=DatasetFacts(
             name=dataset.name,
@@ -194,6 +185,8 @@ def make_plan(
             mirror_pairs=dataset.mirror_pairs,
             synthetic=dataset.synthetic,
             volume_ranges_ml=volume_ranges_ml(fingerprint),
+            regions=dict(dataset.regions),
+            ignore_label=dataset.ignore_label,
         ),
         recipe=recipe.name,
         summary=recipe.summary,
@@ -245,16 +238,105 @@ def _provenance(recipe: Recipe, dotted: str) -> Any:
     return "ours"
 
 
-def _refuse_unfit_patch(patch: tuple[int, ...], network: SegmentationNetwork) -> None:
-    if network.n_dims != 2:
-        raise PlanError(
-            f"network must work on slices, since patches are 2D; {type(network).__name__} of this "
-            f"recipe has {network.n_dims} dimensions. Choose unet_2d."
+def _decide(
+    dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe, device: str
+) -> dict[str, Decision]:
+    """What the recipe leaves open, by the rules that it names."""
+    if recipe.rules == "nnunet":
+        return nnunet_decisions(dataset, fingerprint, recipe)
+    if recipe.rules == "auto":
+        return auto_decisions(dataset, fingerprint, recipe, device)
+    return _slice_decisions(dataset, fingerprint, recipe)
+
+
+def _slice_decisions(
+    dataset: Dataset, fingerprint: Fingerprint, recipe: Recipe
+) -> dict[str, Decision]:
+    """Slice axis, spacing and patch of 2D recipes."""
+    decisions: dict[str, Decision] = {}
+    prepare, train = recipe.prepare, recipe.train
+    slice_axis = prepare.slice_axis
+    if slice_axis == "auto":
+        decisions["prepare.slice_axis"] = decide_slice_axis(fingerprint)
+        slice_axis = decisions["prepare.slice_axis"].value
+    spacing_mm = prepare.spacing_mm
+    if spacing_mm is None:
+        decisions["prepare.spacing_mm"] = decide_spacing(fingerprint, slice_axis)
+        spacing_mm = decisions["prepare.spacing_mm"].value
+    network = _network(recipe, dataset, seed=0)
+    _refuse_other_axes(recipe, network)
+    if prepare.size_vox is None and len(train.patch_vox) == 2:
+        patch = decide_patch(fingerprint, slice_axis, spacing_mm, train.patch_vox, network.stride)
+        if patch.facts["recipe_vox"] != list(patch.value):
+            decisions["train.patch_vox"] = patch
+    return decisions
+
+
+def _machine_decisions(recipe: Recipe, device: str) -> dict[str, Decision]:
+    """Device and precision, where the recipe leaves them to the machine."""
+    decisions = {}
+    if recipe.train.device == "auto":
+        rule = "the best device of the machine that made the plan"
+        decisions["train.device"] = Decision(value=device, rule=rule, source="data")
+    if recipe.train.precision == "auto":
+        is_fast = has_fast_bfloat16(torch.device(device))
+        decisions["train.precision"] = Decision(
+            value="bfloat16" if is_fast else "float32",
+            rule="bfloat16 where the device multiplies it fast (a CPU with AVX512-BF16 or AMX, a "
+            "GPU from compute capability 8.0): 1.7 times the steps on a CPU",
+            source="data",
+            facts={"device": device},
         )
+    return decisions
+
+
+def _steps_per_epoch(fingerprint: Fingerprint, recipe: Recipe) -> Decision:
+    share = (1 - recipe.holdout) * (1 - 1 / recipe.folds)
+    train, slice_axis = recipe.train, recipe.prepare.slice_axis
+    axis = slice_axis if slice_axis != "auto" else "Z"
+    if len(train.patch_vox) == 2:
+        return decide_steps_per_epoch(fingerprint, axis, train.batch, share)
+    n_cases = len(fingerprint.cases)
+    return Decision(
+        value=max(1, round(n_cases * share / train.batch)),
+        rule="one patch per training case and epoch",
+        source="ours",
+        facts={"n_cases": n_cases, "share_of_cases_trained_on": round(share, 3)},
+    )
+
+
+def _recipe_of(name: str, decisions: Mapping[str, Decision]) -> Recipe:
+    values = nest({key: decision.value for key, decision in decisions.items()})
+    return validate(Recipe, {"name": name, **values}, where="plan")
+
+
+def _network(recipe: Recipe, dataset: Dataset, *, seed: int) -> SegmentationNetwork:
+    return build_network(
+        recipe.network.name,
+        recipe.network.config,
+        n_channels=len(dataset.channel_names),
+        n_classes=len(dataset.labels) + (0 if dataset.regions else 1),
+        seed=seed,  # only its shape is asked for; the global random state stays untouched
+    )
+
+
+def _refuse_unfit_patch(recipe: Recipe, dataset: Dataset, seed: int) -> None:
+    network = _network(recipe, dataset, seed=seed)
+    _refuse_other_axes(recipe, network)
     try:
-        check_size(patch, network.stride, what="train.patch_vox")
+        check_size(recipe.train.patch_vox, network.stride, what="train.patch_vox")
     except ConfigError as error:
         raise PlanError(str(error)) from None
+
+
+def _refuse_other_axes(recipe: Recipe, network: SegmentationNetwork) -> None:
+    patch = recipe.train.patch_vox
+    if network.n_dims != len(patch):
+        raise PlanError(
+            f"train.patch_vox must have as many axes as the network; {recipe.network.name} has "
+            f"{network.n_dims} and the patch {tuple(patch)} has {len(patch)}. Set both to slices "
+            "(unet_2d, two lengths) or both to volumes (unet_3d, three lengths)."
+        )
 
 
 def _refuse_confused_sides(dataset: Dataset, recipe: Recipe) -> None:

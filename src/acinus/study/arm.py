@@ -44,7 +44,14 @@ from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
 from acinus.study.explaining import explain_arm
 from acinus.study.folders import RunFolder
-from acinus.study.forecast import fit_to_steps, fit_to_time, measure_costs
+from acinus.study.forecast import (
+    Forecast,
+    fit_auto,
+    fit_to_steps,
+    fit_to_time,
+    measure_costs,
+)
+from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
 from acinus.study.stamps import once
 from acinus.train import FoldJob, train_fold
@@ -139,6 +146,7 @@ def plan_arm(job: ArmJob) -> Plan:
             f"arm '{job.name}': the recipe asks for {plan.settings.folds} folds and the split "
             f"has {len(job.split.folds)}. Set both to one number."
         )
+    plan = fit_to_memory(plan)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if job.share_left_s is not None:
@@ -149,15 +157,33 @@ def plan_arm(job: ArmJob) -> Plan:
 
 def train_arm(job: ArmJob, plan: Plan) -> None:
     """Prepare and train every planned fold, then complete the model folder."""
-    with pinned_threads(plan.settings.train.threads):
-        _train_arm(job, plan)
-
-
-def _train_arm(job: ArmJob, plan: Plan) -> None:
-    store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
-    if job.model == "final":
-        show_samplings(job.split.cases(job.dataset, "train"), store, plan, job.folder)
+    prepare_arm(job, plan)
     for fold in plan.folds_to_train:
+        train_one_fold(job, plan, fold, _fold_seconds(job, plan, fold))
+    complete_arm(job, plan)
+
+
+def prepare_arm(job: ArmJob, plan: Plan) -> None:
+    """Fill the store that all trainings of an arm read."""
+    with pinned_threads(plan.settings.train.threads):
+        store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
+        if job.model == "final":
+            show_samplings(job.split.cases(job.dataset, "train"), store, plan, job.folder)
+
+
+def train_one_fold(
+    job: ArmJob, plan: Plan, fold: int, seconds_left: Callable[[], float] | None = None
+) -> None:
+    """Train a fold of a prepared arm and predict the cases that it has not seen.
+
+    Args:
+        job: The arm.
+        plan: Of the arm.
+        fold: From 0.
+        seconds_left: Wall time that the training may still take; None without a clock.
+    """
+    store = Store(job.store)
+    with pinned_threads(plan.settings.train.threads):
         train_fold(
             FoldJob(
                 plan=plan,
@@ -167,17 +193,35 @@ def _train_arm(job: ArmJob, plan: Plan) -> None:
                 validation_cases=_ids(job.split.cases(job.dataset, "validation", fold=fold)),
                 folder=job.folder.training(fold),
                 weights=job.folder.model / weight_name(fold),
-                seconds_left=_fold_seconds(job, plan, fold),
+                seconds_left=seconds_left,
+                annotated=job.dataset.annotated,
             )
         )
-        _validate_fold(job, plan, store, fold)
-    once(
-        job.folder.root,
-        "model",
-        _weights_key(job, plan),
-        lambda: _complete_model(job, plan),
-        results=[job.folder.model / "model.json", job.folder.model / "plan.yaml"],
-    )
+        _validate_fold(job, plan, store, fold, is_timed=seconds_left is not None)
+
+
+def is_trained(job: ArmJob, plan: Plan, fold: int) -> bool:
+    """Whether a fold looks trained and validated, by its files; nothing is read."""
+    cases = job.split.cases(job.dataset, "validation", fold=fold)
+    results = [
+        job.folder.training(fold) / "done.json",
+        job.folder.model / weight_name(fold),
+        job.folder.root / "stages" / f"validation_{fold}.json",
+        *_label_maps(job.folder.predictions("validation"), cases),
+    ]
+    return all(path.is_file() for path in results)
+
+
+def complete_arm(job: ArmJob, plan: Plan) -> None:
+    """Complete the model folder of an arm whose folds are trained."""
+    with pinned_threads(plan.settings.train.threads):
+        once(
+            job.folder.root,
+            "model",
+            _weights_key(job, plan),
+            lambda: _complete_model(job, plan),
+            results=[job.folder.model / "model.json", job.folder.model / "plan.yaml"],
+        )
 
 
 def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
@@ -222,7 +266,15 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
 def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:
     store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
     cases = _ids(job.split.cases(job.dataset, "train"))
-    forecast = measure_costs(plan, store, cases)
+
+    def for_training_s(candidate: Plan, costs: Forecast) -> float:
+        _keep_predict_s(job, costs.predict_s)
+        return share_left_s() - _after_training_s(job, candidate, candidate.folds_to_train)
+
+    if plan.settings.rules == "auto":
+        plan, forecast = fit_auto(plan, store, cases, for_training_s)
+    else:
+        forecast = measure_costs(plan, store, cases)
     _keep_predict_s(job, forecast.predict_s)
     after_s = _after_training_s(job, plan, plan.folds_to_train)
     facts = {
@@ -239,15 +291,27 @@ def _keep_predict_s(job: ArmJob, predict_s: float) -> None:
 
 def _after_training_s(job: ArmJob, plan: Plan, folds: Sequence[int]) -> float:
     """What must still be paid when the given folds are trained: predictions, scores, maps."""
-    predict_s = float(read_json(job.folder.root / "forecast.json")["predict_s"])
+    return finish_s(job, plan) + sum(validation_s(job, fold) for fold in folds)
+
+
+def validation_s(job: ArmJob, fold: int) -> float:
+    """Seconds that predicting the validation cases of a fold will take."""
+    return _predict_s(job) * len(job.split.cases(job.dataset, "validation", fold=fold))
+
+
+def finish_s(job: ArmJob, plan: Plan) -> float:
+    """Seconds that all will take which is done once the folds are trained and validated."""
     n_holdout = len(job.holdout())
-    n_validation = sum(len(job.split.cases(job.dataset, "validation", fold=fold)) for fold in folds)
     n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
     return (
-        predict_s * (n_holdout * len(plan.folds_to_train) + n_validation)
+        _predict_s(job) * n_holdout * len(plan.folds_to_train)
         + EVALUATION_S * n_scored
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
+
+
+def _predict_s(job: ArmJob) -> float:
+    return float(read_json(job.folder.root / "forecast.json")["predict_s"])
 
 
 def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | None:
@@ -261,7 +325,7 @@ def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | N
     return lambda: given_s - (begin_left_s - share_left_s())
 
 
-def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int) -> None:
+def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed: bool) -> None:
     """Each case of the fold by the network that has not seen it."""
     folder = job.folder.predictions("validation")
     cases = job.split.cases(job.dataset, "validation", fold=fold)
@@ -275,7 +339,7 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int) -> None:
                 labelmap = predict_prepared([network], plan, _prepared(store, case.case_id))
                 write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
                 bar.advance(1)
-        if cases and job.share_left_s is not None:
+        if cases and is_timed:
             _keep_predict_s(job, (time.monotonic() - begin) / len(cases))
 
     once(

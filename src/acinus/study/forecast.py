@@ -9,7 +9,7 @@ tenfold.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -19,6 +19,7 @@ import numpy as np
 
 from acinus.errors import PlanError
 from acinus.plan import Decision, Plan
+from acinus.plan.auto import width_candidates
 from acinus.predict import predict_prepared
 from acinus.prepare import PreparedCase, Store
 from acinus.train import FoldJob, seeded_network
@@ -35,6 +36,16 @@ MIN_STEPS = 10
 
 MIN_STEPS_PER_EPOCH = 10
 """An epoch under a budget has at least so many steps, so that validation stays cheap."""
+
+VALIDATION_SHARE = 0.04
+"""Most of the time for training that may go into looking at validation patches."""
+
+WANTED_STEPS = 600
+"""Steps that a network must get under a budget, or a narrower one is taken."""
+
+ENOUGH_STEPS = 2400
+"""Steps of a training after which more folds, then wider networks, gain more than more steps.
+docs/decisions/0008 has the measurements behind both."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ def time_training(plan: Plan, store: Store, case_ids: Sequence[str]) -> tuple[fl
         start = time.monotonic()
         training.close_epoch(0.0)
         validation_s = time.monotonic() - start
-        training.history.close()
+        training.close()
     return float(np.mean(steps[WARM_STEPS:])), validation_s
 
 
@@ -138,6 +149,8 @@ def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str,
             f"after everything else. Give about {needed:.0f} s more, or fewer --folds."
         )
     epochs = min(plan.settings.train.epochs, int(per_fold_s / per_epoch_s))
+    if forecast.validation_s > 0:
+        epochs = min(epochs, max(1, int(VALIDATION_SHARE * per_fold_s / forecast.validation_s)))
     steps = max(1, int((per_fold_s / epochs - forecast.validation_s) / forecast.step_s))
     shared = {
         "seconds_a_step": round(forecast.step_s, 4),
@@ -160,6 +173,94 @@ def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str,
                 source="budget",
                 facts=shared,
             ),
+        }
+    )
+
+
+def fit_auto(
+    plan: Plan,
+    store: Store,
+    case_ids: Sequence[str],
+    seconds_for_training: Callable[[Plan, Forecast], float],
+) -> tuple[Plan, Forecast]:
+    """Folds and width of the network by the budget, for the recipe ``auto``.
+
+    First a width up to the usual one that gets `WANTED_STEPS`; if one training of the usual
+    width gets more than `ENOUGH_STEPS`, more folds; if all folds get enough, wider networks.
+
+    Args:
+        plan: By the rules, with the usual width.
+        store: Holds the cases.
+        case_ids: Prepared cases.
+        seconds_for_training: Seconds for all trainings of a plan with these costs.
+
+    Returns:
+        The plan and the measured costs of its network.
+    """
+    network = plan.settings.network
+    widths = width_candidates(network.name, network.config, plan.settings.train.device)
+    usual = list(network.config.get("features", ()))
+    may_widen = usual in widths and not _is_users(plan, "network.config")
+    if not _is_users(plan, "folds_trained"):
+        plan = plan.with_decisions({"folds_trained": _folds(1, {})})
+    forecast = measure_costs(plan, store, case_ids)
+    steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
+    tried = {_width(plan): steps}
+    index = widths.index(usual) if may_widen else 0
+    while may_widen and steps < WANTED_STEPS and index > 0:
+        index -= 1
+        plan = _with_features(plan, widths[index], tried)
+        forecast = measure_costs(plan, store, case_ids)
+        steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
+        tried[_width(plan)] = steps
+    if not _is_users(plan, "folds_trained"):
+        n_folds = min(plan.settings.folds, max(1, int(steps / ENOUGH_STEPS)))
+        facts = {"steps_of_one_training": int(steps), "enough_steps": ENOUGH_STEPS}
+        plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
+        steps /= n_folds
+        if n_folds < plan.settings.folds:
+            may_widen = False
+    while may_widen and index + 1 < len(widths):
+        # A network twice as wide costs at least twice as much a step.
+        if steps * widths[index][0] / widths[index + 1][0] < ENOUGH_STEPS:
+            break
+        wider = _with_features(plan, widths[index + 1], tried)
+        costs = measure_costs(wider, store, case_ids)
+        steps = seconds_for_training(wider, costs) / costs.step_s / len(wider.folds_to_train)
+        tried[_width(wider)] = steps
+        if steps < ENOUGH_STEPS:
+            break
+        index, plan, forecast = index + 1, _with_features(plan, widths[index + 1], tried), costs
+    return plan, forecast
+
+
+def _folds(n: int, facts: dict[str, int]) -> Decision:
+    return Decision(
+        value=n,
+        rule="as many folds as get enough steps each; one model where time is short",
+        source="budget",
+        facts=facts,
+    )
+
+
+def _is_users(plan: Plan, dotted: str) -> bool:
+    return plan.decisions[dotted].source == "user"
+
+
+def _width(plan: Plan) -> str:
+    return str(plan.settings.network.config.get("features", ("?",))[0])
+
+
+def _with_features(plan: Plan, features: list[int], tried: Mapping[str, float]) -> Plan:
+    old = plan.decisions["network.config"]
+    return plan.with_decisions(
+        {
+            "network.config": Decision(
+                value={**old.value, "features": features},
+                rule="the levels of the patch; the width that gets enough steps in the budget",
+                source="budget",
+                facts={f"steps_at_width_{width}": int(steps) for width, steps in tried.items()},
+            )
         }
     )
 

@@ -32,7 +32,7 @@ def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunF
         for name in SAMPLINGS.names():
             chosen = name == settings.sampling.name
             choice = settings.sampling if chosen else Choice(name=name)
-            source = PatchSource(store, ids, choice, settings.train.patch_vox)
+            source = PatchSource(store, ids, choice, settings.train.patch_vox, reach=False)
             share = source.share_with_foreground(N_DRAWN, np.random.default_rng(plan.seed))
             lines.append(f"{name},{share:.4f},{N_DRAWN},{chosen}")
         write_text(folder.sampling_table, "\n".join(lines) + "\n")

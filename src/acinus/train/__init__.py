@@ -1,6 +1,6 @@
 """Training: samplings, patches, augmentation, schedule, checkpoints, the fold."""
 
-from acinus.train.fold import FoldJob, check_cases, seeded_network, train_fold
+from acinus.train.fold import FoldJob, check_cases, plan_loss, seeded_network, train_fold
 from acinus.train.patches import PatchSource
 from acinus.train.sampling import SAMPLINGS
 
@@ -9,6 +9,7 @@ __all__ = [
     "FoldJob",
     "PatchSource",
     "check_cases",
+    "plan_loss",
     "seeded_network",
     "train_fold",
 ]
