@@ -61,17 +61,25 @@ class ComparedClasses(Compared):
     """(N, V) int64, class indices and IGNORE."""
     judged: Tensor
     known: Tensor | None
+    background: Tensor | None
+    """(N, 1, V) float32, log-probability of the background together with the classes that were
+    not annotated; None: the background is the first class alone."""
 
     def probs(self) -> Tensor:
+        """Softmax without the background."""
         return self.log_probs[:, 1:].exp()
 
     def reference(self) -> Tensor:
+        """Where the target is the class."""
         classes = torch.arange(1, self.log_probs.shape[1], device=self.target.device)
         return (self.target[:, None] == classes[:, None]).to(torch.float32)
 
     def cross_entropy(self, weights: Tensor | None = None) -> Tensor:
+        """Mean over voxels, weighted by the class of the reference."""
         picked = self.target[:, None].where(self.judged > 0, 0)  # IGNORE is no index
         costs = -self.log_probs.gather(1, picked)
+        if self.background is not None:
+            costs = torch.where(picked == 0, -self.background, costs)
         if weights is None:
             return (costs * self.judged).sum() / self.judged.sum().clamp(min=1)
         each = weights.to(costs)[picked] * self.judged
@@ -90,12 +98,15 @@ class ComparedRegions(Compared):
     known: Tensor | None
 
     def probs(self) -> Tensor:
+        """A sigmoid each."""
         return torch.sigmoid(self.logits)
 
     def reference(self) -> Tensor:
+        """Where the target is one of the region's values."""
         return self.inside
 
     def cross_entropy(self, weights: Tensor | None = None) -> Tensor:
+        """Mean of the binary cross-entropies over known regions and voxels."""
         costs = functional.binary_cross_entropy_with_logits(
             self.logits, self.inside, reduction="none"
         )
@@ -170,9 +181,10 @@ class Outputs:
             inside = self._inside(target)
             return ComparedRegions(outputs, inside, judged, known)
         log_probs = torch.log_softmax(outputs, dim=1)
-        if annotated is not None:
-            log_probs, target = marginal(log_probs, target, annotated)
-        return ComparedClasses(log_probs, target, judged, known)
+        if annotated is None:
+            return ComparedClasses(log_probs, target, judged, known, background=None)
+        background, target = marginal(log_probs, target, annotated)
+        return ComparedClasses(log_probs, target, judged, known, background)
 
     def _inside(self, target: Tensor) -> Tensor:
         """(N, K', V) float32 from label values (N, V)."""
@@ -204,22 +216,23 @@ class Outputs:
 
 
 def marginal(log_probs: Tensor, target: Tensor, annotated: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and target with the classes that were not annotated in the background.
+    """Log-probability of the background and target where some classes were not annotated.
 
-    Where a class was not annotated, background means "background or that class": its
-    probability is the sum of both. Without such a class nothing changes.
+    There, background means "background or one of those classes": its probability is their sum.
 
     Args:
         log_probs: (N, K, V).
-        target: (N, V) int64; a value of a class that was not annotated counts as background.
+        target: (N, V) int64; the value of a class that was not annotated becomes background.
         annotated: (N, K - 1) bool.
+
+    Returns:
+        (N, 1, V) log-probability and (N, V) target.
 
     Source: Fidon et al. 2021, MICCAI 647-657; Shi et al. 2021, Med Image Anal 70:101979.
     """
-    hidden = torch.cat([annotated.new_zeros((len(annotated), 1)), ~annotated], dim=1)  # (N, K)
-    merged = hidden.clone()
-    merged[:, 0] = True  # what background stands for
-    background = torch.logsumexp(log_probs.masked_fill(~merged[:, :, None], -torch.inf), dim=1)
-    log_probs = torch.cat([background[:, None], log_probs[:, 1:]], dim=1)
-    unsure = hidden.gather(1, target.where(target != IGNORE, 0))
-    return log_probs, target.masked_fill(unsure, 0)
+    first = annotated.new_ones((len(annotated), 1))
+    apart = torch.cat([~first, annotated], dim=1)  # (N, K): not part of the background
+    joined = log_probs.masked_fill(apart[:, :, None], -torch.inf)
+    background = torch.logsumexp(joined, dim=1, keepdim=True)
+    certain = torch.cat([first, annotated], dim=1).gather(1, target.where(target != IGNORE, 0))
+    return background, target.where(certain, 0).where(target != IGNORE, IGNORE)
