@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from acinus.errors import GridError
 from acinus.plan.settings import PrepareSettings
-from acinus.prepare import PreparedCase, prepare_case, restore_array, restore_slab
+from acinus.prepare import PreparedCase, prepare_case, restore
 from acinus.scans import Volume
 
 ORIENTATIONS = [
@@ -62,13 +62,15 @@ def stored(
     return Volume(array, affine)
 
 
+def most_probable(probs: torch.Tensor) -> torch.Tensor:
+    return probs.argmax(dim=1).to(torch.uint8)
+
+
 def restored(case: PreparedCase, n_classes: int = 3) -> Volume:
     """The prepared label, as if a network had been certain of it, on the native grid."""
     assert case.label is not None
     probs = torch.nn.functional.one_hot(torch.from_numpy(case.label).long(), n_classes)
-    return restore_array(
-        restore_slab(probs.permute(3, 0, 1, 2).float(), case.geometry), case.geometry
-    )
+    return restore([probs.permute(3, 0, 1, 2).float()], case.geometry, most_probable)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -249,10 +251,9 @@ def test_slabs_of_slices_give_what_the_whole_gives(rng: np.random.Generator) -> 
     settings = PrepareSettings(slice_axis="Z", spacing_mm=(None, 0.6, 0.6), size_vox=(48, 48))
     case = prepare_case([image], settings, native)
     probs = torch.from_numpy(rng.random((3, *case.image.shape[1:]), dtype=np.float32))
-    whole = restore_slab(probs, case.geometry)
-    slabs = [restore_slab(part, case.geometry) for part in probs.split(4, dim=1)]
-    np.testing.assert_array_equal(np.concatenate(slabs), whole)
-    assert whole.shape[1:] == case.geometry.canonical_plane_vox
+    whole = restore([probs], case.geometry, most_probable)
+    parts = restore(probs.split(4, dim=1), case.geometry, most_probable)
+    np.testing.assert_array_equal(parts.array, whole.array)
 
 
 def test_probabilities_are_compared_after_resampling_and_ties_go_to_the_lower_label() -> None:
@@ -263,7 +264,7 @@ def test_probabilities_are_compared_after_resampling_and_ties_go_to_the_lower_la
     probs[2, 0, 2, 2] = 0.21
     expected = np.zeros((1, 4, 4), np.uint8)
     expected[0, 1, 1], expected[0, 2, 2] = 1, 2
-    np.testing.assert_array_equal(restore_slab(probs, geometry), expected)
+    np.testing.assert_array_equal(restore([probs], geometry, most_probable).array, expected)
 
 
 def test_the_geometry_survives_json() -> None:

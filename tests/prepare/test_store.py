@@ -24,7 +24,9 @@ from made_plan import TINY
 from tiny_cohort import SHAPE_ZYX, affine_of, make_dataset, save
 
 PEOPLE = ("p00", "p01", "p02")
-FILES = {f"{case}.{part}" for case in PEOPLE for part in ("image.npy", "label.npy", "json")}
+FILES = {
+    f"{case}.{part}" for case in PEOPLE for part in ("image.npy", "label.npy", "sites.npy", "json")
+}
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def test_prepared_cases_are_not_prepared_again(
     assert sorted(prepared) == list(PEOPLE)
 
 
-@pytest.mark.parametrize("gone", ["image.npy", "label.npy", "json"])
+@pytest.mark.parametrize("gone", ["image.npy", "label.npy", "sites.npy", "json"])
 def test_only_what_is_missing_is_prepared(
     dataset: Dataset, tmp_path: Path, prepared: list[str], gone: str
 ) -> None:
@@ -199,8 +201,8 @@ def test_altered_facts_are_named(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_label_on_another_grid_names_its_case(dataset: Dataset, tmp_path: Path) -> None:
-    plan = plan_of(dataset)
     save(np.zeros((10, 48, 40), np.uint8), affine_of(), dataset.folder / "labelsTr" / "p01.nii.gz")
+    plan = plan_of(dataset)
     with pytest.raises(AcinusError, match=r"case 'p01': .*must share a grid"):
         prepare(dataset, plan, tmp_path / "store")
 

@@ -28,7 +28,7 @@ from acinus.networks import SegmentationNetwork, build_network
 from acinus.plan import Plan, read_plan, write_plan
 from acinus.predict.postprocess import keep_largest_component
 from acinus.predict.tile import Slab, stream_tiled
-from acinus.prepare import PreparedCase, prepare_case, restore_array, restore_slab
+from acinus.prepare import PreparedCase, prepare_case, restore
 from acinus.scans import Volume
 from acinus.version import __version__
 
@@ -156,13 +156,17 @@ def predict_prepared(
         prepared: Image on the prepared grid.
         keep_largest: Values of the labels of which only the largest component stays.
     """
-    geometry = prepared.geometry
     with torch.inference_mode():
         slabs = tile_probabilities(networks, plan, prepared)
-        labels = np.concatenate([restore_slab(slab.probs, geometry) for slab in slabs])
+        labels = restore((slab.maps for slab in slabs), prepared.geometry, most_probable)
     if keep_largest:
-        labels = keep_largest_component(labels, keep_largest)
-    return restore_array(labels, geometry)
+        labels = labels.with_array(keep_largest_component(labels.array, keep_largest))
+    return labels
+
+
+def most_probable(probs: torch.Tensor) -> torch.Tensor:
+    """(n, R, Q) uint8 index of the largest of (n, K, R, Q); ties go to the lower one."""
+    return probs.argmax(dim=1).to(torch.uint8)
 
 
 def tile_probabilities(

@@ -1,13 +1,10 @@
 """Preparation: scans to arrays, the store, and the way back to the native grid."""
 
-from acinus.prepare.case import (
-    Geometry,
-    PreparedCase,
-    prepare_case,
-    restore_array,
-    restore_slab,
-)
+from acinus.prepare.case import PreparedCase, prepare_case
+from acinus.prepare.geometry import Geometry
 from acinus.prepare.normalise import normalise
+from acinus.prepare.restore import restore
+from acinus.prepare.sites import label_sites
 from acinus.prepare.store import (
     Store,
     load_case,
@@ -20,12 +17,12 @@ __all__ = [
     "Geometry",
     "PreparedCase",
     "Store",
+    "label_sites",
     "load_case",
     "normalise",
     "prepare_case",
     "prepare_labelled_case",
     "prepare_store",
-    "restore_array",
-    "restore_slab",
+    "restore",
     "store_key",
 ]

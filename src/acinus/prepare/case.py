@@ -1,53 +1,27 @@
-"""A case as the network sees it, and the way back to its own grid.
+"""A case as the network sees it.
 
 Enters: volumes on their native grid and the plan's settings. Leaves: an array
-``(C, S, R, Q)`` (slices, rows, columns along the plan's anatomical axes) and a
-`Geometry` that undoes every step. Squeezing an image into a fixed size was
-rejected: sizes are reached by cropping or padding only.
+``(C, S, R, Q)`` (slices, rows, columns along the plan's anatomical axes), the
+label map alike, and a `Geometry` that undoes every step. Order as in nnU-Net:
+axes, crop, intensities, resampling; resampling first was rejected, since
+interpolated borders would enter the statistics of the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import interpolate
 
-from acinus.config import Settings
-from acinus.errors import GridError
-from acinus.plan import PLANES
+from acinus.errors import DataError, GridError
 from acinus.plan.settings import PrepareSettings
-from acinus.prepare.normalise import normalise
-from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, canonical, on_grid_of
-from acinus.types import Array
-
-
-class Geometry(Settings):
-    """How a prepared array lies on the native grid.
-
-    Attributes:
-        native_shape: (Z, Y, X) voxels of the input.
-        native_affine: (4, 4) affine of the input, RAS+ mm.
-        slice_axis: Anatomical axis that slices are stacked along.
-        canonical_plane_vox: (row, column) voxels of a canonical slice.
-        resampled_vox: (row, column) voxels at the plan's spacing.
-        prepared_vox: (row, column) voxels after cropping or padding.
-    """
-
-    native_shape: tuple[int, int, int]
-    native_affine: tuple[tuple[float, float, float, float], ...]
-    slice_axis: str
-    canonical_plane_vox: tuple[int, int]
-    resampled_vox: tuple[int, int]
-    prepared_vox: tuple[int, int]
-
-    @property
-    def native_grid(self) -> Grid:
-        """The grid of the input."""
-        return Grid(self.native_shape, np.array(self.native_affine, dtype=np.float64))
+from acinus.prepare.geometry import Geometry, axis_order, make_geometry
+from acinus.prepare.normalise import channel_normalisation, normalise
+from acinus.prepare.resample import resample_image, resample_label
+from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, canonical
+from acinus.types import IGNORE, Array, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +30,7 @@ class PreparedCase:
 
     Attributes:
         image: (C, S, R, Q) float32; 0 is the value outside of the image.
-        label: (S, R, Q) uint8 or None.
+        label: (S, R, Q) uint8 or None; 255 where the reference says nothing.
         geometry: The way back.
     """
 
@@ -69,85 +43,56 @@ def prepare_case(
     channels: Sequence[Volume | None],
     settings: PrepareSettings,
     label: Volume | None = None,
+    *,
+    ignore_label: int | None = None,
 ) -> PreparedCase:
     """Image and label as the network sees them.
 
     Args:
         channels: One volume a channel on one grid; a missing channel is zero.
-        settings: Resolved settings: slice axis and spacing are decided.
+        settings: Resolved settings: slice axis, spacing and normalisation are decided.
         label: Label map on the same grid, or None.
+        ignore_label: Value of the label map that says nothing; it becomes 255.
 
     Raises:
         GridError: Channels or label lie on different grids.
+        DataError: A label value cannot be kept.
+        PlanError: The settings are not resolved for these channels.
     """
-    first = _common_grid(channels, label)
-    size = settings.size_vox
-    spacing_mm = settings.spacing_mm[1] if settings.spacing_mm else None
-    slice_axis = settings.slice_axis if settings.slice_axis != "auto" else "Z"
-    order = tuple("ZYX".index(name) for name in PLANES[slice_axis])
-    stands = canonical(first)
-    plane = (stands.shape[order[1]], stands.shape[order[2]])
-    plane_mm = (stands.spacing_mm[order[1]], stands.spacing_mm[order[2]])
-    resampled = _resampled_size(plane, plane_mm, spacing_mm)
-    prepared = size or resampled
-    images = [
-        torch.zeros(stands.shape[order[0]], *prepared)
-        if channel is None
-        else _fit(
-            _resize(
-                torch.from_numpy(normalise(_ordered(channel, order), settings.normalisation)),
-                resampled,
-            ),
-            prepared,
+    native = _common_grid(channels, label)
+    schemes = channel_normalisation(settings, len(channels))
+    order = axis_order(settings.slice_axis if settings.slice_axis != "auto" else "Z")
+    turned = [None if channel is None else canonical(channel) for channel in channels]
+    arrays = [None if one is None else np.transpose(one.array, order) for one in turned]
+    stands = next(one.grid for one in turned if one is not None)
+    filled = _nonzero(arrays) if settings.crop_to_nonzero or settings.normalise_nonzero else None
+    box = _box(filled) if filled is not None and settings.crop_to_nonzero else None
+    geometry = make_geometry(native, stands, settings, box)
+    inside = (
+        _fill_holes(filled[geometry.box])
+        if filled is not None and settings.normalise_nonzero
+        else None
+    )
+    image = np.zeros((len(channels), *geometry.prepared_vox), dtype=np.float32)
+    for target, array, (how, intensity) in zip(image, arrays, schemes, strict=True):
+        if array is None:
+            continue
+        values = normalise(array[geometry.box], how, intensity=intensity, inside=inside)
+        resampled = resample_image(
+            torch.from_numpy(values),
+            geometry.resampled_vox,
+            geometry.interpolation,
+            geometry.coarse_axis(back=False),
         )
-        for channel in channels
-    ]
+        _fit(resampled.numpy(), target)
     return PreparedCase(
-        image=torch.stack(images).numpy(),
-        label=None
-        if label is None
-        else _prepare_label(_ordered(label, order), resampled, prepared),
-        geometry=Geometry(
-            native_shape=first.shape,
-            native_affine=tuple(tuple(map(float, row)) for row in first.affine),
-            slice_axis=slice_axis,
-            canonical_plane_vox=plane,
-            resampled_vox=resampled,
-            prepared_vox=prepared,
-        ),
+        image=image,
+        label=None if label is None else _prepare_label(label, geometry, ignore_label),
+        geometry=geometry,
     )
 
 
-def restore_slab(probs: torch.Tensor, geometry: Geometry) -> Array:
-    """Labels of some slices at the size of the canonical plane.
-
-    Restoring slab by slab keeps the memory at a few slices of probabilities;
-    ties go to the lower label.
-
-    Args:
-        probs: (K, s, R, Q) class probabilities on the prepared grid.
-        geometry: Of the prepared case.
-
-    Returns:
-        (s, rows, columns) uint8 labels.
-    """
-    full = _unfit(probs.transpose(0, 1).float(), geometry.resampled_vox)
-    native = _interpolate(full, geometry.canonical_plane_vox)
-    return native.argmax(dim=1).numpy().astype(np.uint8)
-
-
-def restore_array(array: Array, geometry: Geometry) -> Volume:
-    """An array (S, R, Q) of the canonical plane size as volume on the native grid."""
-    order = ["ZYX".index(name) for name in PLANES[geometry.slice_axis]]
-    canonical_array = np.transpose(array, np.argsort(order))
-    stands = canonical(
-        Volume(np.broadcast_to(np.uint8(0), geometry.native_shape), geometry.native_grid.affine)
-    )
-    volume = Volume(canonical_array, stands.affine)
-    return on_grid_of(volume, geometry.native_grid)
-
-
-def _common_grid(channels: Sequence[Volume | None], label: Volume | None) -> Volume:
+def _common_grid(channels: Sequence[Volume | None], label: Volume | None) -> Grid:
     present = [channel for channel in channels if channel is not None]
     if not present:
         raise GridError("a case must have at least one channel; all are missing.")
@@ -160,78 +105,80 @@ def _common_grid(channels: Sequence[Volume | None], label: Volume | None) -> Vol
                 f"(GRID_TOLERANCE_MM = {GRID_TOLERANCE_MM}); shapes (Z, Y, X) {first.shape} and "
                 f"{other.shape}, corners {apart:.3g} mm apart. Export them on one grid."
             )
-    return first
+    return first.grid
 
 
-def _ordered(volume: Volume, order: tuple[int, ...]) -> Array:
-    return np.ascontiguousarray(np.transpose(canonical(volume).array, order))
+def _nonzero(arrays: Sequence[Array | None]) -> Mask:
+    """(S, R, Q) whether any channel is not 0."""
+    first, *others = (array for array in arrays if array is not None)
+    mask: Mask = first != 0
+    for array in others:
+        mask |= array != 0
+    return mask
 
 
-def _resampled_size(
-    plane: tuple[int, int], plane_mm: tuple[float, float], spacing_mm: float | None
-) -> tuple[int, int]:
-    if spacing_mm is None:
-        return plane
-    rows, columns = (
-        max(1, round(n * step / spacing_mm)) for n, step in zip(plane, plane_mm, strict=True)
+def _box(mask: Mask) -> tuple[slice, slice, slice] | None:
+    """Bounding box, or None where nothing is set; filling holes would not change it."""
+    present = [mask.any(axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    if not present[0].any():
+        return None
+    ends = [np.flatnonzero(one)[[0, -1]] for one in present]
+    s, r, q = (slice(int(first), int(last) + 1) for first, last in ends)
+    return s, r, q
+
+
+def _fill_holes(mask: Mask) -> Mask:
+    """The mask and every cavity that no path of face neighbours joins to the border."""
+    # Imported here: the module of filters takes a while to load.
+    from scipy.ndimage import label
+
+    empty, n_parts = label(~mask)
+    is_hole = np.ones(n_parts + 1, dtype=bool)
+    is_hole[0] = False
+    for axis in range(mask.ndim):
+        for end in (0, -1):
+            is_hole[np.unique(empty.take(end, axis=axis))] = False
+    return np.asarray(mask | is_hole[empty])
+
+
+def _prepare_label(label: Volume, geometry: Geometry, ignore_label: int | None) -> Array:
+    array = np.transpose(canonical(label).array, geometry.order)[geometry.box]
+    values = _as_uint8(array, ignore_label)
+    resampled = resample_label(
+        values,
+        geometry.resampled_vox,
+        geometry.interpolation,
+        geometry.coarse_axis(back=False),
     )
-    return rows, columns
+    if geometry.prepared_vox == geometry.resampled_vox:
+        return np.ascontiguousarray(resampled)
+    result = np.zeros(geometry.prepared_vox, dtype=np.uint8)
+    _fit(resampled, result)
+    return result
 
 
-def _resize(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """(S, R, Q) float to another in-plane size, bilinear, anti-aliased when shrinking."""
-    return _interpolate(stack[:, None], size)[:, 0]
+def _as_uint8(array: Array, ignore_label: int | None) -> Array:
+    """Label values as they are, the ignored one as 255; DataError where a value does not fit."""
+    ignored = None if ignore_label is None else array == ignore_label
+    low, high = int(array.min()), int(array.max())
+    if high >= IGNORE and ignored is not None:
+        high = int(np.max(array, where=~ignored, initial=0))
+    if low < 0 or high >= IGNORE:
+        raise DataError(
+            f"label values must lie between 0 and {IGNORE - 1}; got {low} to {high}. "
+            "Number the labels from 1, without gaps."
+        )
+    values = array.astype(np.uint8)
+    if ignored is not None:
+        values[ignored] = IGNORE
+    return values
 
 
-def _interpolate(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    if tuple(stack.shape[-2:]) == size:
-        return stack
-    shrinks = stack.shape[-2] > size[0] or stack.shape[-1] > size[1]
-    return interpolate(stack, size, mode="bilinear", align_corners=False, antialias=shrinks)
-
-
-def _prepare_label(label: Array, resampled: tuple[int, int], prepared: tuple[int, int]) -> Array:
-    """Labels resampled one by one (linear, then the strongest), as nnU-Net does."""
-    if label.shape[-2:] == resampled:
-        return _fit(torch.from_numpy(label.astype(np.uint8)), prepared).numpy()
-    best = torch.full((label.shape[0], *resampled), 0.5)
-    result = torch.zeros((label.shape[0], *resampled), dtype=torch.uint8)
-    for value in np.unique(label[label > 0]):
-        share = _resize(torch.from_numpy((label == value).astype(np.float32)), resampled)
-        wins = share >= best
-        best = torch.where(wins, share, best)
-        result[wins] = int(value)
-    return _fit(result, prepared).numpy()
-
-
-def _fit(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Centre crop or zero pad the last two axes."""
-    for axis, wanted in zip((-2, -1), size, strict=True):
-        have = stack.shape[axis]
-        if have > wanted:
-            stack = stack.narrow(axis, (have - wanted) // 2, wanted)
-        elif have < wanted:
-            before = (wanted - have) // 2
-            shape: list[Any] = list(stack.shape)
-            shape[axis] = wanted
-            padded = torch.zeros(shape, dtype=stack.dtype)
-            padded.narrow(axis, before, have).copy_(stack)
-            stack = padded
-    return stack
-
-
-def _unfit(stack: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Undo `_fit` for (S, K, R, Q) probabilities; what was cropped away becomes background."""
-    for axis, wanted in zip((-2, -1), size, strict=True):
-        have = stack.shape[axis]
-        if have > wanted:
-            stack = stack.narrow(axis, (have - wanted) // 2, wanted)
-        elif have < wanted:
-            shape = list(stack.shape)
-            shape[axis] = wanted
-            padded = torch.zeros(shape, dtype=stack.dtype)
-            padded[:, 0] = 1
-            target = padded.narrow(axis, (wanted - have) // 2, have)
-            target.copy_(stack)
-            stack = padded
-    return stack
+def _fit(array: Array, target: Array) -> None:
+    """Write the middle of an array into the middle of another; both (S, R, Q)."""
+    for axis, (have, wanted) in enumerate(zip(array.shape, target.shape, strict=True)):
+        common = min(have, wanted)
+        cut, gap = (have - common) // 2, (wanted - common) // 2
+        array = array[(slice(None),) * axis + (slice(cut, cut + common),)]
+        target = target[(slice(None),) * axis + (slice(gap, gap + common),)]
+    target[...] = array

@@ -1,32 +1,114 @@
 """Intensities on a common scale; 0 stands for "outside of the image" afterwards.
 
 Enters: one channel of one case. Leaves: float32. Sources: min-max rescaling,
-lacrimal MRI study, section 2.3; z-score, nnU-Net's default for MRI.
+lacrimal MRI study, section 2.3; the others, nnU-Net's schemes by their formulas.
+One departure: nnU-Net counts labelled voxels among those of the nonzero mask, so
+that a training image differs from the same image without its label; here the
+label is never looked at.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from acinus.types import Array
+from acinus.errors import DataError, PlanError
+from acinus.plan.settings import ChannelIntensity, Normalisation, PrepareSettings
+from acinus.types import Array, Mask
+
+SMALLEST_SD = 1e-8
+"""Least number to divide by: a constant image becomes 0, not infinite (nnU-Net)."""
 
 
-def normalise(array: Array, how: Literal["min_max", "z_score"]) -> Array:
+def normalise(
+    array: Array,
+    how: Normalisation,
+    *,
+    intensity: ChannelIntensity | None = None,
+    inside: Mask | None = None,
+) -> Array:
     """Rescaled intensities of one channel of one case.
 
     Args:
         array: Voxel values of any shape, finite.
         how: ``min_max`` maps the smallest value to 0 and the largest to 1;
-            ``z_score`` subtracts the mean and divides by the standard deviation.
+            ``z_score`` subtracts the mean and divides by the standard deviation;
+            ``ct`` clips to the dataset's percentiles and uses the dataset's mean and
+            standard deviation; ``rescale_0_1`` is nnU-Net's min-max; ``rgb_0_1``
+            divides by 255; ``none`` leaves the values.
+        intensity: The dataset's foreground intensities, for ``ct``.
+        inside: Same shape; z-scores look at these voxels only and leave the others.
 
     Returns:
-        float32 of the same shape; all zero for a constant image.
+        float32 of the same shape, a new array; all zero for a constant image under
+        ``min_max``, ``z_score`` and ``rescale_0_1``.
+
+    Raises:
+        PlanError: ``ct`` without intensities.
+        DataError: ``rgb_0_1`` with values outside of 0 to 255.
     """
-    values = array.astype(np.float32)
-    if how == "min_max":
+    values = np.array(array, dtype=np.float32, order="C")
+    if how == "z_score":
+        return _z_score(values, inside)
+    if how == "ct":
+        if intensity is None:
+            raise PlanError(
+                "prepare.intensity must be given for 'ct' normalisation and is missing. Make the "
+                "plan again: it is decided from the fingerprint."
+            )
+        np.clip(values, intensity.low, intensity.high, out=values)
+        values -= np.float32(intensity.mean)
+        values /= np.float32(max(intensity.sd, SMALLEST_SD))
+    elif how in ("min_max", "rescale_0_1"):
+        low = values.min()
+        values -= low
+        values /= max(values.max(), np.float32(SMALLEST_SD))
+    elif how == "rgb_0_1":
         low, high = float(values.min()), float(values.max())
-        return (values - low) / (high - low) if high > low else np.zeros_like(values)
-    mean, sd = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
-    return (values - mean) / sd if sd > 0 else np.zeros_like(values)
+        if low < 0 or high > 255:
+            raise DataError(
+                "a channel with 'rgb_0_1' normalisation must hold values from 0 to 255; got "
+                f"{low:g} to {high:g}. Give the channel its true name in dataset.json, or set "
+                "prepare.normalisation."
+            )
+        values /= np.float32(255)
+    return values
+
+
+def channel_normalisation(
+    settings: PrepareSettings, n_channels: int
+) -> Sequence[tuple[Normalisation, ChannelIntensity | None]]:
+    """How each channel is normalised, with the dataset's intensities where they are known.
+
+    Raises:
+        PlanError: The settings are not resolved, or are for another number of channels.
+    """
+    how, intensity = settings.normalisation, settings.intensity
+    if how == "by_name":
+        raise PlanError(
+            "prepare.normalisation must be decided before a case is prepared; it is still "
+            "'by_name'. Make the plan again."
+        )
+    schemes = (how,) * n_channels if isinstance(how, str) else how
+    known = (None,) * n_channels if intensity is None else intensity
+    for name, values in (("normalisation", schemes), ("intensity", known)):
+        if len(values) != n_channels:
+            raise PlanError(
+                f"prepare.{name} must have one entry for each of the {n_channels} channel(s); it "
+                f"has {len(values)}. Make the plan again for this dataset."
+            )
+    return tuple(zip(schemes, known, strict=True))
+
+
+def _z_score(values: Array, inside: Mask | None) -> Array:
+    chosen = values if inside is None else values[inside]
+    if chosen.size == 0:
+        return values
+    chosen = chosen - np.float32(chosen.mean(dtype=np.float64))
+    sd = np.sqrt(np.square(chosen).mean(dtype=np.float64))
+    chosen /= np.float32(max(sd, SMALLEST_SD))
+    if inside is None:
+        return chosen
+    values[inside] = chosen
+    return values

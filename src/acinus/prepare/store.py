@@ -1,12 +1,14 @@
-"""The store: prepared arrays as memory-mapped files, one pair a case.
+"""The store: prepared arrays as memory-mapped files, one set a case.
 
 Enters: a dataset and a plan. Leaves: ``store/CASE.image.npy``,
-``CASE.label.npy`` and ``CASE.json``, whole or absent. Compressed chunks were
-rejected by measurement: a random patch from a memory map costs a sixteenth.
+``CASE.label.npy``, ``CASE.sites.npy`` and ``CASE.json``, whole or absent.
+Compressed chunks were rejected by measurement: a random patch from a memory map
+costs a sixteenth.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,15 +18,20 @@ import numpy as np
 from acinus import progress
 from acinus.cohort import Case, Dataset
 from acinus.config import Settings, validate
-from acinus.errors import AcinusError, DataError
+from acinus.errors import AcinusError, DataError, PlanError
 from acinus.files import hash_data, read_json, whole_file, write_json
 from acinus.plan import Plan
-from acinus.prepare.case import Geometry, PreparedCase, prepare_case
+from acinus.prepare.case import PreparedCase, prepare_case
+from acinus.prepare.geometry import Geometry
+from acinus.prepare.sites import label_sites, sites_as_table, sites_from_table
 from acinus.scans import Volume, read_labelmap, read_volume
 from acinus.types import Array
 
 N_READERS = 2
 """Threads that read and prepare cases; decompression and torch release the lock."""
+
+ARRAYS = ("image", "label", "sites")
+"""Arrays of a case."""
 
 
 class StoredFacts(Settings):
@@ -34,7 +41,7 @@ class StoredFacts(Settings):
     """Hash of the dataset and of the settings that made the arrays."""
     geometry: Geometry
     foreground_vox: dict[str, int]
-    """Voxels of each label on the prepared grid."""
+    """Voxels of each label or region on the prepared grid."""
     cut_labels: tuple[str, ...]
     """Labels of which cropping removed a part."""
 
@@ -55,8 +62,12 @@ class Store:
         return self._load(case_id, "image")
 
     def label(self, case_id: str) -> Array:
-        """(S, R, Q) uint8, read on access."""
+        """(S, R, Q) uint8, read on access; 255 where the reference says nothing."""
         return self._load(case_id, "label")
+
+    def sites(self, case_id: str) -> dict[int, Array]:
+        """A sample of the voxels of each label, see `label_sites`."""
+        return sites_from_table(self._load(case_id, "sites"))
 
     def _load(self, case_id: str, kind: str) -> Array:
         path = self.folder / f"{case_id}.{kind}.npy"
@@ -80,7 +91,9 @@ def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Ca
 
     Raises:
         DataError: A case cannot be prepared; the message names it.
+        PlanError: The dataset is not the one that the plan was made for.
     """
+    _refuse_changed_dataset(dataset, plan)
     key = store_key(plan)
     store = Store(folder)
     missing = [case for case in cases if not _is_prepared(folder, case.case_id, key)]
@@ -90,7 +103,7 @@ def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Ca
         progress.stage("Preparing", total=len(missing), unit="case") as bar,
         ThreadPoolExecutor(N_READERS) as readers,
     ):
-        for _ in readers.map(lambda case: _store_case(dataset, plan, folder, case, key), missing):
+        for _ in readers.map(lambda case: _store_case(plan, folder, case, key), missing):
             bar.advance(1)
     return store
 
@@ -117,22 +130,40 @@ def prepare_labelled_case(case: Case, plan: Plan) -> tuple[PreparedCase, Volume]
     if label is None:
         raise DataError(f"case '{case.case_id}': must have a label to learn from; it has none.")
     try:
-        return prepare_case(channels, plan.settings.prepare, label), label
+        prepared = prepare_case(
+            channels, plan.settings.prepare, label, ignore_label=plan.dataset.ignore_label
+        )
     except AcinusError as error:
         raise DataError(f"case '{case.case_id}': {error}") from error
+    return prepared, label
 
 
-def _store_case(dataset: Dataset, plan: Plan, folder: Path, case: Case, key: str) -> None:
+def _refuse_changed_dataset(dataset: Dataset, plan: Plan) -> None:
+    found = dataset.fingerprint_hash()
+    if found != plan.dataset.hash:
+        raise PlanError(
+            f"{dataset.folder}: must hold the files that the plan was made from (SHA-256 "
+            f"{plan.dataset.hash[:12]}…); dataset.json, an image or a label was changed, added "
+            f"or removed since (now {found[:12]}…). Make a new plan in a new folder with "
+            "'acinus plan', or put the old files back."
+        )
+
+
+def _store_case(plan: Plan, folder: Path, case: Case, key: str) -> None:
     prepared, label = prepare_labelled_case(case, plan)
     if prepared.label is None:
         raise DataError(f"case '{case.case_id}': must have a label.")
-    before = {name: int((label.array == value).sum()) for name, value in dataset.labels.items()}
-    after = {name: int((prepared.label == value).sum()) for name, value in dataset.labels.items()}
+    before, after = _counts(label.array, plan), _counts(prepared.label, plan)
+    arrays = {
+        "image": prepared.image,
+        "label": prepared.label,
+        "sites": sites_as_table(label_sites(prepared.label, case.case_id)),
+    }
     # The facts of older arrays go first: after a kill between two files none would be true.
     (folder / f"{case.case_id}.json").unlink(missing_ok=True)
-    for kind, array in (("image", prepared.image), ("label", prepared.label)):
+    for kind in ARRAYS:
         with whole_file(folder / f"{case.case_id}.{kind}.npy") as path:
-            np.save(path, array, allow_pickle=False)
+            np.save(path, arrays[kind], allow_pickle=False)
     facts = StoredFacts(
         key=key,
         geometry=prepared.geometry,
@@ -144,20 +175,27 @@ def _store_case(dataset: Dataset, plan: Plan, folder: Path, case: Case, key: str
     write_json(folder / f"{case.case_id}.json", facts.model_dump(mode="json"))
 
 
+def _counts(array: Array, plan: Plan) -> dict[str, int]:
+    """Voxels of each label; of a region those of all its labels."""
+    regions = plan.dataset.regions
+    return {
+        name: sum(int(np.count_nonzero(array == part)) for part in regions.get(name, (value,)))
+        for name, value in plan.dataset.labels.items()
+    }
+
+
 def _was_cut(before: int, after: int, geometry: Geometry) -> bool:
     """Whether a label lost more than a tenth of what resampling alone would leave."""
-    rows, columns = geometry.canonical_plane_vox
-    expected = before * geometry.resampled_vox[0] * geometry.resampled_vox[1] / (rows * columns)
-    cropped = any(
-        wanted < have
-        for wanted, have in zip(geometry.prepared_vox, geometry.resampled_vox, strict=True)
+    is_smaller = geometry.cropped_vox != geometry.scanned_vox or any(
+        new < old for new, old in zip(geometry.prepared_vox, geometry.resampled_vox, strict=True)
     )
-    return cropped and expected > 0 and after < 0.9 * expected
+    share = math.prod(geometry.resampled_vox) / math.prod(geometry.cropped_vox)
+    return is_smaller and before > 0 and after < 0.9 * before * share
 
 
 def _is_prepared(folder: Path, case_id: str, key: str) -> bool:
     facts = folder / f"{case_id}.json"
-    arrays = [folder / f"{case_id}.{kind}.npy" for kind in ("image", "label")]
+    arrays = [folder / f"{case_id}.{kind}.npy" for kind in ARRAYS]
     if not facts.is_file() or not all(path.is_file() for path in arrays):
         return False
     return bool(read_json(facts).get("key") == key)
