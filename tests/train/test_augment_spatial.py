@@ -192,12 +192,11 @@ def test_labels_stay_in_their_set_and_the_unseen_is_background(
 
 def test_what_is_ignored_stays_ignored_when_it_is_turned_or_flipped() -> None:
     batch = made_batch(4, (1, 64, 64))
-    label = batch.label.clone()
+    label = batch.label.clamp(max=3)
     label[:, :, 40:56, 44:54] = IGNORE
     turned = replace(batch, label=label)
     _, label = changed(turned, SWAP, 2, angles=(0.2, 0, 0), flips=(False, False, True))
-    before, after = inner(turned.label, turned)[:, :, 4:] == IGNORE, label[:, 4:] == IGNORE
-    assert after.sum() == pytest.approx(int(before.sum()), rel=0.15)
+    assert int((label == IGNORE).sum()) == pytest.approx(4 * 160, rel=0.1)
 
 
 def test_a_patch_without_rim_can_be_turned() -> None:
