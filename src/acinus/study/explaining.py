@@ -7,6 +7,7 @@ depth, or a figure.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ import torch
 
 from acinus.cohort import Case
 from acinus.errors import ConfigError, DataError, GridError, unknown_name
-from acinus.explain import grad_cam, write_heat_maps
+from acinus.explain import HeatMap, grad_cam, write_heat_maps
 from acinus.plan import Plan
 from acinus.predict import find_scans, load_model, network_from, weight_name
 from acinus.predict.model import tile_probabilities
 from acinus.prepare import PreparedCase, Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
+from acinus.train.watch import class_masks
 from acinus.types import Array
 
 
@@ -38,18 +40,20 @@ def explain_arm(
     if case_id is None:
         return
     label = np.asarray(store.label(case_id))
-    sizes = {name: int((label == value).sum()) for name, value in plan.dataset.labels.items()}
-    name = max(sizes, key=lambda one: sizes[one])
-    value = plan.dataset.labels[name]
-    index = int((label == value).sum(axis=(1, 2)).argmax())
+    masks = {
+        name: np.isin(label, values)
+        for name, values in zip(plan.dataset.labels, class_masks(plan), strict=True)
+    }
+    name = max(masks, key=lambda one: int(masks[one].sum()))
+    index = int(masks[name].sum(axis=(1, 2)).argmax())
     network = network_from(plan, folder.model / weight_name(plan.folds_to_train[0]))
-    image = np.array(store.image(case_id)[:, index])
-    reference = label[index] == value
+    view = _view(np.asarray(store.image(case_id)), masks[name], index, plan)
+    maps = grad_cam(network, torch.from_numpy(view.image), _output(plan, name), region=view.region)
     write_heat_maps(
         folder.saliency,
-        grad_cam(network, torch.from_numpy(image), value, region=reference),
-        image=image[0],
-        reference=reference,
+        view.flat(maps),
+        image=view.shown,
+        reference=view.reference,
         case=case_id,
         slice_index=index,
         label=name,
@@ -109,13 +113,13 @@ def explain_image(
     if not 0 <= slice_index < n_slices:
         raise ConfigError(f"--slice must be 0 to {n_slices - 1}; got {slice_index}.")
     maps = out / "gradcam.npz"
-    shown = np.ascontiguousarray(prepared.image[:, slice_index])
-    region = predicted[slice_index] == value
+    view = _view(prepared.image, predicted == value, slice_index, loaded.plan)
+    found = grad_cam(loaded.networks[0], torch.from_numpy(view.image), _output(loaded.plan, name))
     write_heat_maps(
         maps,
-        grad_cam(loaded.networks[0], torch.from_numpy(shown), value),
-        image=shown[0],
-        reference=region,
+        view.flat(found),
+        image=view.shown,
+        reference=view.reference,
         case=scans[0].case,
         slice_index=slice_index,
         label=name,
@@ -123,6 +127,72 @@ def explain_image(
     return write_saliency_figure(
         maps, out / "gradcam.png", name=scans[0].case, synthetic=loaded.plan.dataset.synthetic
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What the network sees at once around a slice.
+
+    Attributes:
+        image: (C, R, Q) slice, or (C, s, r, q) window of a volume.
+        region: Mask of the label on it.
+        index: Index of the slice within the window; None for slices.
+    """
+
+    image: Array
+    region: Array
+    index: int | None
+
+    @property
+    def shown(self) -> Array:
+        """(R, Q) first channel of the slice."""
+        shown: Array = self.image[0] if self.index is None else self.image[0, self.index]
+        return shown
+
+    @property
+    def reference(self) -> Array:
+        """(R, Q) mask of the slice."""
+        mask: Array = self.region if self.index is None else self.region[self.index]
+        return mask
+
+    def flat(self, maps: Sequence[HeatMap]) -> list[HeatMap]:
+        """The maps of the slice; those of a window are 1 at their own brightest voxel."""
+        if self.index is None:
+            return list(maps)
+        return [replace(heat, map=heat.map[self.index]) for heat in maps]
+
+
+def _view(image: Array, mask: Array, index: int, plan: Plan) -> _View:
+    """The slice, or a patch of the volume with the slice in it, centred on the label.
+
+    Args:
+        image: (C, S, R, Q) prepared.
+        mask: (S, R, Q) label.
+        index: Slice.
+        plan: Patch.
+    """
+    if plan.n_dims == 2:
+        return _View(np.ascontiguousarray(image[:, index]), np.asarray(mask[index]), None)
+    places = np.argwhere(mask)
+    centre = places.mean(axis=0) if len(places) else np.array(mask.shape) / 2
+    centre[0] = index
+    window = []
+    for middle, size, patch in zip(centre, mask.shape, plan.patch_vox, strict=True):
+        first = min(max(int(middle) - patch // 2, 0), max(size - patch, 0))
+        window.append(slice(first, first + patch))
+    inner = tuple(window)
+    return _View(
+        np.ascontiguousarray(image[(slice(None), *inner)]),
+        np.asarray(mask[inner]),
+        index - window[0].start,
+    )
+
+
+def _output(plan: Plan, name: str) -> int:
+    """Index of a label among the network's outputs."""
+    if plan.dataset.regions:
+        return list(plan.dataset.labels).index(name)
+    return plan.dataset.labels[name]
 
 
 def _prepared_labels(
