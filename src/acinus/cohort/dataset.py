@@ -62,6 +62,9 @@ class Dataset:
         participants: The table of participants; None if there is none.
         description: Free text.
         exclude: Case or participant to the reason why it is left out.
+        regions: Name to the label values that it unites; empty: labels exclude each other.
+        ignore_label: Value of voxels that the reference says nothing about.
+        annotated: Case to the names annotated in it; a case that is not in it has all.
     """
 
     folder: Path
@@ -78,6 +81,9 @@ class Dataset:
     participants: pd.DataFrame | None = None
     description: str = ""
     exclude: dict[str, str] = field(default_factory=dict)
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore_label: int | None = None
+    annotated: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def labelled_cases(self) -> tuple[Case, ...]:
