@@ -87,9 +87,6 @@ def auto_decisions(
         device: ``cpu``, ``cuda`` or ``mps``.
     """
     decisions = {"prepare.normalisation": _normalisation(dataset)}
-    intensity = decide_intensity(fingerprint, decisions["prepare.normalisation"].value)
-    if intensity is not None:
-        decisions["prepare.intensity"] = intensity
     axis = decide_slice_axis(fingerprint)
     if recipe.prepare.slice_axis == "auto":
         decisions["prepare.slice_axis"] = axis
