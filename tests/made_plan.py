@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from acinus.cohort import Dataset
 from acinus.plan import Fingerprint, Plan, load_recipe, make_plan
 from acinus.plan.fingerprint import CaseFacts
+from acinus.plan.intensity import ForegroundIntensity
 
 LABELS = {"gland_right": 1, "gland_left": 2}
 
@@ -37,10 +39,18 @@ def made_fingerprint(
         f"p{number:02d}": CaseFacts(
             shape_vox=shape,
             spacing_mm=spacing,
+            cropped_vox=shape,
+            cropped_share=1.0,
             intensity={},
             volume_ml={"gland_right": 0.5 + number, "gland_left": 0.0},
+            voxels={
+                "gland_right": round((0.5 + number) * 1000 / math.prod(spacing)),
+                "gland_left": 0,
+            },
             extent_mm={"gland_right": (6.0, 5.0, 5.0)},
+            centroid_mm={"gland_right": (9.0, 12.0, 14.0)},
             slices_with_foreground=2,
+            foreground_box=((0.25, 0.5), (0.3, 0.6), (0.5, 0.8)),
         )
         for number, (spacing, shape) in enumerate(zip(spacings_mm, shapes_vox, strict=True))
     }
@@ -49,6 +59,11 @@ def made_fingerprint(
         dataset_hash="0" * 64,
         labels=LABELS,
         channel_names=("T1",),
+        foreground={
+            "T1": ForegroundIntensity(
+                mean=100.0, sd=20.0, low=50.0, median=99.0, high=150.0, min=40.0, max=160.0
+            )
+        },
         cases=cases,
     )
 

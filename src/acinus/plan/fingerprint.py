@@ -2,13 +2,18 @@
 
 Enters: a dataset. Leaves: `Fingerprint`, kept as ``fingerprint.json`` with the
 hash of the dataset, so that unchanged data are not read twice. Facts only; no
-decision is taken here.
+decision is taken here. Cases are read by threads, one a core: unpacking and the
+sums over voxels run outside of Python's lock, and processes would have to be
+started and sent the volumes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,10 +22,20 @@ from acinus.cohort import Case, Dataset
 from acinus.config import Settings, validate
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
-from acinus.scans import canonical, read_labelmap, read_volume
+from acinus.plan.intensity import ForegroundIntensity, Sample, combine_samples, take_sample
+from acinus.scans import Volume, canonical, read_labelmap, read_volume
 from acinus.types import Array
 
-FORMAT = 1
+FORMAT = 2
+
+SPACING_DIGITS = 6
+"""Significant digits of a spacing: affines are stored in single precision, and axes that are
+equal but for its last digits must count as equal."""
+
+MOST_THREADS = 8
+"""Cases read at a time; each holds its volumes in memory."""
+
+Box = tuple[slice, slice, slice]
 
 
 class CaseFacts(Settings):
@@ -28,14 +43,24 @@ class CaseFacts(Settings):
 
     shape_vox: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    cropped_vox: tuple[int, int, int]
+    """Shape of the box of all voxels that are not 0 in every channel (nnU-Net's crop)."""
+    cropped_share: float
+    """Share of the voxels that lie in that box."""
     intensity: dict[str, dict[str, float]]
-    """Per channel: min, max, mean, sd, and percentiles p0.5, p50, p99.5."""
+    """Per channel: min, max, mean, sd, and percentiles p0.5, p50, p99.5, of all voxels."""
     volume_ml: dict[str, float]
+    """Per label; 0 where the label is absent."""
+    voxels: dict[str, int]
     """Per label; 0 where the label is absent."""
     extent_mm: dict[str, tuple[float, float, float]]
     """Per present label: (Z, Y, X) size of its bounding box."""
+    centroid_mm: dict[str, tuple[float, float, float]]
+    """Per present label: (Z, Y, X) mean position, mm along the axes from the first voxel."""
     slices_with_foreground: int
     """Along the canonical Z axis."""
+    foreground_box: tuple[tuple[float, float], ...] | None
+    """(Z, Y, X) start and end of the box of all labels, as shares of the image; None: no label."""
 
 
 class Fingerprint(Settings):
@@ -46,6 +71,9 @@ class Fingerprint(Settings):
     dataset_hash: str
     labels: dict[str, int]
     channel_names: tuple[str, ...]
+    foreground: dict[str, ForegroundIntensity]
+    """Per channel: intensities of labelled voxels, those to be ignored included (as nnU-Net);
+    lacks channels in which no case has one."""
     cases: dict[str, CaseFacts]
 
 
@@ -53,26 +81,28 @@ def take_fingerprint(dataset: Dataset, path: Path | None = None) -> Fingerprint:
     """Facts of every labelled case; read from `path` if it holds those of the same data.
 
     Raises:
-        DataError: No case has a label.
+        DataError: No case has a label, or image and label of one do not fit together.
     """
     dataset_hash = dataset.fingerprint_hash()
     if path is not None and path.is_file():
         kept = read_json(path)
         if kept.get("dataset_hash") == dataset_hash and kept.get("format") == FORMAT:
             return validate(Fingerprint, kept, where=str(path))
-    labelled = [case for case in dataset.cases if case.label is not None]
-    if not labelled:
+    if not dataset.labelled_cases:
         raise DataError(f"{dataset.folder}: at least one case must have a label; none has one.")
     facts: dict[str, CaseFacts] = {}
-    with progress.stage("Reading facts", total=len(labelled), unit="case") as bar:
-        for case in labelled:
-            facts[case.case_id] = case_facts(case, dataset)
-            bar.advance(1)
+    samples: dict[str, list[Sample]] = {name: [] for name in dataset.channel_names}
+    for case_id, one, parts in _read_cases(dataset):
+        facts[case_id] = one
+        for name, sample in parts.items():
+            samples[name].append(sample)
+    combined = {name: combine_samples(parts) for name, parts in samples.items()}
     fingerprint = Fingerprint(
         dataset=dataset.name,
         dataset_hash=dataset_hash,
         labels=dict(dataset.labels),
         channel_names=dataset.channel_names,
+        foreground={name: one for name, one in combined.items() if one is not None},
         cases=facts,
     )
     if path is not None:
@@ -80,8 +110,12 @@ def take_fingerprint(dataset: Dataset, path: Path | None = None) -> Fingerprint:
     return fingerprint
 
 
-def case_facts(case: Case, dataset: Dataset) -> CaseFacts:
-    """Facts of one labelled case."""
+def case_facts(case: Case, dataset: Dataset) -> tuple[CaseFacts, dict[str, Sample]]:
+    """Facts of one labelled case, and its foreground intensities per channel.
+
+    Raises:
+        DataError: Image or label is missing, or they do not have one shape.
+    """
     images = {
         name: canonical(read_volume(image))
         for name, image in zip(dataset.channel_names, case.images, strict=True)
@@ -91,19 +125,27 @@ def case_facts(case: Case, dataset: Dataset) -> CaseFacts:
         raise DataError(f"case '{case.case_id}': must have an image and a label.")
     label = canonical(read_labelmap(case.label))
     first = next(iter(images.values()))
-    masks = {name: label.array == value for name, value in dataset.labels.items()}
-    return CaseFacts(
+    for volume in (*images.values(), label):
+        if volume.shape != first.shape:
+            raise DataError(
+                f"case '{case.case_id}': channels and label must share a grid; shapes "
+                f"(Z, Y, X) {first.shape} and {volume.shape}. Export them on one grid, or list "
+                "the case under 'exclude'."
+            )
+    boxes = _label_boxes(label.array)
+    facts = CaseFacts(
         shape_vox=first.shape,
-        spacing_mm=first.spacing_mm,
+        spacing_mm=_rounded(first.spacing_mm),
+        **_crop_facts([image.array for image in images.values()]),
         intensity={name: _intensity(image.array) for name, image in images.items()},
-        volume_ml={
-            name: float(mask.sum()) * label.grid.voxel_volume_ml for name, mask in masks.items()
-        },
-        extent_mm={
-            name: _extent_mm(mask, label.spacing_mm) for name, mask in masks.items() if mask.any()
-        },
-        slices_with_foreground=int((label.array > 0).any(axis=(1, 2)).sum()),
+        **_label_facts(label, boxes, dataset),
     )
+    if not boxes:
+        return facts, {}
+    box = _unite_boxes(list(boxes.values()))
+    labelled = label.array[box] > 0
+    drawn = {name: take_sample(image.array[box][labelled]) for name, image in images.items()}
+    return facts, {name: sample for name, sample in drawn.items() if sample is not None}
 
 
 def volume_ranges_ml(
@@ -127,9 +169,105 @@ def volume_ranges_ml(
     return ranges
 
 
+def _read_cases(dataset: Dataset) -> Iterator[tuple[str, CaseFacts, dict[str, Sample]]]:
+    """Facts and samples of the labelled cases, in their order."""
+    cases = dataset.labelled_cases
+    n_threads = max(1, min(MOST_THREADS, os.cpu_count() or 1, len(cases)))
+    with (
+        progress.stage("Reading facts", total=len(cases), unit="case") as bar,
+        ThreadPoolExecutor(n_threads) as pool,
+    ):
+        jobs = [pool.submit(case_facts, case, dataset) for case in cases]
+        try:
+            for case, job in zip(cases, jobs, strict=True):
+                yield case.case_id, *job.result()
+                bar.advance(1)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _label_facts(label: Volume, boxes: Mapping[int, Box], dataset: Dataset) -> dict[str, Any]:
+    """Size and place of every label or region; an ignore label is no foreground here."""
+    spacing_mm = np.array(label.spacing_mm)
+    facts: dict[str, Any] = {"voxels": {}, "volume_ml": {}, "extent_mm": {}, "centroid_mm": {}}
+    found: list[Box] = []
+    for name, painted in dataset.labels.items():
+        values = [value for value in dataset.regions.get(name, (painted,)) if value in boxes]
+        masks = {value: label.array[boxes[value]] == value for value in values}
+        n_voxels = sum(int(mask.sum()) for mask in masks.values())
+        facts["voxels"][name] = n_voxels
+        facts["volume_ml"][name] = n_voxels * label.grid.voxel_volume_ml
+        if n_voxels:
+            box = _unite_boxes([boxes[value] for value in values])
+            found.append(box)
+            size = np.array([edge.stop - edge.start for edge in box])
+            sums = sum(_index_sums(mask, boxes[value]) for value, mask in masks.items())
+            facts["extent_mm"][name] = tuple((size * spacing_mm).tolist())
+            facts["centroid_mm"][name] = tuple(np.round(sums / n_voxels * spacing_mm, 3).tolist())
+    if not found:
+        return {**facts, "foreground_box": None, "slices_with_foreground": 0}
+    box = _unite_boxes(found)
+    part = label.array[box]
+    drawn = (part > 0) & (part != dataset.ignore_label) if dataset.ignore_label else part > 0
+    return {
+        **facts,
+        "foreground_box": tuple(
+            (round(edge.start / n, 4), round(edge.stop / n, 4))
+            for edge, n in zip(box, label.shape, strict=True)
+        ),
+        "slices_with_foreground": int(drawn.any(axis=(1, 2)).sum()),
+    }
+
+
+def _label_boxes(array: Array) -> dict[int, Box]:
+    """Bounding box of each value above 0."""
+    # Imported here: the module of measurements takes a while to load.
+    from scipy.ndimage import find_objects
+
+    return {value: box for value, box in enumerate(find_objects(array), start=1) if box is not None}
+
+
+def _index_sums(mask: Array, box: Box) -> Array:
+    """(3,) sums over the voxels of a mask of their (z, y, x) indices in the whole array."""
+    sums = []
+    for axis, edge in enumerate(box):
+        counts = mask.sum(axis=tuple(other for other in range(3) if other != axis))
+        sums.append(float(counts @ np.arange(edge.start, edge.stop)))
+    return np.array(sums)
+
+
+def _unite_boxes(boxes: Sequence[Box]) -> Box:
+    z, y, x = (
+        slice(min(edge.start for edge in edges), max(edge.stop for edge in edges))
+        for edges in zip(*boxes, strict=True)
+    )
+    return z, y, x
+
+
+def _crop_facts(arrays: Sequence[Array]) -> dict[str, Any]:
+    """Box of the voxels at which any channel is not 0; the whole image if there is none.
+
+    nnU-Net fills holes of that region first, which never changes its box.
+    """
+    shape = arrays[0].shape
+    filled = arrays[0] != 0
+    for array in arrays[1:]:
+        filled |= array != 0
+    size = []
+    for axis in range(3):
+        others = tuple(other for other in range(3) if other != axis)
+        present = np.flatnonzero(filled.any(axis=others))
+        size.append(int(present[-1] - present[0] + 1) if len(present) else shape[axis])
+    return {"cropped_vox": tuple(size), "cropped_share": float(np.prod(size) / np.prod(shape))}
+
+
 def _intensity(array: Array) -> dict[str, float]:
-    values = array[np.isfinite(array)].astype(np.float32)
-    low, middle, high = np.percentile(values[:: max(1, values.size // 200_000)], (0.5, 50, 99.5))
+    values = array.ravel()
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        values = values if finite.all() else values[finite]
+    step = max(1, values.size // 200_000)
+    low, middle, high = np.percentile(values[::step], (0.5, 50, 99.5))
     return {
         "min": float(values.min()),
         "max": float(values.max()),
@@ -141,10 +279,6 @@ def _intensity(array: Array) -> dict[str, float]:
     }
 
 
-def _extent_mm(mask: Array, spacing_mm: tuple[float, ...]) -> tuple[float, float, float]:
-    sizes = []
-    for axis, step_mm in enumerate(spacing_mm):
-        others = tuple(other for other in range(3) if other != axis)
-        present = np.flatnonzero(mask.any(axis=others))
-        sizes.append(float(present[-1] - present[0] + 1) * step_mm)
-    return sizes[0], sizes[1], sizes[2]
+def _rounded(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
+    z, y, x = (float(f"{step:.{SPACING_DIGITS}g}") for step in spacing_mm)
+    return z, y, x
