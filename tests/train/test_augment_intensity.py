@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from made_batch import PLAIN, SLICES, changed, changes_of, inner, made_batch
+from made_batch import PLAIN, SLICES, VOLUME, changed, changes_of, inner, made_batch
 from scipy import ndimage
 from torch.nn.functional import interpolate
 
-from acinus.train.augment import apply_changes
+from acinus.train.augment import SideSwap, apply_changes
 from acinus.train.augment.intensity import blur_matrices, resolution_matrices
 
 EVERYTHING = {
@@ -250,3 +250,24 @@ def test_zeros_outside_of_the_body_stay_zeros_where_asked() -> None:
     assert not kept[outside].any()
     assert torch.equal(kept[~outside], free[~outside])
     assert free[outside].all()
+
+
+@pytest.mark.parametrize(("n_dims", "in_plane"), [(2, True), (3, False), (3, True)])
+def test_nothing_of_a_batch_is_read_back_from_its_device(n_dims: int, in_plane: bool) -> None:
+    # Tensors on the device "meta" have no values: any look at one from outside raises.
+    batch = made_batch(patch=SLICES if n_dims == 2 else VOLUME)
+    elsewhere = replace(batch, image=batch.image.to("meta"), label=batch.label.to("meta"))
+    without_noise = {**EVERYTHING, "noise_sd": 0.0}
+    image, label = changed(
+        elsewhere,
+        SideSwap((0, 2, 1), 2),
+        n_dims,
+        **without_noise,
+        angles=[(0.1, 0, 0), (0, 0, 0), (0.1, 0, 0)],
+        flips=(True, False, True),
+        in_plane=in_plane,
+        keep_zeros=True,
+    )
+    here, here_label = changed(batch, n_dims=n_dims)
+    assert (image.device.type, image.shape, image.dtype) == ("meta", here.shape, here.dtype)
+    assert (label.shape, label.dtype) == (here_label.shape, here_label.dtype)

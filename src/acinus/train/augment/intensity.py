@@ -89,11 +89,10 @@ def _mirrored(positions: Array, size: int) -> Array:
 
 def _add_noise(table: torch.Tensor, rows: Array, noise_sd: Array, seeds: Array) -> None:
     """Each patch has its own stream: its noise does not depend on its neighbours."""
-    generator = torch.Generator(table.device)
     for place in np.flatnonzero(noise_sd > 0):
         part = table[rows[place, 0] : rows[place, -1] + 1]
-        generator.manual_seed(int(seeds[place]))
-        noise = torch.randn(part.shape, generator=generator, device=table.device)
+        stream = torch.Generator(table.device).manual_seed(int(seeds[place]))
+        noise = torch.randn(part.shape, generator=stream, device=table.device)
         sd = _spread(part.flatten(1))[1].view(-1, 1, 1, 1)
         part.addcmul_(noise, sd, value=float(noise_sd[place]))
 
