@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -84,6 +84,31 @@ class Bar:
 
     def _show(self, note: str) -> None:
         self.note = note or self.note
+
+
+class Outlet(Protocol):
+    """Where a process that nobody watches sends its stages and lines."""
+
+    def stage(
+        self, name: str, total: int | None, unit: str
+    ) -> contextlib.AbstractContextManager[Bar]:
+        """A stage that is shown elsewhere; arguments as for `acinus.progress.stage`."""
+
+    def say(self, text: str) -> None:
+        """A line that is shown elsewhere."""
+
+
+_outlet: Outlet | None = None
+
+
+def show_elsewhere(outlet: Outlet | None) -> None:
+    """Send all stages and lines of this process, of all its threads, to an outlet.
+
+    Args:
+        outlet: Takes them; None: standard error again.
+    """
+    global _outlet
+    _outlet = outlet
 
 
 class _PlainBar(Bar):
@@ -169,6 +194,10 @@ def stage(name: str, total: int | None = None, unit: str = "step") -> Iterator[B
     if _quiet.get():
         yield Bar(name, total, unit)
         return
+    if _outlet is not None:
+        with _outlet.stage(name, total, unit) as distant:
+            yield distant
+        return
     if not _on_terminal():
         plain = _PlainBar(name, total, unit)
         how = "stopped"
@@ -213,6 +242,9 @@ def track(
 def say(text: str) -> None:
     """One plain line on standard error, above the bar where one is shown."""
     if _quiet.get():
+        return
+    if _outlet is not None:
+        _outlet.say(text)
         return
     display = _live.display
     if display is not None:

@@ -83,6 +83,7 @@ class ArmJob:
         share_left_s: Seconds that this arm may still take, asked anew each time; None
             without a time budget.
         jobs: Processes for scoring.
+        places: Trainings that run side by side, of this arm and others.
     """
 
     name: str
@@ -98,6 +99,7 @@ class ArmJob:
     explain: bool
     share_left_s: Callable[[], float] | None
     jobs: int = 1
+    places: int = 1
 
     def holdout(self) -> tuple[Case, ...]:
         """Cases kept for the test."""

@@ -9,24 +9,21 @@ or seed is refused.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from acinus import progress
-from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset, write_split
-from acinus.cohort.phantom import make_orbit_cohort
+from acinus.cohort import Dataset
 from acinus.config import merge, validate
-from acinus.errors import ConfigError, DataError, PlanError, unknown_name
+from acinus.errors import ConfigError, PlanError, unknown_name
 from acinus.evaluate import read_scores, write_scores
-from acinus.files import hash_file, read_json, write_json, write_text
-from acinus.plan import Budget, parse_budget, parse_settings
+from acinus.files import hash_file, read_json, write_json
+from acinus.plan import Plan, parse_settings
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
@@ -34,14 +31,18 @@ from acinus.study.arm import (
     check_arm,
     evaluate_arm,
     plan_arm,
+    prepare_arm,
     train_arm,
+    train_one_fold,
 )
-from acinus.study.claim import arm_recipe, check_parts, claim, refuse_foreign, study_identity
-from acinus.study.clock import Clock
+from acinus.study.claim import check_parts
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
 from acinus.study.machine import command_line, describe_machine, package_versions
+from acinus.study.parallel import Workers
 from acinus.study.schema import Study, read_study
+from acinus.study.session import Session, open_session, reopen_session
+from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.train import check_cases
 
 OPTIONS = {
@@ -52,9 +53,6 @@ OPTIONS = {
     "split.holdout": "--holdout",
 }
 """Keys of a study that options of the command line stand for."""
-
-REPORT_S = 4.0
-"""Set aside for the report of one arm before any was made, s."""
 
 
 @dataclass(frozen=True)
@@ -72,80 +70,6 @@ class RunOutcome:
     summary: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Session:
-    """A study on its folder: what every stage needs.
-
-    Attributes:
-        study: As resolved, with all changes of the command line.
-        folder: Output folder.
-        datasets: Arm to dataset.
-        split: By participant, over all arms.
-        clock: Time used and left.
-        jobs: Processes.
-    """
-
-    study: Study
-    folder: StudyFolder
-    datasets: dict[str, Dataset]
-    split: Split
-    clock: Clock
-    jobs: int
-
-    def arm_jobs(self) -> list[ArmJob]:
-        """All arms, each followed by its variants."""
-        budget = parse_budget(self.study.budget)
-        jobs = []
-        for arm in self.study.arms:
-            jobs.append(self._job(arm, {}, budget))
-            recipe = jobs[-1].recipe
-            for variant in self.study.variants():
-                if any(getattr(recipe, part).name != name for part, name in variant.items()):
-                    jobs.append(self._job(arm, variant, budget))
-        return jobs
-
-    def timed(self, jobs: Sequence[ArmJob]) -> list[ArmJob]:
-        """The jobs with their share of the time left, if there is a time budget."""
-        if self.clock.budget_s is None:
-            return list(jobs)
-        report_s = REPORT_S * len(self.study.arms)
-        return [
-            replace(job, share_left_s=self._share(len(jobs) - index, report_s))
-            for index, job in enumerate(jobs)
-        ]
-
-    def _share(self, n_left: int, report_s: float) -> Callable[[], float]:
-        """Seconds left for a job: its part of what was left when it was first asked."""
-        begin: list[float] = []
-
-        def left_s() -> float:
-            remaining_s = self.clock.left_s - report_s
-            if not begin:
-                begin.append(remaining_s)
-            return begin[0] / n_left - (begin[0] - remaining_s)
-
-        return left_s
-
-    def _job(self, arm: str, variant: Mapping[str, str], budget: Budget | None) -> ArmJob:
-        final = self.folder.arm(arm)
-        name = ",".join(f"{part}={value}" for part, value in variant.items())
-        return ArmJob(
-            name=arm,
-            model=name or FINAL,
-            dataset=self.datasets[arm],
-            recipe=arm_recipe(self.study, arm, variant),
-            split=self.split,
-            folder=self.folder.variant(name, arm) if name else final,
-            store=final.store,
-            seed=self.study.split.seed,
-            budget=budget,
-            measures=tuple(self.study.measure),
-            explain=self.study.explain.method == "grad_cam",
-            share_left_s=None,
-            jobs=self.jobs,
-        )
-
-
 def run_dataset(
     dataset: Path,
     *,
@@ -157,6 +81,7 @@ def run_dataset(
     settings: Sequence[str] = (),
     holdout: int | float | None = None,
     jobs: int = 1,
+    on: Place = "here",
 ) -> RunOutcome:
     """Check, plan, prepare, train, evaluate and report one dataset.
 
@@ -169,7 +94,8 @@ def run_dataset(
         seed: Of split, weights, sampling and augmentation.
         settings: Changes such as ``train.lr=0.01``.
         holdout: Participants kept for the test: a number or a share.
-        jobs: Processes for scoring.
+        jobs: Trainings side by side, each in a process of its own.
+        on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.
 
     Raises:
         AcinusError: One sentence on what cannot be.
@@ -179,7 +105,7 @@ def run_dataset(
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=jobs)
     with session.clock.running():
-        return _run(session)
+        return _run(session, on)
 
 
 def run_study(
@@ -194,6 +120,7 @@ def run_study(
     arms: Sequence[str] | None = None,
     vary: bool = True,
     jobs: int = 1,
+    on: Place = "here",
 ) -> RunOutcome:
     """Run a study from its YAML file.
 
@@ -207,7 +134,8 @@ def run_study(
         data: Folder of the datasets, instead of the study's own or its phantom.
         arms: Only these arms.
         vary: Whether the study's variants are trained too; False: the final models only.
-        jobs: Processes for scoring and phantoms.
+        jobs: Trainings side by side, each in a process of its own.
+        on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.
     """
     changes: dict[str, Any] = {}
     if budget is not None:
@@ -234,7 +162,7 @@ def run_study(
     check_parts(study, where=str(path))
     session = open_session(study, StudyFolder(out), jobs=jobs)
     with session.clock.running():
-        return _run(session)
+        return _run(session, on)
 
 
 def plan_dataset(
@@ -247,26 +175,102 @@ def plan_dataset(
     settings: Sequence[str] = (),
     folds: int | None = None,
     holdout: int | float | None = None,
+    jobs: int = 1,
 ) -> Path:
-    """Check and plan one dataset; returns ``plan.yaml``."""
+    """Check and plan one dataset; returns ``plan.yaml``.
+
+    Arguments as for `run_dataset`; a time budget is divided for `jobs` trainings side by side.
+    """
     study = _study_of_dataset(
         dataset, recipe, budget, out, folds, seed, parse_settings(settings), holdout
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
-    job = session.timed(session.arm_jobs())[0]
+    job = session.timed(session.arm_jobs(), jobs)[0]
     with session.clock.running():
         check_arm(job)
         plan_arm(job)
     return job.folder.plan
 
 
-def train_run(run_folder: Path, *, dataset: Path | None = None, jobs: int = 1) -> Path:
-    """Train, or go on training, a planned run or study; returns its folder."""
-    session = reopen_session(run_folder, dataset=dataset, jobs=jobs)
+def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
+    """Check, plan and prepare all arms and variants, and train nothing; returns the folder.
+
+    Args:
+        run_folder: Folder of a run or study.
+        n_places: Trainings that will run side by side: a time budget is divided accordingly.
+    """
+    session = reopen_session(run_folder)
     with session.clock.running():
-        for job in session.timed(session.arm_jobs()):
-            train_arm(job, plan_arm(job))
+        for job in session.timed(session.arm_jobs(), n_places):
+            prepare_arm(job, _checked_plan(job, []))
     return run_folder
+
+
+def train_run(
+    run_folder: Path, *, dataset: Path | None = None, jobs: int = 1, on: Place = "here"
+) -> Path:
+    """Train, or go on training, a planned run or study; returns its folder.
+
+    Args:
+        run_folder: Folder of a run or study.
+        dataset: Where the only dataset lies now, if it was moved.
+        jobs: Trainings side by side.
+        on: ``here``, or ``ray``: a Ray cluster.
+    """
+    session = reopen_session(run_folder, dataset=dataset, jobs=jobs)
+    with session.clock.running(), open_workers(on, session.arm_jobs(), session.jobs) as workers:
+        if workers is None:
+            for job in session.timed(session.arm_jobs()):
+                train_arm(job, plan_arm(job))
+            return run_folder
+        _side_by_side(session, workers, evaluate=False)
+    return run_folder
+
+
+def train_part(
+    run_folder: Path, *, arm: str | None = None, variant: str | None = None, fold: int
+) -> Path:
+    """Train one fold of one arm of a planned run or study; returns the folder.
+
+    Any number of these may run at a time, on any machines that see the folder. The number of
+    steps is the plan's: no clock runs over tasks that a cluster starts when it likes.
+
+    Args:
+        run_folder: Folder of a run or study, planned and prepared.
+        arm: Name of the arm; may be left out where there is one.
+        variant: Such as ``loss=dice``; None: the main model.
+        fold: From 0.
+
+    Raises:
+        ConfigError: No such arm, variant or fold.
+        PlanError: It was not planned.
+    """
+    session = reopen_session(run_folder)
+    job = _chosen_job(session, arm, variant)
+    if not job.folder.plan.is_file():
+        raise PlanError(
+            f"{job.folder.plan}: must exist before a part of it is trained; it does not. "
+            f"Run 'acinus train {run_folder} --prepare-only' first."
+        )
+    plan = plan_arm(job)
+    if fold not in plan.folds_to_train:
+        known = ", ".join(str(one + 1) for one in plan.folds_to_train)
+        raise ConfigError(f"--fold must be one of {known}; got {fold + 1}.")
+    train_one_fold(job, plan, fold)
+    return run_folder
+
+
+def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJob:
+    names = list(session.study.arms)
+    if arm is None and len(names) > 1:
+        raise ConfigError(f"--arm must name one of the arms: {', '.join(names)}; none is given.")
+    if arm is not None and arm not in names:
+        raise ConfigError(unknown_name("arm", arm, names))
+    models = {job.model: job for job in session.arm_jobs() if job.name == (arm or names[0])}
+    if (variant or FINAL) not in models:
+        variants = [model for model in models if model != FINAL]
+        raise ConfigError(unknown_name("variant", str(variant), variants))
+    return models[variant or FINAL]
 
 
 def evaluate_run(run_folder: Path) -> Path:
@@ -293,83 +297,13 @@ def report_run(run_folder: Path) -> Path:
     return _report(session, [])
 
 
-def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
-    """Datasets opened, split made, folder claimed for this study.
-
-    Raises:
-        PlanError: The folder belongs to another study, dataset or seed.
-    """
-    identity = {"study": study_identity(study)}
-    if refuse_foreign(folder, study, identity).get("study") != identity["study"]:
-        folder.clock.unlink(missing_ok=True)
-    clock = Clock(folder.clock, _seconds(study))
-    with clock.running() if study.phantom is not None else nullcontext():
-        datasets = _open_datasets(study, folder, jobs)
-    hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
-    claim(folder, study, {**identity, "datasets": hashes})
-    if not folder.study.is_file():
-        write_study(study, folder)
-    split = _make_split(study, datasets)
-    check_split(split, datasets)
-    write_split(split, folder.split)
-    return Session(study, folder, datasets, split, clock, jobs)
-
-
-def write_study(study: Study, folder: StudyFolder) -> None:
-    """Write ``study.yaml``: what the commands of later stages read."""
-    data = study.model_dump(mode="json", exclude_unset=True)
-    write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
-
-
-def reopen_session(root: Path, *, dataset: Path | None = None, jobs: int = 1) -> Session:
-    """The session of an existing folder.
-
-    Args:
-        root: Folder of a run or study.
-        dataset: Where the only dataset lies now; later commands will look there.
-        jobs: Processes.
-
-    Raises:
-        PlanError: No such folder, or a study of several datasets cannot take one place.
-    """
-    folder = StudyFolder(root, is_run=not (root / "arms").is_dir())
-    if not folder.study.is_file():
-        raise PlanError(
-            f"{root}: must be the folder of a run or study, with study.yaml; there is none. "
-            "Make one with 'acinus run', 'acinus plan' or 'acinus study'."
-        )
-    study = read_study(folder.study)
-    if dataset is None:
-        return open_session(study, folder, jobs=jobs)
-    if len(study.arms) != 1:
-        raise PlanError(
-            f"{root}: --dataset names the place of one dataset, and this study has "
-            f"{len(study.arms)}. Repeat the 'acinus study' command with --data FOLDER."
-        )
-    (name, arm), *_ = study.arms.items()
-    moved = arm.model_copy(update={"dataset": str(dataset.resolve())})
-    study = study.model_copy(update={"arms": {name: moved}})
-    session = open_session(study, folder, jobs=jobs)
-    write_study(study, folder)
-    return session
-
-
-def _run(session: Session) -> RunOutcome:
+def _run(session: Session, on: Place) -> RunOutcome:
     begin, started = time.monotonic(), datetime.now(UTC)
-    notes: list[str] = []
-    jobs = session.timed(session.arm_jobs())
-    for job in jobs:
-        title = job.name if job.model == FINAL else f"{job.name}, {job.model}"
-        progress.say(f"{title}: {len(job.dataset.cases)} cases, recipe {job.recipe.name}")
-        if job.model == FINAL:
-            notes += [f"{job.name}, warning of the check: {line}" for line in check_arm(job)]
-        plan = plan_arm(job)
-        train_arm(job, plan)
-        evaluate_arm(job, plan)
-        notes += [
-            f"{job.name}: {sentence}"
-            for sentence in check_cases(Store(job.store), [c.case_id for c in job.dataset_cases()])
-        ]
+    with open_workers(on, session.arm_jobs(), session.jobs) as workers:
+        if workers is None:
+            notes = _one_after_the_other(session)
+        else:
+            notes = _side_by_side(session, workers, evaluate=True)
     _collect_scores(session)
     _write_provenance(session, started)
     report = _report(session, list(dict.fromkeys(notes)))
@@ -381,6 +315,43 @@ def _run(session: Session) -> RunOutcome:
         tuple(sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})),
         dice_sentences(scores, session.datasets),
     )
+
+
+def _one_after_the_other(session: Session) -> list[str]:
+    """Every arm from its check to its scores; sentences for the report."""
+    notes: list[str] = []
+    for job in session.timed(session.arm_jobs()):
+        plan = _checked_plan(job, notes)
+        train_arm(job, plan)
+        evaluate_arm(job, plan)
+        notes += _cut_notes(job)
+    return notes
+
+
+def _side_by_side(session: Session, workers: Workers, *, evaluate: bool) -> list[str]:
+    """All arms planned and prepared, then all their folds spread; sentences for the report."""
+    notes: list[str] = []
+    jobs = session.timed(session.arm_jobs(), workers.n_places)
+    for job in jobs:
+        prepare_arm(job, _checked_plan(job, notes))
+        notes += _cut_notes(job)
+    left_s = session.left_s if session.clock.budget_s is not None else None
+    spread_arms(jobs, workers, left_s=left_s, evaluate=evaluate)
+    return notes
+
+
+def _checked_plan(job: ArmJob, notes: list[str]) -> Plan:
+    """The plan of an arm whose dataset was checked; warnings are added to the notes."""
+    title = job.name if job.model == FINAL else f"{job.name}, {job.model}"
+    progress.say(f"{title}: {len(job.dataset.cases)} cases, recipe {job.recipe.name}")
+    if job.model == FINAL:
+        notes += [f"{job.name}, warning of the check: {line}" for line in check_arm(job)]
+    return plan_arm(job)
+
+
+def _cut_notes(job: ArmJob) -> list[str]:
+    cases = [case.case_id for case in job.dataset_cases()]
+    return [f"{job.name}: {sentence}" for sentence in check_cases(Store(job.store), cases)]
 
 
 def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tuple[str, ...]:
@@ -507,55 +478,6 @@ def _option_words(text: str) -> str:
     return text
 
 
-def _open_datasets(study: Study, folder: StudyFolder, jobs: int) -> dict[str, Dataset]:
-    base = Path(study.data) if study.data is not None else folder.root / "data"
-    if study.data is None and study.phantom is not None:
-        _make_phantom(study, base, jobs)
-    return {name: open_dataset(base / arm.dataset) for name, arm in study.arms.items()}
-
-
-def _make_phantom(study: Study, base: Path, jobs: int) -> None:
-    phantom = study.phantom
-    if phantom is None:
-        return
-    stamp = base / "phantom.json"
-    wanted = phantom.model_dump(mode="json")
-    if stamp.is_file() and read_json(stamp) == wanted:
-        return
-    sequences = {"Dataset001_OrbitT1": "AX-T1", "Dataset002_OrbitPostFS": "POST-AX-T1-FS"}
-    sequences |= {"Dataset003_OrbitT1FS": "AX-T1-FS", "Dataset004_OrbitPostT1": "POST-AX-T1"}
-    for arm in study.arms.values():
-        if arm.dataset not in sequences:
-            raise DataError(
-                f"{base / arm.dataset}: no such dataset. "
-                + unknown_name("phantom dataset", arm.dataset, sequences)
-            )
-    make_orbit_cohort(
-        base,
-        patients=phantom.patients,
-        seed=phantom.seed,
-        size=phantom.size,
-        sequences=[sequences[arm.dataset] for arm in study.arms.values()],
-        counts=phantom.counts,
-        jobs=jobs,
-    )
-    write_json(stamp, wanted)
-
-
-def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
-    settings = study.split
-    recipe = arm_recipe(study, next(iter(study.arms)), {})
-    return make_split(
-        datasets,
-        holdout=recipe.holdout if settings.holdout is None else settings.holdout,
-        folds=recipe.folds,
-        seed=settings.seed,
-        holdout_needs=settings.holdout_needs,
-        stratify_by=settings.stratify_by,
-        group_by=settings.group_by,
-    )
-
-
 def _everyone(datasets: Mapping[str, Dataset]) -> list[str]:
     names: set[str] = set()
     for dataset in datasets.values():
@@ -571,8 +493,3 @@ def _needs_model(job: ArmJob) -> None:
             f"{job.folder.root}: must be trained before it is evaluated; model/model.json is "
             f"missing. Run 'acinus train {job.folder.root}' first."
         )
-
-
-def _seconds(study: Study) -> float | None:
-    budget = parse_budget(study.budget)
-    return budget.seconds if budget else None

@@ -1,0 +1,242 @@
+"""A study on its folder: datasets opened, people divided, the clock running.
+
+Enters: a `Study` and an output folder. Leaves: a `Session`, which knows the jobs
+of all arms and variants and the time that each may take. A folder of another
+study, dataset or seed is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset, write_split
+from acinus.cohort.phantom import make_orbit_cohort
+from acinus.errors import DataError, PlanError, unknown_name
+from acinus.files import read_json, write_json, write_text
+from acinus.plan import Budget, Recipe, parse_budget
+from acinus.study.arm import ArmJob
+from acinus.study.claim import arm_recipe, claim, refuse_foreign, study_identity
+from acinus.study.clock import Clock
+from acinus.study.content import FINAL
+from acinus.study.folders import StudyFolder
+from acinus.study.schema import Study, read_study
+from acinus.study.shares import planned_share
+
+REPORT_S = 4.0
+"""Set aside for the report of one arm before any was made, s."""
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A study on its folder: what every stage needs.
+
+    Attributes:
+        study: As resolved, with all changes of the command line.
+        folder: Output folder.
+        datasets: Arm to dataset.
+        split: By participant, over all arms.
+        clock: Time used and left.
+        jobs: Processes.
+    """
+
+    study: Study
+    folder: StudyFolder
+    datasets: dict[str, Dataset]
+    split: Split
+    clock: Clock
+    jobs: int
+
+    def arm_jobs(self) -> list[ArmJob]:
+        """All arms, each followed by its variants."""
+        budget = parse_budget(self.study.budget)
+        jobs = []
+        for arm in self.study.arms:
+            jobs.append(self._job(arm, {}, budget))
+            recipe = jobs[-1].recipe
+            for variant in self.study.variants():
+                if any(getattr(recipe, part).name != name for part, name in variant.items()):
+                    jobs.append(self._job(arm, variant, budget))
+        return jobs
+
+    def timed(self, jobs: Sequence[ArmJob], n_places: int = 1) -> list[ArmJob]:
+        """The jobs with their share of the time left, if there is a time budget.
+
+        Args:
+            jobs: In the order in which they will be planned.
+            n_places: Trainings side by side. With one, each arm is planned when the arm before
+                it is done; with more, all are planned before any is trained.
+        """
+        trainings = [_trainings(job.recipe, n_places) for job in jobs]
+        places = min(n_places, sum(trainings))
+        jobs = [replace(job, places=places) for job in jobs]
+        if self.clock.budget_s is None:
+            return jobs
+        if n_places == 1:
+            shares = [self._share(len(jobs) - index) for index in range(len(jobs))]
+        else:
+            shares = [
+                planned_share(self.left_s, trainings, index, places) for index in range(len(jobs))
+            ]
+        return [replace(job, share_left_s=share) for job, share in zip(jobs, shares, strict=True)]
+
+    def left_s(self) -> float:
+        """Seconds left for all arms; the report is set aside."""
+        return self.clock.left_s - REPORT_S * len(self.study.arms)
+
+    def _share(self, n_left: int) -> Callable[[], float]:
+        """Seconds left for a job: its part of what was left when it was first asked."""
+        begin: list[float] = []
+
+        def left_s() -> float:
+            remaining_s = self.left_s()
+            if not begin:
+                begin.append(remaining_s)
+            return begin[0] / n_left - (begin[0] - remaining_s)
+
+        return left_s
+
+    def _job(self, arm: str, variant: Mapping[str, str], budget: Budget | None) -> ArmJob:
+        final = self.folder.arm(arm)
+        name = ",".join(f"{part}={value}" for part, value in variant.items())
+        return ArmJob(
+            name=arm,
+            model=name or FINAL,
+            dataset=self.datasets[arm],
+            recipe=arm_recipe(self.study, arm, variant),
+            split=self.split,
+            folder=self.folder.variant(name, arm) if name else final,
+            store=final.store,
+            seed=self.study.split.seed,
+            budget=budget,
+            measures=tuple(self.study.measure),
+            explain=self.study.explain.method == "grad_cam",
+            share_left_s=None,
+            jobs=self.jobs,
+        )
+
+
+def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
+    """Datasets opened, split made, folder claimed for this study.
+
+    Raises:
+        PlanError: The folder belongs to another study, dataset or seed.
+    """
+    identity = {"study": study_identity(study)}
+    if refuse_foreign(folder, study, identity).get("study") != identity["study"]:
+        folder.clock.unlink(missing_ok=True)
+    clock = Clock(folder.clock, _seconds(study))
+    with clock.running() if study.phantom is not None else nullcontext():
+        datasets = _open_datasets(study, folder, jobs)
+    hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
+    claim(folder, study, {**identity, "datasets": hashes})
+    if not folder.study.is_file():
+        write_study(study, folder)
+    split = _make_split(study, datasets)
+    check_split(split, datasets)
+    write_split(split, folder.split)
+    return Session(study, folder, datasets, split, clock, jobs)
+
+
+def write_study(study: Study, folder: StudyFolder) -> None:
+    """Write ``study.yaml``: what the commands of later stages read."""
+    data = study.model_dump(mode="json", exclude_unset=True)
+    write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+
+
+def reopen_session(root: Path, *, dataset: Path | None = None, jobs: int = 1) -> Session:
+    """The session of an existing folder.
+
+    Args:
+        root: Folder of a run or study.
+        dataset: Where the only dataset lies now; later commands will look there.
+        jobs: Processes.
+
+    Raises:
+        PlanError: No such folder, or a study of several datasets cannot take one place.
+    """
+    folder = StudyFolder(root, is_run=not (root / "arms").is_dir())
+    if not folder.study.is_file():
+        raise PlanError(
+            f"{root}: must be the folder of a run or study, with study.yaml; there is none. "
+            "Make one with 'acinus run', 'acinus plan' or 'acinus study'."
+        )
+    study = read_study(folder.study)
+    if dataset is None:
+        return open_session(study, folder, jobs=jobs)
+    if len(study.arms) != 1:
+        raise PlanError(
+            f"{root}: --dataset names the place of one dataset, and this study has "
+            f"{len(study.arms)}. Repeat the 'acinus study' command with --data FOLDER."
+        )
+    (name, arm), *_ = study.arms.items()
+    moved = arm.model_copy(update={"dataset": str(dataset.resolve())})
+    study = study.model_copy(update={"arms": {name: moved}})
+    session = open_session(study, folder, jobs=jobs)
+    write_study(study, folder)
+    return session
+
+
+def _open_datasets(study: Study, folder: StudyFolder, jobs: int) -> dict[str, Dataset]:
+    base = Path(study.data) if study.data is not None else folder.root / "data"
+    if study.data is None and study.phantom is not None:
+        _make_phantom(study, base, jobs)
+    return {name: open_dataset(base / arm.dataset) for name, arm in study.arms.items()}
+
+
+def _make_phantom(study: Study, base: Path, jobs: int) -> None:
+    phantom = study.phantom
+    if phantom is None:
+        return
+    stamp = base / "phantom.json"
+    wanted = phantom.model_dump(mode="json")
+    if stamp.is_file() and read_json(stamp) == wanted:
+        return
+    sequences = {"Dataset001_OrbitT1": "AX-T1", "Dataset002_OrbitPostFS": "POST-AX-T1-FS"}
+    sequences |= {"Dataset003_OrbitT1FS": "AX-T1-FS", "Dataset004_OrbitPostT1": "POST-AX-T1"}
+    for arm in study.arms.values():
+        if arm.dataset not in sequences:
+            raise DataError(
+                f"{base / arm.dataset}: no such dataset. "
+                + unknown_name("phantom dataset", arm.dataset, sequences)
+            )
+    make_orbit_cohort(
+        base,
+        patients=phantom.patients,
+        seed=phantom.seed,
+        size=phantom.size,
+        sequences=[sequences[arm.dataset] for arm in study.arms.values()],
+        counts=phantom.counts,
+        jobs=jobs,
+    )
+    write_json(stamp, wanted)
+
+
+def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
+    settings = study.split
+    recipe = arm_recipe(study, next(iter(study.arms)), {})
+    return make_split(
+        datasets,
+        holdout=recipe.holdout if settings.holdout is None else settings.holdout,
+        folds=recipe.folds,
+        seed=settings.seed,
+        holdout_needs=settings.holdout_needs,
+        stratify_by=settings.stratify_by,
+        group_by=settings.group_by,
+    )
+
+
+def _trainings(recipe: Recipe, n_places: int) -> int:
+    """Trainings of an arm; where the budget decides on folds, as many as find a place."""
+    if recipe.folds_trained is not None:
+        return recipe.folds_trained
+    return min(recipe.folds, n_places) if recipe.rules == "auto" else recipe.folds
+
+
+def _seconds(study: Study) -> float | None:
+    budget = parse_budget(study.budget)
+    return budget.seconds if budget else None

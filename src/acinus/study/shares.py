@@ -1,0 +1,78 @@
+"""Who may take how much of a time budget when trainings run side by side.
+
+Enters: the clock, the number of trainings and of places. Leaves: seconds for the
+plan of an arm, and a deadline for each training when it is started. Equal
+shares of all trainings were rejected: with two places, five trainings take three
+rounds, and whoever runs alone in the last one may take it whole.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import psutil
+
+
+def rounds(n_trainings: int, n_places: int) -> int:
+    """How often a place is taken anew until all trainings are done.
+
+    Args:
+        n_trainings: Trainings of equal length, at least 0.
+        n_places: Trainings at a time, at least 1.
+    """
+    return -(-n_trainings // n_places)
+
+
+def crowding(n_places: int, n_threads: int) -> float:
+    """How many times as long a step takes when its threads must share the cores with others.
+
+    Args:
+        n_places: Trainings at a time.
+        n_threads: Threads of each.
+
+    Returns:
+        At least 1: threads over cores, where there are more threads. What the trainings take
+        of each other's memory bandwidth is not in it; the clock corrects for that under way.
+    """
+    return max(1.0, n_places * n_threads / (psutil.cpu_count() or 1))
+
+
+def planned_share(
+    left_s: Callable[[], float], trainings: Sequence[int], index: int, n_places: int
+) -> Callable[[], float]:
+    """Seconds that an arm would have by itself, with all places, for its own rounds.
+
+    Arms are planned one after the other before any is trained. What planning the
+    earlier ones took is set aside for each that is still to be planned.
+
+    Args:
+        left_s: Seconds left for everything, now.
+        trainings: Number of trainings of each arm, in the order of planning.
+        index: Which of the arms asks.
+        n_places: Trainings at a time.
+    """
+    begin_s = left_s()
+    share = rounds(trainings[index], n_places) / rounds(sum(trainings), n_places)
+
+    def share_left_s() -> float:
+        now_s = left_s()
+        per_plan_s = (begin_s - now_s) / (index + 1)
+        return share * (now_s - per_plan_s * (len(trainings) - index - 1))
+
+    return share_left_s
+
+
+def deadline(left_s: float, n_waiting: int, n_places: int, after_s: float) -> float:
+    """When a training that starts now must end, seconds since the epoch.
+
+    Wall time and not this process's own: the training runs in another process,
+    perhaps on another machine.
+
+    Args:
+        left_s: Seconds left for all trainings that wait, with what follows each.
+        n_waiting: Trainings not started yet, this one among them.
+        n_places: Trainings at a time.
+        after_s: What follows this training within its share: its validation.
+    """
+    return time.time() + left_s / rounds(n_waiting, n_places) - after_s
