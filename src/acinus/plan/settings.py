@@ -90,6 +90,7 @@ class AugmentSettings(Settings):
     """Probability of a flip per axis that `mirroring` allows."""
     scale: float = Field(0.3, ge=0, le=1)
     scale_range: tuple[float, float] = (0.85, 1.2)
+    """Magnification; drawn uniformly in its inverse, in which nnU-Net states 0.7 to 1.4."""
     rotate: float = Field(0.3, ge=0, le=1)
     rotate_degrees: float = Field(15.0, ge=0, le=180)
     """Largest angle in either direction."""
@@ -97,7 +98,7 @@ class AugmentSettings(Settings):
     """3D patches: about all three axes, or within the slices only (thick slices)."""
     noise: float = Field(0.3, ge=0, le=1)
     noise_sd: float = Field(0.1, ge=0)
-    """Largest standard deviation, in units of the standard deviation of the patch."""
+    """Largest standard deviation, in units of that of each channel of the patch."""
     blur: float = Field(0.0, ge=0, le=1)
     blur_sigma_vox: tuple[float, float] = (0.5, 1.0)
     brightness: float = Field(0.3, ge=0, le=1)
@@ -124,7 +125,7 @@ class AugmentSettings(Settings):
     )
     @classmethod
     def _factors_rise(cls, factors: tuple[float, float]) -> tuple[float, float]:
-        # Drawn uniformly in the logarithm or between them, so 0 cannot be.
+        # A magnification is drawn in its inverse and a width of blur divides, so 0 cannot be.
         if not 0 < factors[0] <= factors[1]:
             raise ValueError("must be two factors above 0, the smaller first")
         return factors

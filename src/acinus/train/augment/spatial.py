@@ -5,7 +5,7 @@ lies outside the cut is 0, background. Only patches that are turned or scaled
 are interpolated, the others are cut. Maps are made in voxels, as nnU-Net does,
 whatever the spacing. Images are interpolated linearly, labels take the nearest
 voxel: nnU-Net's vote of linearly interpolated one-hot labels costs one
-interpolation a class and differs within half a voxel of a border only.
+interpolation a class and differs at borders only, by less than a voxel.
 Separable shears were rejected: they interpolate three times.
 """
 
