@@ -94,7 +94,7 @@ class _Window:
         stop = int(np.searchsorted(self._high, n_known, side="right"))
         while self._next < stop:
             self._next = self._make(held, self._next, stop)
-        keep = int(self._low[stop]) if stop < len(self._low) else n_known
+        keep = min(int(self._low[stop]), n_known) if stop < len(self._low) else n_known
         # A copy, so that the planes that are done can be let go.
         self._held = held[:, keep - self._first :].clone() if keep < n_known else None
         del self._boxes[: keep - self._first]
