@@ -5,7 +5,8 @@ range and percentiles, those that CT normalisation clips to. nnU-Net draws 100 m
 with replacement, equally many of each case, and takes their statistics; here the distribution
 that it draws from is evaluated itself. That needs no random numbers and no memory for the
 draws, and differs from nnU-Net's figures by its sampling error only: on the 208 hippocampus
-crops by at most 0.02 % of the standard deviation, range included.
+crops by 0.003 % of the standard deviation in the mean, 0.006 % in the standard deviation, and
+nothing in the range and the percentiles.
 """
 
 from __future__ import annotations

@@ -22,6 +22,12 @@ PLANES = {"Z": ("Z", "Y", "X"), "Y": ("Y", "Z", "X"), "X": ("X", "Z", "Y")}
 ANISOTROPY = 1.5
 """Coarsest over next coarsest spacing from which slices follow the acquisition."""
 
+FEW_VOXELS = 50
+"""A structure of fewer voxels at the planned spacing is warned about."""
+
+THIN_VOXELS = 3.0
+"""A structure that extends over fewer voxels along an axis is warned about."""
+
 
 class Decision(Settings):
     """One decision of a plan.
@@ -132,6 +138,44 @@ def decide_steps_per_epoch(
         source="ours",
         facts={"n_slices": n_slices, "share_of_cases_trained_on": round(share, 3), "batch": batch},
     )
+
+
+def small_structure_warnings(
+    fingerprint: Fingerprint,
+    spacing_mm: tuple[float | None, float | None, float | None],
+    slice_axis: str = "Z",
+) -> list[str]:
+    """A sentence for every label whose median case is a few voxels at the planned spacing.
+
+    Args:
+        fingerprint: Facts of the dataset.
+        spacing_mm: (S, R, Q) spacing after preparation, mm; None: as scanned.
+        slice_axis: Anatomical axis of S.
+    """
+    axes = ["ZYX".index(name) for name in PLANES[slice_axis]]
+    warnings = []
+    for label in fingerprint.labels:
+        rows = []
+        for case in fingerprint.cases.values():
+            if label not in case.extent_mm:
+                continue
+            own = [case.spacing_mm[axis] for axis in axes]
+            planned = [step or own_mm for step, own_mm in zip(spacing_mm, own, strict=True)]
+            extent = [case.extent_mm[label][axis] for axis in axes]
+            n_voxels = case.volume_ml[label] * 1000 / math.prod(planned)
+            rows.append((n_voxels, *(mm / step for mm, step in zip(extent, planned, strict=True))))
+        if not rows:
+            continue
+        n_voxels, *extent_vox = (float(value) for value in np.median(rows, axis=0))
+        if n_voxels >= FEW_VOXELS and min(extent_vox) >= THIN_VOXELS:
+            continue
+        size = " x ".join(f"{value:.1f}" for value in extent_vox)
+        warnings.append(
+            f"label '{label}' is small at the planned spacing: about {n_voxels:.0f} voxels, {size} "
+            f"in its box, in the median of the {len(rows)} cases that show it. It can get lost; a "
+            "finer prepare.spacing_mm shows more of it if the scans are finer."
+        )
+    return warnings
 
 
 def in_plane_spacings_mm(fingerprint: Fingerprint, slice_axis: str) -> np.ndarray:

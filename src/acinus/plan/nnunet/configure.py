@@ -336,9 +336,13 @@ def require_configuration(plan: NnunetPlan, name: str) -> Configuration:
         )
     full = known["3d_fullres"]
     share = math.prod(full.patch_vox) / math.prod(full.median_vox)
+    why = (
+        f"the patch {list(full.patch_vox)} covers {share:.0%} of the median image, and a low "
+        f"resolution is planned under {LOW_RES_BELOW:.0%}"
+        if share >= LOW_RES_BELOW
+        else "the coarser spacing would save less than half of the voxels"
+    )
     raise PlanError(
-        f"nnunet.configuration '{name}' must have a dataset that is too large for full resolution: "
-        f"nnU-Net plans a low-resolution stage where the patch covers less than "
-        f"{LOW_RES_BELOW:.0%} of the median image; here {list(full.patch_vox)} covers {share:.0%}, "
-        "or a coarser spacing would save less than half of the voxels. Use nnunet-3d."
+        f"nnunet.configuration '{name}' must have a dataset too large for full resolution; for "
+        f"this one nnU-Net plans no low resolution, since {why}. Use the recipe nnunet-3d."
     )

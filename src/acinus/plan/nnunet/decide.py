@@ -105,8 +105,8 @@ def decide_intensity(
     channels = require_intensities(fingerprint.foreground, fingerprint.channel_names)
     return Decision(
         value=[channel.model_dump() for channel in channels],
-        rule="CT: clip to percentiles 0.5 and 99.5 of labelled voxels, then their mean and "
-        "standard deviation; every case weighs the same (nnU-Net)",
+        rule="nnU-Net: CT is clipped to percentiles 0.5 and 99.5 of labelled voxels, then scaled "
+        "by their mean and standard deviation; every case weighs the same",
         source="data",
         facts={"n_cases": len(fingerprint.cases)},
     )
@@ -143,8 +143,8 @@ def _configuration(plan: NnunetPlan, recipe: Recipe) -> Decision:
 def _slice_axis(plan: NnunetPlan, facts: PlanningFacts) -> Decision:
     return Decision(
         value="ZYX"[plan.order[0]],
-        rule="the axis of largest target spacing comes first",
-        source="paper",
+        rule="nnU-Net: the axis of largest target spacing comes first",
+        source="data",
         facts={"median_spacing_zyx_mm": _rounded(np.median(facts.spacings_mm, axis=0))},
     )
 
@@ -152,7 +152,7 @@ def _slice_axis(plan: NnunetPlan, facts: PlanningFacts) -> Decision:
 def _spacing(plan: NnunetPlan, name: str, facts: PlanningFacts) -> Decision:
     one = plan.configurations[name]
     rule = (
-        "median spacing of each axis; of an axis "
+        "nnU-Net: median spacing of each axis; of an axis "
         f"{ANISOTROPY:g} times as coarse as the others and {ANISOTROPY:g} times as short the "
         f"{FINE_PERCENTILE}th percentile"
     )
@@ -167,7 +167,7 @@ def _spacing(plan: NnunetPlan, name: str, facts: PlanningFacts) -> Decision:
     return Decision(
         value=value,
         rule=rule,
-        source="paper",
+        source="data",
         facts={
             "median_spacing_mm": _rounded(plan.median_spacing_mm),
             "median_cropped_vox": list(plan.median_vox),
@@ -179,9 +179,9 @@ def _spacing(plan: NnunetPlan, name: str, facts: PlanningFacts) -> Decision:
 def _patch(one: Configuration, recipe: Recipe) -> Decision:
     return Decision(
         value=one.patch_vox,
-        rule="as isotropic in mm as possible, no larger than the median image, shortened along "
-        "the axis that covers most of it until it fits the memory; divisible by the strides",
-        source="paper",
+        rule="nnU-Net: as isotropic in mm as possible, no larger than the median image, shortened "
+        "along the axis that covers most of it until it fits the memory; divisible by the strides",
+        source="data",
         facts={
             "median_image_vox": _rounded(one.median_vox),
             "memory_gb": recipe.nnunet.memory_gb,
@@ -197,8 +197,8 @@ def _batch(one: Configuration, plan: NnunetPlan, facts: PlanningFacts) -> Decisi
     cap = f"no more than {share:.0%} of the dataset's voxels" if share < 1 else "no more than all"
     return Decision(
         value=one.batch,
-        rule=f"what the memory holds, {cap}, at least {MIN_BATCH}",
-        source="paper",
+        rule=f"nnU-Net: what the memory holds, {cap}, at least {MIN_BATCH}",
+        source="data",
         facts={
             "fits_memory": one.fit.batch,
             "largest_by_share": one.largest_batch,
@@ -217,9 +217,9 @@ def _normalisation(
     if stated == "by_name":
         decisions["prepare.normalisation"] = Decision(
             value=kinds,
-            rule="by the name of the channel: CT by foreground percentiles, noNorm, "
+            rule="nnU-Net: by the name of the channel: CT by foreground percentiles, noNorm, "
             "rescale_to_0_1, rgb_to_0_1; every other name z-score",
-            source="paper",
+            source="data",
             facts={"channels": list(facts.channel_names)},
         )
     intensity = decide_intensity(fingerprint, kinds)
@@ -227,9 +227,9 @@ def _normalisation(
         decisions["prepare.intensity"] = intensity
     decisions["prepare.normalise_nonzero"] = Decision(
         value=facts.median_share < MASK_BELOW,
-        rule=f"z-scores leave zeros out where cropping to nonzero leaves under {MASK_BELOW:.0%} "
-        "of the median image",
-        source="paper",
+        rule="nnU-Net: z-scores leave zeros out where cropping to nonzero leaves under "
+        f"{MASK_BELOW:.0%} of the median image",
+        source="data",
         facts={"median_share_after_cropping": round(facts.median_share, 4)},
     )
     return decisions
@@ -260,9 +260,9 @@ def _network(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> dict[str, 
         ),
         "network.config": Decision(
             value=config,
-            rule="halve each axis while it has 8 voxels and is within a factor of two of the "
-            "finest; kernels of 1 along an axis until then; features double from 32",
-            source="paper",
+            rule="nnU-Net: halve each axis while it has 8 voxels and is within a factor of two of "
+            "the finest; kernels of 1 along an axis until then; features double from 32",
+            source="data",
             facts={"spacing_mm": _rounded(one.spacing_mm), "patch_vox": list(one.patch_vox)},
         ),
     }
@@ -282,24 +282,23 @@ def _augmentation(one: Configuration, plan: NnunetPlan) -> dict[str, Decision]:
     decisions = {
         "augment.rotate_degrees": Decision(
             value=ROTATION_DEGREES[kind],
-            rule="30° in volumes; 180° in slices, also in those of a volume whose patch is more "
-            "than three times as long as it has slices; 15° in oblong slices",
-            source="paper",
+            rule="nnU-Net: 30° in volumes; 180° in slices, also in those of a volume whose patch is "
+            "more than three times as long as it has slices; 15° in oblong slices",
+            source="data",
             facts=facts,
         ),
         "train.mirror_axes": Decision(
             value=axes,
-            rule="every axis of the patch; labels of a mirror pair swap across X (nnU-Net does "
-            "not swap them: 'mirroring: plain')",
+            rule="nnU-Net: every axis of the patch",
             source="paper",
         ),
     }
     if len(patch) == 3:
         decisions["augment.rotate_planes"] = Decision(
             value="in_plane" if kind == "slices_of_volume" else "all",
-            rule="within the slices where the patch is more than three times as long as it has "
-            "slices",
-            source="paper",
+            rule="nnU-Net: within the slices where the patch is more than three times as long as "
+            "it has slices",
+            source="data",
             facts=facts,
         )
     return decisions
@@ -308,9 +307,9 @@ def _augmentation(one: Configuration, plan: NnunetPlan) -> dict[str, Decision]:
 def _loss(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> Decision:
     return Decision(
         value={**recipe.loss.config, "batch": one.batch_dice},
-        rule="Dice sums over the batch for slices, and for full resolution where a low one is "
-        "planned as well; else each patch for itself",
-        source="paper",
+        rule="nnU-Net: Dice sums over the batch for slices, and for full resolution where a low "
+        "one is planned as well; else each patch for itself",
+        source="data",
         facts={"planned": sorted(plan.configurations)},
     )
 
