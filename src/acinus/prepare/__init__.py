@@ -3,7 +3,7 @@
 from acinus.prepare.case import PreparedCase, prepare_case
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.normalise import normalise
-from acinus.prepare.restore import restore
+from acinus.prepare.restore import native_maps, restore, to_native
 from acinus.prepare.sites import label_sites
 from acinus.prepare.store import (
     Store,
@@ -19,10 +19,12 @@ __all__ = [
     "Store",
     "label_sites",
     "load_case",
+    "native_maps",
     "normalise",
     "prepare_case",
     "prepare_labelled_case",
     "prepare_store",
     "restore",
     "store_key",
+    "to_native",
 ]

@@ -9,6 +9,7 @@ label is never looked at.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -19,6 +20,9 @@ from acinus.types import Array, Mask
 
 SMALLEST_SD = 1e-8
 """Least number to divide by: a constant image becomes 0, not infinite (nnU-Net)."""
+
+BLOCK = 2**15
+"""Voxels whose squares are summed in 32 bits."""
 
 
 def normalise(
@@ -102,13 +106,14 @@ def channel_normalisation(
 
 
 def _z_score(values: Array, inside: Mask | None) -> Array:
-    chosen = values if inside is None else values[inside]
+    chosen = values.reshape(-1) if inside is None else values[inside]
     if chosen.size == 0:
         return values
-    chosen = chosen - np.float32(chosen.mean(dtype=np.float64))
-    sd = np.sqrt(np.square(chosen).mean(dtype=np.float64))
+    chosen -= np.float32(chosen.mean(dtype=np.float64))
+    # Block by block: squares of a whole scan in float64 would take twice its memory.
+    blocks = (chosen[start : start + BLOCK] for start in range(0, chosen.size, BLOCK))
+    sd = math.sqrt(sum(float(np.dot(block, block)) for block in blocks) / chosen.size)
     chosen /= np.float32(max(sd, SMALLEST_SD))
-    if inside is None:
-        return chosen
-    values[inside] = chosen
+    if inside is not None:
+        values[inside] = chosen
     return values
