@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ from acinus.errors import DataError
 
 _SHORT_WRITE = re.compile(r"\d+ requested and \d+ written")
 """How NumPy says that not all of an array could be written."""
+
+SETTLED_S = 2.0
+"""Age of a file from which its times are trusted to show the next change."""
+
+_HASHES: dict[Path, tuple[tuple[int, ...], str]] = {}
+"""Path to what it looked like and its hash, of this process."""
 
 TEMPORARY_PREFIX = ".partial-"
 """Begin of the names that a stage writes under before it renames."""
@@ -129,6 +136,25 @@ def hash_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def hash_file_once(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, read again by this process only when the file was touched.
+
+    For large files that several stages of one command ask for. Touched means another
+    size, inode or time of change; a file younger than `SETTLED_S` is always read,
+    since its times may be too coarse to show the next change.
+    """
+    path = Path(path)
+    found = path.stat()
+    state = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    kept = _HASHES.get(path)
+    if kept is not None and kept[0] == state:
+        return kept[1]
+    digest = hash_file(path)
+    if time.time() - max(found.st_mtime, found.st_ctime) > SETTLED_S:
+        _HASHES[path] = state, digest
+    return digest
 
 
 def hash_data(data: Any) -> str:

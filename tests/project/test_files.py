@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from acinus import files
 from acinus.errors import DataError
 from acinus.files import (
     TEMPORARY_PREFIX,
     explain_os_errors,
     hash_data,
     hash_file,
+    hash_file_once,
     read_json,
     whole_file,
     whole_folder,
@@ -152,6 +154,25 @@ def test_hashes(tmp_path: Path) -> None:
     assert hash_file(path) == hashlib.sha256(b"acinus" * 100_000).hexdigest()
     assert hash_data({"a": 1, "b": [2, 3]}) == hash_data({"b": [2, 3], "a": 1})
     assert hash_data({"a": 1}) != hash_data({"a": 2})
+
+
+def test_a_settled_file_is_hashed_once_and_a_touched_one_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "scan.nii.gz"
+    read: list[Path] = []
+    monkeypatch.setattr(files, "hash_file", lambda path: read.append(path) or hash_file(path))
+    path.write_bytes(b"young")
+    assert hash_file_once(path) == hash_file_once(path) == hash_file(path)
+    assert len(read) == 2
+    monkeypatch.setattr(files, "SETTLED_S", -1.0)
+    assert hash_file_once(path) == hash_file_once(path) == hash_file(path)
+    assert len(read) == 3
+    # As many bytes as before, put in its place as `whole_file` does.
+    (tmp_path / "new").write_bytes(b"other")
+    (tmp_path / "new").replace(path)
+    assert hash_file_once(path) == hash_file(path)
+    assert len(read) == 4
 
 
 @pytest.mark.parametrize(

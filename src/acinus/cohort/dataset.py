@@ -14,7 +14,8 @@ from typing import Any
 
 import pandas as pd
 
-from acinus.cohort.header import BACKGROUND, Header, Side, parse_header
+from acinus.cohort.header import Header, Side, parse_header
+from acinus.cohort.labels import BACKGROUND, IGNORE_NAME, LabelSet
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout, list_layout
 from acinus.cohort.participants import (
     ID_COLUMN,
@@ -23,7 +24,7 @@ from acinus.cohort.participants import (
     read_participants,
 )
 from acinus.errors import DataError, unknown_name
-from acinus.files import hash_data, hash_file, read_json, write_json
+from acinus.files import hash_data, hash_file_once, read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class Dataset:
         folder: Where it lies.
         name: Its name.
         channel_names: One per channel.
-        labels: Structure to label value, without background.
+        labels: Structure to label value, without background, by value; of regions the value
+            that they are painted with, in the order of painting.
         file_ending: Ending of all images and labels.
         sides: Label to the side of the patient that it lies on.
         mirror_pairs: Labels that swap when left and right swap.
@@ -62,7 +64,7 @@ class Dataset:
         participants: The table of participants; None if there is none.
         description: Free text.
         exclude: Case or participant to the reason why it is left out.
-        regions: Name to the label values that it unites; empty: labels exclude each other.
+        regions: Every name to the label values that it unites; empty: one value each.
         ignore_label: Value of voxels that the reference says nothing about.
         annotated: Case to the names annotated in it; a case that is not in it has all.
     """
@@ -89,6 +91,11 @@ class Dataset:
     def labelled_cases(self) -> tuple[Case, ...]:
         """The cases that have a segmentation: those that can train or judge."""
         return tuple(case for case in self.cases if case.label is not None)
+
+    @property
+    def values(self) -> dict[str, tuple[int, ...]]:
+        """Structure to the values that stand for it in a label map, of reference or prediction."""
+        return LabelSet(self.labels, self.regions).values
 
     @property
     def participant_ids(self) -> tuple[str, ...]:
@@ -124,7 +131,11 @@ class Dataset:
         paths = [path for case in self.cases for path in (*case.images, case.label) if path]
         try:
             files = [
-                (path.relative_to(self.folder).as_posix(), path.stat().st_size, hash_file(path))
+                (
+                    path.relative_to(self.folder).as_posix(),
+                    path.stat().st_size,
+                    hash_file_once(path),
+                )
                 for path in paths
             ]
         except OSError as error:
@@ -139,7 +150,7 @@ def open_dataset(folder: Path | str, *, complete: bool = True) -> Dataset:
     Args:
         folder: In nnU-Net raw layout. Extra keys of ``dataset.json``: ``sides``,
             ``mirror_pairs``, ``structures``, ``synthetic``, ``allow_missing_channels``,
-            ``exclude``; unknown keys are passed over.
+            ``exclude``, ``annotated``; unknown keys are passed over.
         complete: Refuse a case that lacks a channel although the dataset does not
             allow it, a label without image, and a participant with two rows.
 
@@ -174,6 +185,9 @@ def open_dataset(folder: Path | str, *, complete: bool = True) -> Dataset:
         participants=table,
         description=header.description,
         exclude=header.exclude,
+        regions=header.regions,
+        ignore_label=header.ignore_label,
+        annotated=header.annotated,
     )
 
 
@@ -246,9 +260,10 @@ def write_dataset_json(
     *,
     name: str,
     channel_names: Sequence[str],
-    labels: Mapping[str, int],
+    labels: Mapping[str, int | Sequence[int]],
     n_training: int,
     file_ending: str,
+    ignore_label: int | None = None,
     **extra: Any,
 ) -> None:
     """Write the ``dataset.json`` of a dataset.
@@ -257,18 +272,21 @@ def write_dataset_json(
         folder: The dataset.
         name: Its name.
         channel_names: One per channel, in the order of the file numbers.
-        labels: Structure to label value; background is added.
+        labels: Structure to label value, or to the values of a region; background is added.
         n_training: Number of cases.
         file_ending: Ending of images and labels, e.g. ``".nii.gz"``.
-        extra: Further keys, e.g. ``sides``, ``mirror_pairs``, ``synthetic``, ``exclude``.
+        ignore_label: Value of voxels that the label maps say nothing about.
+        extra: Further keys, e.g. ``sides``, ``mirror_pairs``, ``synthetic``, ``exclude``,
+            ``annotated``; with regions ``regions_class_order``.
 
     Raises:
         DataError: The content would not open again.
     """
+    ignored = {} if ignore_label is None else {IGNORE_NAME: ignore_label}
     data = {
         "name": name,
         "channel_names": {str(number): text for number, text in enumerate(channel_names)},
-        "labels": {BACKGROUND: 0, **labels},
+        "labels": {BACKGROUND: 0, **_as_json(labels), **ignored},
         "numTraining": n_training,
         "file_ending": file_ending,
         **{key: _as_json(value) for key, value in extra.items()},
