@@ -191,6 +191,7 @@ def test_columns_are_documented() -> None:
 def test_keys_of_a_dataset_are_documented() -> None:
     page = (DOCS / "how-to" / "own-scans.md").read_text(encoding="utf-8")
     own = ("sides", "mirror_pairs", "structures", "synthetic", "allow_missing_channels", "exclude")
+    own = (*own, "annotated")
     assert set(own) <= set(Header.__dataclass_fields__)
     assert [key for key in own if f"`{key}`" not in page] == []
 

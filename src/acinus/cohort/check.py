@@ -63,7 +63,7 @@ def check_dataset(folder: Path | str, *, jobs: int | None = None) -> CheckReport
     work = [_files(header, layout, case_id) for case_id in kept]
     facts = list(_check_cases(work, jobs))
     findings += [finding for case in facts for finding in case.findings]
-    findings += check_cohort(facts, header.labels, header.channel_names)
+    findings += check_cohort(facts, header.values, header.channel_names)
     return CheckReport(tuple(sorted(findings, key=_order)), len(kept))
 
 
@@ -96,9 +96,11 @@ def _files(header: Header, layout: Layout, case_id: str) -> CaseFiles:
         case_id=case_id,
         images=tuple(channels.get(number) for number in range(n_channels)),
         label=layout.labels.get(case_id),
-        labels=header.labels,
+        values=header.values,
         sides=header.sides,
         mirror_pairs=header.mirror_pairs,
+        ignore_label=header.ignore_label,
+        annotated=header.annotated.get(case_id),
     )
 
 

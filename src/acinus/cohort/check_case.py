@@ -43,17 +43,25 @@ class CaseFiles:
         case_id: The case.
         images: One file per channel, None where it is missing.
         label: The segmentation, None where it is missing.
-        labels: Structure to value.
+        values: Structure to the values that stand for it in the label map.
         sides: Structure to side.
         mirror_pairs: Structures that swap when left and right swap.
+        ignore_label: Value of voxels that the label map says nothing about.
+        annotated: Structures that were annotated in the case; None: all.
     """
 
     case_id: str
     images: tuple[Path | None, ...]
     label: Path | None
-    labels: Mapping[str, int]
+    values: Mapping[str, tuple[int, ...]]
     sides: Mapping[str, Side]
     mirror_pairs: tuple[tuple[str, str], ...]
+    ignore_label: int | None = None
+    annotated: tuple[str, ...] | None = None
+
+    def is_annotated(self, structure: str) -> bool:
+        """Whether a structure was annotated in the case."""
+        return self.annotated is None or structure in self.annotated
 
 
 @dataclass
@@ -67,8 +75,9 @@ class CaseFacts:
         image_hashes: File name to hash of the voxels, for images that are not constant.
         label_hash: Hash of the voxels of the label; empty if unreadable or without structure.
         scales: Channel number to the 99th percentile of absolute intensity.
-        volumes_ml: Structure to volume, for those that are present.
-        is_label_read: Whether the label could be read.
+        volumes_ml: Structure to volume, for those that are present and annotated.
+        read: Structures that the label map tells of; empty if it could not be read.
+        is_partly_ignored: Whether some voxels say nothing, so that volumes are not whole.
     """
 
     case_id: str
@@ -78,7 +87,8 @@ class CaseFacts:
     label_hash: str = ""
     scales: dict[int, float] = field(default_factory=dict)
     volumes_ml: dict[str, float] = field(default_factory=dict)
-    is_label_read: bool = False
+    read: frozenset[str] = frozenset()
+    is_partly_ignored: bool = False
 
 
 def check_case(files: CaseFiles) -> CaseFacts:
@@ -114,7 +124,7 @@ def check_case(files: CaseFiles) -> CaseFacts:
         files.case_id,
         canonical(label),
         canonical(frame) if frame is not None and shares_grid else None,
-        files.labels,
+        files.values,
         files.sides,
         files.mirror_pairs,
     )
@@ -221,28 +231,34 @@ def _check_label(label: Volume, files: CaseFiles, facts: CaseFacts) -> Volume | 
             )
             return None
         array = array.astype(np.int64)
-    facts.is_label_read = True
     present = count_values(array)
     facts.findings += _label_values(name, present, files)
-    for structure, value in files.labels.items():
-        if value in present:
-            facts.volumes_ml[structure] = present[value] * label.grid.voxel_volume_ml
-    if set(present) != {0}:
+    facts.findings += _not_annotated(name, present, files)
+    facts.read = frozenset(filter(files.is_annotated, files.values))
+    facts.is_partly_ignored = files.ignore_label in present
+    for structure in facts.read:
+        n_voxels = sum(present.get(value, 0) for value in files.values[structure])
+        if n_voxels:
+            facts.volumes_ml[structure] = n_voxels * label.grid.voxel_volume_ml
+    if set(present) - {0, files.ignore_label}:
         facts.label_hash = hash_voxels(array)
     return label.with_array(array)
 
 
 def _label_values(name: str, present: Mapping[int, int], files: CaseFiles) -> Iterator[Finding]:
-    if set(present) == {0}:
+    if not set(present) - {0, files.ignore_label}:
+        which = "background or ignored" if files.ignore_label in present else "background"
         yield warning(
             "label-empty",
             files.case_id,
-            f"{name}: all voxels are background",
+            f"{name}: all voxels are {which}",
             "Keep it if the patient lacks every structure; else segment it or exclude the case.",
         )
-    known = {0, *files.labels.values()}
+    known = {0, *(value for values in files.values.values() for value in values)}
+    if files.ignore_label is not None:
+        known.add(files.ignore_label)
     strange = {value: n for value, n in present.items() if value not in known}
-    if strange and files.labels:
+    if strange and files.values:
         listed = ", ".join(f"{value} ({n} voxels)" for value, n in list(strange.items())[:5])
         more = f" and {len(strange) - 5} more values" if len(strange) > 5 else ""
         yield error(
@@ -252,6 +268,23 @@ def _label_values(name: str, present: Mapping[int, int], files: CaseFiles) -> It
             f"{', '.join(str(value) for value in sorted(known))}",
             "Name the values under 'labels', or correct the label map.",
         )
+
+
+def _not_annotated(name: str, present: Mapping[int, int], files: CaseFiles) -> Iterator[Finding]:
+    """Structures in the label map that were not annotated, and lie in no annotated region."""
+    told = {
+        value for one, values in files.values.items() if files.is_annotated(one) for value in values
+    }
+    for structure, values in files.values.items():
+        n_voxels = sum(present.get(value, 0) for value in values if value not in told)
+        if n_voxels and not files.is_annotated(structure):
+            yield warning(
+                "label-not-annotated",
+                files.case_id,
+                f"{name}: {n_voxels} voxels of '{structure}', which 'annotated' does not list for "
+                "this case; they count as background or unknown",
+                "Add it to 'annotated' if it is drawn in full, or remove it from the label map.",
+            )
 
 
 def _check_spacing(case_id: str, name: str, grid: Grid) -> Iterator[Finding]:

@@ -32,16 +32,20 @@ INTENSITY_FLOOR = float(np.log(10.0)) / OUTLIER_Z
 
 
 def check_cohort(
-    facts: Sequence[CaseFacts], labels: Mapping[str, int], channel_names: Sequence[str]
+    facts: Sequence[CaseFacts],
+    values: Mapping[str, tuple[int, ...]],
+    channel_names: Sequence[str],
 ) -> list[Finding]:
     """Findings between the cases.
 
+    Volumes are compared over cases in which the structure was annotated and no voxel ignored.
+
     Args:
         facts: One per case, sorted by case.
-        labels: Structure to value.
+        values: Structure to the values that stand for it in a label map.
         channel_names: One per channel.
     """
-    findings = [*_copies(facts), *_absent(facts, labels)]
+    findings = [*_copies(facts), *_absent(facts, values)]
     for axis, name in enumerate(("Z (superior)", "Y (anterior)", "X (right)")):
         spacings = {f.case_id: f.spacing_mm[axis] for f in facts if f.spacing_mm is not None}
         findings += _outliers(
@@ -52,8 +56,12 @@ def check_cohort(
             "mm",
             "Check the header; exclude the case if the scan is of another kind.",
         )
-    for structure in labels:
-        volumes = {f.case_id: f.volumes_ml[structure] for f in facts if structure in f.volumes_ml}
+    for structure in values:
+        volumes = {
+            f.case_id: f.volumes_ml[structure]
+            for f in facts
+            if structure in f.volumes_ml and not f.is_partly_ignored
+        }
         findings += _outliers(
             "volume",
             volumes,
@@ -142,16 +150,20 @@ def _copies(facts: Sequence[CaseFacts]) -> Iterator[Finding]:
             )
 
 
-def _absent(facts: Sequence[CaseFacts], labels: Mapping[str, int]) -> Iterator[Finding]:
-    n_read = sum(case.is_label_read for case in facts)
-    for structure, value in labels.items():
-        if n_read and not any(structure in case.volumes_ml for case in facts):
-            yield error(
-                "label-in-no-case",
-                "",
-                f"'{structure}' (value {value}) is in none of the {n_read} label maps read",
-                "Remove it from 'labels', or correct its value.",
-            )
+def _absent(facts: Sequence[CaseFacts], values: Mapping[str, tuple[int, ...]]) -> Iterator[Finding]:
+    if not any(case.read for case in facts):
+        return
+    for structure, those in values.items():
+        telling = [case for case in facts if structure in case.read]
+        if any(structure in case.volumes_ml for case in telling):
+            continue
+        value = f"value {those[0]}" if len(those) == 1 else f"values {', '.join(map(str, those))}"
+        found = f"'{structure}' ({value}) is in none of the {len(telling)} label maps read"
+        remedy = "Remove it from 'labels', or correct its value."
+        if not telling:
+            found = f"'{structure}' is listed under 'annotated' for no case"
+            remedy = "Add it to 'annotated' where it is drawn, or remove it from 'labels'."
+        yield error("label-in-no-case", "", found, remedy)
 
 
 def _number(value: float, unit: str) -> str:

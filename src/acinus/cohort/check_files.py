@@ -56,9 +56,9 @@ def check_files(folder: Path, header: Header, layout: Layout, kept: Sequence[str
 
 
 def check_participants(header: Header, layout: Layout, table: pd.DataFrame | None) -> list[Finding]:
-    """Findings about the table of participants and about ``exclude``."""
+    """Findings about the table of participants, ``exclude`` and ``annotated``."""
     kept = kept_cases(header, layout, table)
-    findings = list(_exclusions(header, layout, table))
+    findings = [*_exclusions(header, layout, table), *_unknown_annotations(header, layout)]
     if table is None:
         return findings
     for twice in duplicate_ids(table):
@@ -195,6 +195,18 @@ def _exclusions(header: Header, layout: Layout, table: pd.DataFrame | None) -> I
                 "",
                 f"{HEADER}: 'exclude' names '{name}', which is no case and no participant",
                 "Correct the name or remove the entry.",
+            )
+
+
+def _unknown_annotations(header: Header, layout: Layout) -> Iterator[Finding]:
+    for name in header.annotated:
+        if name not in layout.case_ids:
+            yield warning(
+                "annotated-unknown",
+                "",
+                f"{HEADER}: 'annotated' names '{name}', which is no case",
+                "Correct the name or remove the entry: a case that is not listed counts as "
+                "annotated in full.",
             )
 
 

@@ -8,7 +8,7 @@ rejected: it takes a flipped file for a correct one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -41,7 +41,7 @@ def side_findings(
     case_id: str,
     label: Volume,
     image: Volume | None,
-    labels: Mapping[str, int],
+    values: Mapping[str, tuple[int, ...]],
     sides: Mapping[str, Side],
     mirror_pairs: tuple[tuple[str, str], ...],
 ) -> list[Finding]:
@@ -57,30 +57,32 @@ def side_findings(
         label: Label map, canonical: X grows towards the patient's right.
         image: Image on the same grid, canonical; None: the middle of the field of
             view stands for the midline.
-        labels: Structure to value.
+        values: Structure to the values that stand for it in the label map.
         sides: Structure to side.
         mirror_pairs: Structures that swap when left and right swap.
     """
-    sided = {name: labels[name] for name in sides if name in labels}
+    sided = {name: values[name] for name in sides if name in values}
     if not sided:
         return []
-    boxes = ndimage.find_objects(np.maximum(label.array, 0), max(sided.values()))
-    present = {name: value for name, value in sided.items() if boxes[value - 1] is not None}
-    index = {
-        name: _centroid(label.array, value, boxes[value - 1]) for name, value in present.items()
+    highest = max(value for those in sided.values() for value in those)
+    boxes = ndimage.find_objects(np.maximum(label.array, 0), highest)
+    box_of = {
+        name: box
+        for name, those in sided.items()
+        if (box := _common_box([boxes[value - 1] for value in those])) is not None
     }
+    index = {name: _centroid(label.array, sided[name], box) for name, box in box_of.items()}
     world_x = {name: float(label.grid.world(zyx)[0]) for name, zyx in index.items()}
     findings: list[Finding] = []
     swapped: set[str] = set()
     for pair in mirror_pairs:
-        if set(pair) <= set(present):
+        if set(pair) <= set(box_of):
             right, left = sorted(pair, key=lambda name: sides[name], reverse=True)
             if sides[right] == "right" and world_x[right] < world_x[left] - SIDE_MARGIN_MM:
                 swapped |= set(pair)
                 findings.append(_swapped(case_id, right, left, world_x))
-    for name, value in present.items():
+    for name, box in box_of.items():
         if name not in swapped:
-            box = boxes[value - 1]
             findings += _beyond_midline(case_id, name, sides[name], index[name], box, image, label)
     return findings
 
@@ -158,9 +160,20 @@ def _lateral_extent(image: Volume, box: tuple[slice, ...]) -> tuple[float, float
     return low, high, bool(rim < 0.1 * per_column.max())
 
 
-def _centroid(array: Array, value: int, box: tuple[slice, ...]) -> Array:
-    """(Z, Y, X) mean index of the voxels of one value."""
-    inside = np.argwhere(array[box] == value).mean(axis=0)
+def _common_box(boxes: Sequence[tuple[slice, ...] | None]) -> tuple[slice, ...] | None:
+    """Smallest box around boxes; None if all of them are."""
+    given = [box for box in boxes if box is not None]
+    if not given:
+        return None
+    return tuple(
+        slice(min(part.start for part in axis), max(part.stop for part in axis))
+        for axis in zip(*given, strict=True)
+    )
+
+
+def _centroid(array: Array, values: tuple[int, ...], box: tuple[slice, ...]) -> Array:
+    """(Z, Y, X) mean index of the voxels that have one of some values."""
+    inside = np.argwhere(np.isin(array[box], values)).mean(axis=0)
     return np.asarray(inside + [piece.start for piece in box])
 
 

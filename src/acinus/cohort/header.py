@@ -12,14 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from acinus.cohort.labels import LabelSet, parse_labels, short
 from acinus.errors import unknown_name
 from acinus.scans import KNOWN_SUFFIXES
 
 Side = Literal["left", "right"]
 """Side of the patient, not of the picture."""
-
-BACKGROUND = "background"
-"""Name that ``labels`` must give to the value 0."""
 
 ENDINGS = tuple(suffix for suffix in KNOWN_SUFFIXES if suffix != ".seg.nrrd")
 """What ``file_ending`` may be: a format that holds images and label maps alike."""
@@ -32,7 +30,8 @@ class Header:
     Attributes:
         name: Name of the dataset; empty if not given.
         channel_names: One per channel, in the order of the file numbers 0000, 0001, …
-        labels: Structure to label value, without background.
+        labels: Structure to label value, without background, by value; of regions the value
+            that they are painted with, in the order of painting.
         file_ending: Ending of all images and labels, e.g. ``".nii.gz"``; empty if not given.
         n_training: ``numTraining``; None if not given.
         sides: Label to the side of the patient that it lies on.
@@ -42,6 +41,9 @@ class Header:
         allow_missing_channels: Whether a case may lack channels.
         exclude: Case or participant to the reason why it is left out.
         description: Free text.
+        regions: Every structure to the values that it unites; empty: one value each.
+        ignore_label: Value of voxels that the reference says nothing about.
+        annotated: Case to the structures annotated in it; a case that is not in it has all.
     """
 
     name: str = ""
@@ -56,6 +58,14 @@ class Header:
     allow_missing_channels: bool = False
     exclude: dict[str, str] = field(default_factory=dict)
     description: str = ""
+    regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore_label: int | None = None
+    annotated: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def values(self) -> dict[str, tuple[int, ...]]:
+        """Structure to the values that stand for it in a label map."""
+        return LabelSet(self.labels, self.regions).values
 
 
 def parse_header(data: Any) -> tuple[Header, list[str]]:
@@ -77,74 +87,27 @@ def parse_header(data: Any) -> tuple[Header, list[str]]:
             "lists single files under 'dataset', which is not supported; "
             "lay the files out as imagesTr/CASE_0000 and labelsTr/CASE and remove the key."
         )
-    labels = _labels(data, faults)
-    known = set(labels)
+    labels = parse_labels(data, faults)
+    known = set(labels.labels)
     sides = _sides(data, known, faults)
     header = Header(
         name=_text(data, "name", faults),
         channel_names=_channel_names(data, faults),
-        labels=labels,
+        labels=labels.labels,
         file_ending=_file_ending(data, faults),
         n_training=_n_training(data, faults),
         sides=sides,
-        mirror_pairs=_mirror_pairs(data, known, sides, faults),
+        mirror_pairs=_mirror_pairs(data, labels, sides, faults),
         structures=_structures(data, known, faults),
         synthetic=_flag(data, "synthetic", faults),
         allow_missing_channels=_flag(data, "allow_missing_channels", faults),
         exclude=_exclude(data, faults),
         description=_text(data, "description", faults),
+        regions=labels.regions,
+        ignore_label=labels.ignore_label,
+        annotated=_annotated(data, labels.labels, faults),
     )
     return header, faults
-
-
-def _labels(data: Mapping[str, Any], faults: list[str]) -> dict[str, int]:
-    example = '{"background": 0, "gland": 1}'
-    given = data.get("labels")
-    if not isinstance(given, dict) or not given:
-        faults.append(_must("labels", f"map names to integers, such as {example}", given, data))
-        return {}
-    regions = [name for name, value in given.items() if isinstance(value, list)]
-    if regions:
-        faults.append(
-            f"'labels' must give one integer per name; '{regions[0]}' is a list of labels. "
-            "Regions that overlap are not supported yet: give each structure its own value."
-        )
-        return {}
-    if all(str(name).isdigit() for name in given):
-        faults.append(
-            f"'labels' must map names to integers; got integers to names, {_short(given)}. "
-            "Turn each pair round: the older layout had them the other way."
-        )
-        return {}
-    wrong = {name: value for name, value in given.items() if not _is_count(value)}
-    if wrong:
-        faults.append(f"'labels' must be integers from 0 up; got {_short(wrong)}.")
-    labels = {name: value for name, value in given.items() if name not in wrong}
-    return _without_background(labels, wrong, faults)
-
-
-def _without_background(
-    labels: dict[str, int], wrong: Mapping[str, Any], faults: list[str]
-) -> dict[str, int]:
-    if BACKGROUND not in wrong and labels.get(BACKGROUND) != 0:
-        got = labels.get(BACKGROUND, "no such name")
-        faults.append(f"'labels' must give 'background' the value 0; got {got}.")
-    structures = {name: value for name, value in labels.items() if name != BACKGROUND}
-    if "ignore" in structures:
-        faults.append(
-            "'labels' names an 'ignore' label, which is not supported yet: it would be learned "
-            "as a structure. Segment these voxels, or exclude the cases that have it."
-        )
-        del structures["ignore"]
-    twice = sorted({v for v in labels.values() if list(labels.values()).count(v) > 1})
-    if twice:
-        names = [name for name, value in labels.items() if value == twice[0]]
-        faults.append(
-            f"'labels' must have distinct values; {' and '.join(names)} are all {twice[0]}."
-        )
-    if not structures and not wrong:
-        faults.append("'labels' must name at least one structure besides background; got none.")
-    return structures
 
 
 def _channel_names(data: Mapping[str, Any], faults: list[str]) -> tuple[str, ...]:
@@ -197,7 +160,7 @@ def _sides(data: Mapping[str, Any], known: set[str], faults: list[str]) -> dict[
 
 
 def _mirror_pairs(
-    data: Mapping[str, Any], known: set[str], sides: Mapping[str, Side], faults: list[str]
+    data: Mapping[str, Any], labels: LabelSet, sides: Mapping[str, Side], faults: list[str]
 ) -> tuple[tuple[str, str], ...]:
     given = data.get("mirror_pairs", [])
     fits = isinstance(given, list) and all(isinstance(p, list) and len(p) == 2 for p in given)
@@ -206,8 +169,10 @@ def _mirror_pairs(
         return ()
     pairs: list[tuple[str, str]] = []
     used: set[str] = set()
+    swaps: dict[int, int] = {}
     for first, second in given:
-        fault = _pair_fault(str(first), str(second), known, sides, used)
+        fault = _pair_fault(str(first), str(second), set(labels.labels), sides, used)
+        fault = fault or _swap_fault(str(first), str(second), labels, swaps)
         if fault:
             faults.append(f"'mirror_pairs': {fault}")
         else:
@@ -234,6 +199,22 @@ def _pair_fault(
     return ""
 
 
+def _swap_fault(first: str, second: str, labels: LabelSet, swaps: dict[int, int]) -> str:
+    """Why the values of two regions cannot change places; otherwise `swaps` learns how they do."""
+    ours, theirs = labels.values[first], labels.values[second]
+    listed = f"'{first}' unites {_listed(ours)}, '{second}' {_listed(theirs)}"
+    if len(ours) != len(theirs):
+        return f"two regions that swap must unite equally many values, one for one; {listed}."
+    new = {**dict(zip(ours, theirs, strict=True)), **dict(zip(theirs, ours, strict=True))}
+    if any(new[new[value]] != value or swaps.get(value, new[value]) != new[value] for value in new):
+        return (
+            "values must swap one for one, in the order in which both regions list them, and "
+            f"alike in every pair; {listed}."
+        )
+    swaps |= new
+    return ""
+
+
 def _structures(
     data: Mapping[str, Any], known: set[str], faults: list[str]
 ) -> dict[str, tuple[str, ...]]:
@@ -249,6 +230,30 @@ def _structures(
             faults.append(f"'structures' '{place}': {unknown_name('label', strange[0], known)}")
         structures[place] = tuple(str(name) for name in names if name in known)
     return structures
+
+
+def _annotated(
+    data: Mapping[str, Any], known: Mapping[str, int], faults: list[str]
+) -> dict[str, tuple[str, ...]]:
+    given = data.get("annotated", {})
+    fits = isinstance(given, dict) and all(isinstance(names, list) for names in given.values())
+    if not fits:
+        example = 'map cases to the labels annotated in them, as {"c_01": ["gland"]}'
+        faults.append(_must("annotated", example, given, data))
+        return {}
+    annotated: dict[str, tuple[str, ...]] = {}
+    for case, names in given.items():
+        strange = [str(name) for name in names if name not in known]
+        if strange:
+            faults.append(f"'annotated' '{case}': {unknown_name('label', strange[0], known)}")
+        elif not names:
+            faults.append(
+                f"'annotated' '{case}' must list at least one label; got none. Remove its label "
+                "map, or list the case under 'exclude'."
+            )
+        else:
+            annotated[case] = tuple(name for name in known if name in names)
+    return annotated
 
 
 def _exclude(data: Mapping[str, Any], faults: list[str]) -> dict[str, str]:
@@ -271,13 +276,13 @@ def _flag(data: Mapping[str, Any], key: str, faults: list[str]) -> bool:
 def _text(data: Mapping[str, Any], key: str, faults: list[str]) -> str:
     given = data.get(key, "")
     if not isinstance(given, str):
-        faults.append(f"'{key}' must be text; got {_short(given)}.")
+        faults.append(f"'{key}' must be text; got {short(given)}.")
         return ""
     return given
 
 
 def _must(key: str, what: str, given: Any, data: Mapping[str, Any]) -> str:
-    found = f"got {_short(given)}" if key in data else "it is missing"
+    found = f"got {short(given)}" if key in data else "it is missing"
     hint = ""
     if key == "channel_names" and "modality" in data:
         hint = " Rename the older key 'modality' to 'channel_names'."
@@ -288,6 +293,5 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
-def _short(value: Any, limit: int = 80) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+def _listed(values: tuple[int, ...]) -> str:
+    return ", ".join(str(value) for value in values)
