@@ -5,12 +5,21 @@ tables. Knows no network and imports no torch.
 """
 
 from acinus.evaluate.pairs import pair_folders
-from acinus.evaluate.score_table import SCORE_COLUMNS, read_scores, score_table, write_scores
+from acinus.evaluate.score_table import (
+    NOT_ANNOTATED,
+    SCORE_COLUMNS,
+    annotated_scores,
+    read_scores,
+    score_table,
+    write_scores,
+)
 from acinus.evaluate.scoring import Pair, score_cases, score_labelmaps, score_pair
 
 __all__ = [
+    "NOT_ANNOTATED",
     "SCORE_COLUMNS",
     "Pair",
+    "annotated_scores",
     "pair_folders",
     "read_scores",
     "score_cases",

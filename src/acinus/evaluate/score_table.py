@@ -34,6 +34,9 @@ SCORE_COLUMNS = (
 STATUSES = ("ok", "undefined", "failed")
 """ok: has a value; undefined: measured, no value by nature; failed: could not be judged."""
 
+NOT_ANNOTATED = "not annotated in this case"
+"""Reason of undefined scores of a label that nobody drew in the case: neither good nor bad."""
+
 
 def score_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a score table with text columns and a float64 `value`."""
@@ -44,6 +47,11 @@ def score_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def empty_score_table() -> pd.DataFrame:
     """A score table without rows."""
     return score_table([])
+
+
+def annotated_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the labels that were annotated in their case."""
+    return scores[scores["reason"] != NOT_ANNOTATED]
 
 
 def write_scores(scores: pd.DataFrame, path: Path | str) -> None:

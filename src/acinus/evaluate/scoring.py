@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Sized
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
-from acinus.evaluate.score_table import empty_score_table, score_table
+from acinus.evaluate.score_table import NOT_ANNOTATED, empty_score_table, score_table
 from acinus.measure import MEASURES, Score, measure_case
 from acinus.measure.pair import bounding_box
 from acinus.progress import stage
 from acinus.scans import read_labelmap
 from acinus.scans.volume import GRID_TOLERANCE_MM, Volume
+from acinus.types import Labelmap, Mask
 
 ALWAYS_MEASURED = ("reference_volume_ml", "prediction_volume_ml")
 """Measures taken besides the wanted ones: the tables tell a missed structure by them."""
@@ -60,6 +61,9 @@ def score_cases(
     model: str,
     part: str,
     jobs: int = 1,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    ignore_label: int | None = None,
+    annotated: Mapping[str, Collection[str]] | None = None,
 ) -> pd.DataFrame:
     """The score table of predictions: a row per case, label and measure.
 
@@ -71,13 +75,18 @@ def score_cases(
         model: Which model predicted, e.g. ``"final"`` or ``"loss=jaccard"``.
         part: ``"holdout"`` or ``"validation"``.
         jobs: Processes.
+        regions: Name to the values that it unites in both label maps; a name without an
+            entry stands for its own value.
+        ignore_label: Value of voxels that the reference says nothing about; they are taken
+            out of both masks, and no surface is seen where a mask ends at them.
+        annotated: Case to the labels annotated in it; a case without an entry has all.
 
     Returns:
         Columns case, participant, arm, model, part, label, metric, value, unit,
         status, reason, in the order of pairs, labels and measures. `value` is
         NaN exactly where `status` is ``"undefined"`` (the measure has no value,
-        e.g. a distance to an empty mask) or ``"failed"`` (the pair could not be
-        judged); `reason` then says why.
+        e.g. a distance to an empty mask, or the label was not annotated in the
+        case) or ``"failed"`` (the pair could not be judged); `reason` then says why.
 
     Raises:
         ConfigError: A measure is unknown, or labels or jobs cannot be.
@@ -87,7 +96,14 @@ def score_cases(
     _check_labels(labels)
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}.")
-    judge = partial(score_pair, labels=dict(labels), measures=names)
+    judge = partial(
+        score_pair,
+        labels=dict(labels),
+        measures=names,
+        regions=dict(regions or {}),
+        ignore_label=ignore_label,
+        annotated={case: tuple(given) for case, given in (annotated or {}).items()},
+    )
     total = len(pairs) if isinstance(pairs, Sized) else None
     rows: list[dict[str, Any]] = []
     with stage(f"Measuring {arm} {part}", total=total, unit="case") as bar:
@@ -100,24 +116,46 @@ def score_cases(
 
 
 def score_pair(
-    pair: Pair, labels: Mapping[str, int], measures: Sequence[str]
+    pair: Pair,
+    labels: Mapping[str, int],
+    measures: Sequence[str],
+    *,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    ignore_label: int | None = None,
+    annotated: Mapping[str, Collection[str]] | None = None,
 ) -> list[dict[str, Any]]:
     """Rows of one case; a pair that cannot be judged gives rows with status ``failed``."""
+    given = None if annotated is None else annotated.get(pair.case)
+    known = {name: value for name, value in labels.items() if given is None or name in given}
     try:
         reference = _read(pair.reference_path, "reference")
         prediction = _read(pair.prediction_path, "prediction")
-        scores = score_labelmaps(reference, prediction, labels, measures)
+        scores = score_labelmaps(
+            reference, prediction, known, measures, regions=regions, ignore_label=ignore_label
+        )
     except (AcinusError, OSError, MemoryError) as error:
-        return _failed_rows(pair, labels, measures, " ".join(str(error).split()))
-    return [
-        _row(pair, label, name, score.value, score.unit, score.status, score.reason)
-        for label, by_name in scores.items()
-        for name, score in by_name.items()
-    ]
+        reason = " ".join(str(error).split())
+        return [row for name in labels for row in _failed_rows(pair, name, measures, reason)]
+    rows: list[dict[str, Any]] = []
+    for label in labels:
+        if label not in scores:
+            rows += _undefined_rows(pair, label, measures)
+            continue
+        rows += [
+            _row(pair, label, name, score.value, score.unit, score.status, score.reason)
+            for name, score in scores[label].items()
+        ]
+    return rows
 
 
 def score_labelmaps(
-    reference: Volume, prediction: Volume, labels: Mapping[str, int], measures: Sequence[str]
+    reference: Volume,
+    prediction: Volume,
+    labels: Mapping[str, int],
+    measures: Sequence[str],
+    *,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    ignore_label: int | None = None,
 ) -> dict[str, dict[str, Score]]:
     """Scores of every label of two label maps on one grid.
 
@@ -126,6 +164,8 @@ def score_labelmaps(
         prediction: Label map of the program.
         labels: Name to value, without background.
         measures: Registered measures.
+        regions: Name to the values that it unites, where it is not one value.
+        ignore_label: Value of voxels that the reference says nothing about.
 
     Returns:
         Label to measure to score.
@@ -137,16 +177,27 @@ def score_labelmaps(
     box = bounding_box((reference.array != 0) | (prediction.array != 0))
     inside = box if box is not None else (slice(0, 1),) * 3
     drawn, predicted = reference.array[inside], prediction.array[inside]
+    ignored = None if ignore_label is None else drawn == ignore_label
+    values = {name: (value,) for name, value in labels.items()} | {
+        name: those for name, those in (regions or {}).items() if name in labels
+    }
     return {
         label: measure_case(
-            drawn == value,
-            predicted == value,
+            _mask(drawn, those),
+            _mask(predicted, those),
             reference.spacing_mm,
             measures,
             voxel_volume_ml=reference.grid.voxel_volume_ml,
+            ignored=ignored,
         )
-        for label, value in labels.items()
+        for label, those in values.items()
     }
+
+
+def _mask(labelmap: Labelmap, values: tuple[int, ...]) -> Mask:
+    if len(values) == 1:
+        return np.asarray(labelmap == values[0])
+    return np.asarray(np.isin(labelmap, values))
 
 
 def _read(path: Path, role: str) -> Volume:
@@ -201,11 +252,17 @@ def _row(
 
 
 def _failed_rows(
-    pair: Pair, labels: Mapping[str, int], measures: Sequence[str], reason: str
+    pair: Pair, label: str, measures: Sequence[str], reason: str
 ) -> list[dict[str, Any]]:
     return [
         _row(pair, label, name, None, MEASURES[name].factory.unit, "failed", reason)
-        for label in labels
+        for name in measures
+    ]
+
+
+def _undefined_rows(pair: Pair, label: str, measures: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        _row(pair, label, name, None, MEASURES[name].factory.unit, "undefined", NOT_ANNOTATED)
         for name in measures
     ]
 

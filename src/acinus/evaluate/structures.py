@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.evaluate.score_table import SCORE_COLUMNS
+from acinus.evaluate.score_table import SCORE_COLUMNS, annotated_scores
 from acinus.measure.pair import BOTH_EMPTY, PREDICTION_EMPTY, REFERENCE_EMPTY
 
 FAILED = "failed"
@@ -45,6 +45,8 @@ def select(
 def structures(scores: pd.DataFrame) -> pd.DataFrame:
     """Each structure of each case in one row, in the order of the score table.
 
+    Labels that were not annotated in a case are left out: nobody knows what became of them.
+
     Args:
         scores: Score table.
 
@@ -54,7 +56,8 @@ def structures(scores: pd.DataFrame) -> pd.DataFrame:
     """
     metrics = list(dict.fromkeys(scores["metric"]))
     rows: list[dict[str, Any]] = []
-    for key, group in scores[list(SCORE_COLUMNS)].groupby(KEYS, sort=False, dropna=False):
+    known = annotated_scores(scores)[list(SCORE_COLUMNS)]
+    for key, group in known.groupby(KEYS, sort=False, dropna=False):
         values = dict(zip(group["metric"], group["value"], strict=True))
         failures = group.loc[group["status"] == "failed", "reason"]
         rows.append(

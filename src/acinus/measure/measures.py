@@ -81,6 +81,7 @@ def measure_case(
     names: Sequence[str],
     *,
     voxel_volume_ml: float | None = None,
+    ignored: Mask | None = None,
 ) -> dict[str, Score]:
     """The wanted scores of one structure; counts and distances are shared.
 
@@ -90,6 +91,7 @@ def measure_case(
         spacing_mm: (Z, Y, X) distance between voxel centres, mm, > 0.
         names: Registered measures.
         voxel_volume_ml: Volume of a voxel, mL; by default the product of the spacing.
+        ignored: (Z, Y, X) bool, voxels taken out of both masks; None: there are none.
 
     Returns:
         Name to score, in the order of `names`.
@@ -100,5 +102,5 @@ def measure_case(
         DataError: A mask is not bool, or the spacing is not positive.
     """
     wanted = [MEASURES[name].factory for name in names]
-    pair = MaskPair(reference, prediction, spacing_mm, voxel_volume_ml)
+    pair = MaskPair(reference, prediction, spacing_mm, voxel_volume_ml, ignored=ignored)
     return {one.name: one.of(pair) for one in wanted}

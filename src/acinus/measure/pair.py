@@ -1,7 +1,8 @@
 """A reference mask and a predicted mask on one grid, with the work that measures share.
 
-Enters: two bool masks ``(Z, Y, X)`` and their spacing. Leaves: voxel counts and
-surface distances, each computed once and only if a measure asks for it.
+Enters: two bool masks ``(Z, Y, X)``, their spacing, and perhaps the voxels that the
+reference says nothing about. Leaves: voxel counts and surface distances, each
+computed once and only if a measure asks for it.
 Handing every measure the bare masks was rejected: Dice, IoU and two kinds of
 Hausdorff distance would count and transform the same voxels again and again.
 """
@@ -22,6 +23,7 @@ from acinus.types import Array, Mask, Spacing
 BOTH_EMPTY = "both masks empty"
 REFERENCE_EMPTY = "reference empty"
 PREDICTION_EMPTY = "prediction empty"
+NO_SURFACE = "no surface outside ignored voxels"
 
 SPARSE_BOX_VOXELS_PER_BORDER_VOXEL = 20
 """Boxes with more voxels than this for each border voxel are searched with a tree.
@@ -46,6 +48,8 @@ class MaskPair:
         voxel_volume_ml: Volume of a voxel, mL; by default the product of the
             spacing, which is right unless the grid is sheared (a CT with
             tilted gantry).
+        ignored: (Z, Y, X) bool, voxels that the reference says nothing about; they are
+            taken out of both masks. None: there are none.
 
     Raises:
         GridError: The shapes differ or are not three-dimensional.
@@ -58,15 +62,21 @@ class MaskPair:
         prediction: Mask,
         spacing_mm: Spacing,
         voxel_volume_ml: float | None = None,
+        *,
+        ignored: Mask | None = None,
     ) -> None:
         self.reference = _checked_mask(reference, "reference")
         self.prediction = _checked_mask(prediction, "prediction")
+        self.ignored = None if ignored is None else _checked_mask(ignored, "mask of ignored voxels")
         if self.reference.shape != self.prediction.shape:
             raise GridError(
                 "reference and prediction must share a grid; got shapes "
                 f"{self.reference.shape} and {self.prediction.shape}. "
                 "Put the prediction back on the grid of the reference."
             )
+        if self.ignored is not None:
+            self.reference = self.reference & ~self.ignored
+            self.prediction = self.prediction & ~self.ignored
         self.spacing_mm = _checked_spacing(spacing_mm)
         self.voxel_volume_ml = (
             math.prod(self.spacing_mm) / 1000.0 if voxel_volume_ml is None else voxel_volume_ml
@@ -102,25 +112,40 @@ class MaskPair:
 
         A border voxel is a voxel of a mask that has a face neighbour outside
         it; what lies beyond the image counts as outside, as in MedPy and MONAI.
+        An ignored neighbour does not count as outside: whether the structure
+        goes on there is not known, so the cut is no surface.
         The box around both masks suffices: border voxels and their nearest
         partners all lie within it.
 
         Returns:
             Reference to prediction (n,) and prediction to reference (m,), mm,
-            in no particular order. Both masks must have voxels.
+            in no particular order; both empty if a mask has no border voxel.
         """
         box = bounding_box(self.reference | self.prediction)
         if box is None:
             return np.empty(0), np.empty(0)
-        reference = border(self.reference[box])
-        prediction = border(self.prediction[box])
-        n_border = np.count_nonzero(reference) + np.count_nonzero(prediction)
-        sparse = reference.size > SPARSE_BOX_VOXELS_PER_BORDER_VOXEL * n_border
+        ignored = None
+        if self.ignored is not None:
+            box = widened(box, self.ignored.shape)
+            ignored = self.ignored[box]
+        reference = border(self.reference[box], ignored)
+        prediction = border(self.prediction[box], ignored)
+        n_borders = np.count_nonzero(reference), np.count_nonzero(prediction)
+        if 0 in n_borders:
+            return np.empty(0), np.empty(0)
+        sparse = reference.size > SPARSE_BOX_VOXELS_PER_BORDER_VOXEL * sum(n_borders)
         nearest = nearest_by_tree if sparse else nearest_by_transform
         return (
             nearest(reference, prediction, self.spacing_mm),
             nearest(prediction, reference, self.spacing_mm),
         )
+
+    @property
+    def lack_of_surface(self) -> str:
+        """Why there are no surface distances, in words; ``""`` if there are."""
+        if self.emptiness:
+            return self.emptiness
+        return NO_SURFACE if self.surface_distances_mm[0].size == 0 else ""
 
 
 def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
@@ -139,9 +164,22 @@ def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
     )
 
 
-def border(mask: Mask) -> Mask:
-    """Voxels of a (Z, Y, X) mask with a face neighbour outside it or beyond the image."""
-    return np.asarray(mask & ~binary_erosion(mask, structure=FACES))
+def widened(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
+    """A box with one more voxel on each side, within a (Z, Y, X) shape."""
+    z, y, x = (
+        slice(max(part.start - 1, 0), min(part.stop + 1, size))
+        for part, size in zip(box, shape, strict=True)
+    )
+    return z, y, x
+
+
+def border(mask: Mask, ignored: Mask | None = None) -> Mask:
+    """Voxels of a (Z, Y, X) mask with a face neighbour outside it or beyond the image.
+
+    Neighbours that are `ignored`, (Z, Y, X) bool, do not count as outside.
+    """
+    filled = mask if ignored is None else mask | ignored
+    return np.asarray(mask & ~binary_erosion(filled, structure=FACES))
 
 
 def nearest_by_transform(sources: Mask, targets: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:

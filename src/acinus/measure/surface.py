@@ -11,6 +11,11 @@ distances d(R→P) and d(P→R): ``hausdorff_95_mm`` is the larger of the two 95
 percentiles (MONAI); ``hausdorff_95_pooled_mm`` is the 95th percentile of both
 sets together (MedPy).
 Percentiles interpolate linearly between order statistics (NumPy's default).
+
+Where the reference ignores voxels, both masks end there without a surface: the cut
+would be alike in both and lower every percentile. A distance comes out too long where
+the nearest partner is hidden among ignored voxels; a mask without any surface left has
+no distance.
 """
 
 from __future__ import annotations
@@ -34,8 +39,8 @@ def hausdorff(pair: MaskPair) -> Score:
 
     Source: Huttenlocher et al. 1993, IEEE TPAMI 15(9):850-863.
     """
-    if pair.emptiness:
-        return Score.undefined(pair.emptiness, MM)
+    if pair.lack_of_surface:
+        return Score.undefined(pair.lack_of_surface, MM)
     return Score(float(max(distances.max() for distances in pair.surface_distances_mm)), MM)
 
 
@@ -47,8 +52,8 @@ def hausdorff_95(pair: MaskPair) -> Score:
         max(P95 d(R→P), P95 d(P→R)), mm, lower is better. Undefined if a mask
         is empty. The definition of MONAI's ``HausdorffDistanceMetric``.
     """
-    if pair.emptiness:
-        return Score.undefined(pair.emptiness, MM)
+    if pair.lack_of_surface:
+        return Score.undefined(pair.lack_of_surface, MM)
     there, back = pair.surface_distances_mm
     return Score(float(max(np.percentile(there, 95), np.percentile(back, 95))), MM)
 
@@ -61,6 +66,6 @@ def hausdorff_95_pooled(pair: MaskPair) -> Score:
         P95 of d(R→P) and d(P→R) pooled, mm, lower is better. Undefined if a
         mask is empty. The definition of MedPy's ``hd95``.
     """
-    if pair.emptiness:
-        return Score.undefined(pair.emptiness, MM)
+    if pair.lack_of_surface:
+        return Score.undefined(pair.lack_of_surface, MM)
     return Score(float(np.percentile(np.concatenate(pair.surface_distances_mm), 95)), MM)

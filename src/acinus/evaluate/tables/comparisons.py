@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select
 from acinus.evaluate.tables.evaluation import TABLE_3_METRICS
 from acinus.evaluate.tables.numbers import Kind, records, table_of
@@ -99,7 +100,7 @@ def arm_comparison(
         then one per label. Several cases of a participant in an arm count with
         their mean.
     """
-    chosen = select(scores, model=model, part=part)
+    chosen = annotated_scores(select(scores, model=model, part=part))
     rows: list[dict[str, Any]] = []
     for metric in metrics:
         of_metric = chosen[(chosen["metric"] == metric) & chosen["arm"].isin([a, b])]
@@ -169,7 +170,7 @@ def variant_comparison(
     Returns:
         The columns of `VARIANT_COLUMNS`; the baseline comes first in each arm.
     """
-    chosen = select(scores, part=part)
+    chosen = annotated_scores(select(scores, part=part))
     rows: list[dict[str, Any]] = []
     for arm, of_arm in chosen.groupby("arm", sort=False):
         models = sorted(dict.fromkeys(of_arm["model"]), key=lambda name: name != baseline)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.score_table import NOT_ANNOTATED, annotated_scores
 from acinus.evaluate.structures import FAILED, FALSE_FIND, MISSED, select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import (
@@ -39,6 +40,7 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
     "n_failed": "int64",
     "n_missed": "int64",
     "n_false_finds": "int64",
+    "n_not_annotated": "int64",
     "n_participants": "int64",
     "mean": "float64",
     "sd": "float64",
@@ -53,6 +55,7 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
 }
 """n: defined values, over which the figures are; n_undefined and n_failed: values left
 out; n_missed and n_false_finds: structures drawn but not predicted, and the reverse;
+n_not_annotated: structures that nobody drew in their case, in none of the other numbers;
 low to high: 95% bootstrap interval of the mean over participants."""
 
 
@@ -168,7 +171,12 @@ def note_on_evaluation(numbers: pd.DataFrame) -> str:
         f"Mean ± standard deviation, and 25th to 75th percentile, over the defined values; {kept}. "
         "Missed: drawn by the expert, nothing predicted (Dice 0, no distance)."
     )
-    return text + (f" {failed} values of failed cases left out." if failed else "")
+    if failed:
+        text += f" {failed} values of failed cases left out."
+    unknown = int(single.groupby(["arm", "label"])["n_not_annotated"].max().sum())
+    if unknown:
+        text += f" {unknown} structures that were not annotated in their case are not judged."
+    return text
 
 
 def _heading(metric: str) -> str:
@@ -184,7 +192,8 @@ def _outcome_counts(outcomes: pd.Series) -> dict[str, int]:
 
 
 def _summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
-    judged = rows[rows["status"] != "failed"]
+    known = annotated_scores(rows)
+    judged = known[known["status"] != "failed"]
     members = judged["participant"].tolist()
     found = summarise(judged["value"].tolist(), cluster=members, seed=seed)
     figures = ("n", "n_undefined", "mean", "sd", "median", "q25", "q75", "low", "high")
@@ -192,6 +201,7 @@ def _summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
     return {
         "metric": metric,
         "unit": rows["unit"].iloc[0],
+        "n_not_annotated": int((rows["reason"] == NOT_ANNOTATED).sum()),
         "n_participants": len(set(judged.loc[judged["value"].notna(), "participant"])),
         **{name: getattr(found, name) for name in figures},
         "shapiro_w": found.shapiro_w,
