@@ -33,10 +33,12 @@ from acinus.study import benchmark as benchmark
 from acinus.study import evaluate_run as evaluate_run
 from acinus.study import explain_image as explain_image
 from acinus.study import plan_dataset as plan_dataset
+from acinus.study import prepare_run as prepare_run
 from acinus.study import report_run as report_run
 from acinus.study import run_dataset as run_dataset
 from acinus.study import run_demo as run_demo
 from acinus.study import run_study as run_study
+from acinus.study import train_part as train_part
 from acinus.study import train_run as train_run
 from acinus.train import SAMPLINGS as SAMPLINGS
 from acinus.version import __version__ as __version__

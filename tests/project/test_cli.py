@@ -118,7 +118,7 @@ def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 def test_run_hands_every_option_on(replace: Replace, capsys: pytest.CaptureFixture[str]) -> None:
     calls = replace("run_dataset", Outcome())
-    words = "run D --recipe unet-2d --budget 15m --out R --folds 2 --seed 7 --holdout 14 --jobs 2"
+    words = "run D --recipe unet-2d --budget 15m --out R --folds 2 --seed 7 --holdout 14 --jobs 2 --on ray"
     assert main([*words.split(), "--set", "train.lr=0.01", "--set", "loss=dice"]) == 0
     assert calls == [
         (
@@ -132,10 +132,33 @@ def test_run_hands_every_option_on(replace: Replace, capsys: pytest.CaptureFixtu
                 "settings": ("train.lr=0.01", "loss=dice"),
                 "holdout": 14,
                 "jobs": 2,
+                "on": "ray",
             },
         )
     ]
     assert capsys.readouterr().out == "Report: run/report.html\n"
+
+
+def test_train_hands_a_fold_on_counted_from_0(replace: Replace) -> None:
+    calls = replace("train_part", Path("R"))
+    words = "train R --arm AX-T1 --variant loss=dice --fold 3"
+    assert main(words.split()) == 0
+    assert calls == [((Path("R"),), {"arm": "AX-T1", "variant": "loss=dice", "fold": 2})]
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ("--arm A", "--arm and --variant must come with --fold"),
+        ("--fold 1 --jobs 2", "--fold goes with --arm and --variant only"),
+        ("--fold 1 --prepare-only", "--fold goes with --arm and --variant only"),
+    ],
+)
+def test_train_refuses_options_that_do_not_go_together(
+    capsys: pytest.CaptureFixture[str], words: str, complaint: str
+) -> None:
+    assert main(["train", "R", *words.split()]) == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_a_holdout_below_one_is_a_share(replace: Replace) -> None:

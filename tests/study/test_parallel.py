@@ -107,9 +107,9 @@ def test_an_error_keeps_its_type_words_and_traceback(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_error_that_cannot_travel_is_told_in_words() -> None:
-    with pytest.raises(RuntimeError, match="AwkwardError: this and that") as caught:
-        with local_workers(1) as workers:
-            work_off([Task("awkward", be_awkward)], workers, then=nothing)
+    said = "AwkwardError: this and that"
+    with pytest.raises(RuntimeError, match=said) as caught, local_workers(1) as workers:
+        work_off([Task("awkward", be_awkward)], workers, then=nothing)
     assert "in be_awkward" in str(caught.value.__cause__)
 
 

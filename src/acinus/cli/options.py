@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -41,6 +41,22 @@ Holdout = Annotated[
 ]
 Seed = Annotated[int, Parameter(help="Seed of the split, the weights and all random choices.")]
 Jobs = Annotated[int, Parameter(help="Processes that work side by side where that is possible.")]
+Trainings = Annotated[
+    int,
+    Parameter(
+        name="--jobs",
+        help="Trainings (folds, arms, variations) side by side, each in a process of its own with "
+        "the plan's number of threads; the results are the same.",
+    ),
+]
+On = Annotated[
+    Literal["here", "ray"],
+    Parameter(
+        help="Where trainings run: here, or on a Ray cluster (pip install 'acinus[ray]') whose "
+        "machines share the folders of data and results. There --jobs above 1 is the most at a "
+        "time, else the cluster is filled."
+    ),
+]
 Out = Annotated[Path, Parameter(help="Folder of the results; the same folder again resumes.")]
 Series = Annotated[
     str | None,

@@ -6,8 +6,17 @@ import sys
 from pathlib import Path
 
 import acinus
-from acinus.cli.options import Budget, Changes, Folds, Holdout, Out, Recipe, Seed, as_holdout
-from acinus.cli.tables import print_table
+from acinus.cli.options import (
+    Budget,
+    Changes,
+    Folds,
+    Holdout,
+    Out,
+    Recipe,
+    Seed,
+    Trainings,
+    as_holdout,
+)
 
 
 def plan(
@@ -15,12 +24,13 @@ def plan(
     /,
     *,
     out: Out,
-    recipe: Recipe = "unet-2d",
+    recipe: Recipe = "auto",
     budget: Budget = None,
     folds: Folds = None,
     seed: Seed = 2018,
     settings: Changes = (),
     holdout: Holdout = None,
+    jobs: Trainings = 1,
     explain: bool = False,
 ) -> int:
     """Check a dataset, take its fingerprint and decide how to train on it.
@@ -28,7 +38,7 @@ def plan(
     The decisions are in plan.yaml, each with its value, its rule and the facts it came from.
 
     ```console
-    acinus plan Dataset001_Glands --recipe unet-2d --budget 15m --out runs/glands --explain
+    acinus plan Dataset001_Glands --budget 15m --out runs/glands --explain
     ```
 
     Args:
@@ -40,7 +50,8 @@ def plan(
         seed: Seed.
         settings: Changes to the recipe.
         holdout: Participants kept for the final test.
-        explain: Print every decision with the reason for it.
+        jobs: Trainings that will run side by side; a time budget is divided accordingly.
+        explain: Read every decision aloud with its reason, and what memory and time it will take.
     """
     path = acinus.plan_dataset(
         dataset,
@@ -51,17 +62,9 @@ def plan(
         seed=seed,
         settings=settings,
         holdout=as_holdout(holdout),
+        jobs=jobs,
     )
     if explain:
-        decisions = acinus.read_plan(path).decisions
-        rows = [
-            (name, str(decision.value), decision.source, decision.rule, _facts(decision.facts))
-            for name, decision in decisions.items()
-        ]
-        print_table(("setting", "value", "source", "rule", "facts"), rows)
+        sys.stdout.write(acinus.plan_outlook(out))
     sys.stdout.write(f"Plan: {path}\n")
     return 0
-
-
-def _facts(facts: dict[str, object]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in facts.items())

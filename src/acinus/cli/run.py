@@ -10,10 +10,11 @@ from acinus.cli.options import (
     Changes,
     Folds,
     Holdout,
-    Jobs,
+    On,
     Out,
     Recipe,
     Seed,
+    Trainings,
     as_holdout,
 )
 from acinus.cli.outcome import show_outcome
@@ -24,13 +25,14 @@ def run(
     /,
     *,
     out: Out,
-    recipe: Recipe = "unet-2d",
+    recipe: Recipe = "auto",
     budget: Budget = None,
     folds: Folds = None,
     seed: Seed = 2018,
     settings: Changes = (),
     holdout: Holdout = None,
-    jobs: Jobs = 1,
+    jobs: Trainings = 1,
+    on: On = "here",
 ) -> int:
     """Check, plan, prepare, train the folds, predict, evaluate and report, in one command.
 
@@ -49,7 +51,8 @@ def run(
         seed: Seed.
         settings: Changes to the recipe.
         holdout: Participants kept for the final test.
-        jobs: Processes.
+        jobs: Trainings side by side.
+        on: Where trainings run.
     """
     outcome = acinus.run_dataset(
         dataset,
@@ -61,5 +64,6 @@ def run(
         settings=settings,
         holdout=as_holdout(holdout),
         jobs=jobs,
+        on=on,
     )
     return show_outcome(outcome.report, outcome.failed, outcome.summary)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import acinus
-from acinus.cli.options import Budget, Changes, Folds, Jobs, Out
+from acinus.cli.options import Budget, Changes, Folds, On, Out, Trainings
 from acinus.cli.outcome import show_outcome
 
 
@@ -21,7 +21,8 @@ def study(
     settings: Changes = (),
     arms: tuple[str, ...] = (),
     no_vary: bool = False,
-    jobs: Jobs = 1,
+    jobs: Trainings = 1,
+    on: On = "here",
 ) -> int:
     """Run a study: all its arms and variations, their comparison, tables, figures and report.
 
@@ -41,7 +42,8 @@ def study(
         settings: Changes to the recipe of every arm.
         arms: Run only this arm; may be repeated. Default: all.
         no_vary: Train the main models only, without the study's variations.
-        jobs: Processes.
+        jobs: Trainings side by side.
+        on: Where trainings run.
     """
     outcome = acinus.run_study(
         path,
@@ -54,5 +56,6 @@ def study(
         arms=arms or None,
         vary=not no_vary,
         jobs=jobs,
+        on=on,
     )
     return show_outcome(outcome.report, outcome.failed, outcome.summary)

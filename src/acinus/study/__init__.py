@@ -7,9 +7,11 @@ from acinus.study.run import (
     RunOutcome,
     evaluate_run,
     plan_dataset,
+    prepare_run,
     report_run,
     run_dataset,
     run_study,
+    train_part,
     train_run,
 )
 from acinus.study.schema import Study, read_study
@@ -21,10 +23,12 @@ __all__ = [
     "evaluate_run",
     "explain_image",
     "plan_dataset",
+    "prepare_run",
     "read_study",
     "report_run",
     "run_dataset",
     "run_demo",
     "run_study",
+    "train_part",
     "train_run",
 ]

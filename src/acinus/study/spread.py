@@ -24,6 +24,7 @@ from acinus.study.arm import (
     complete_arm,
     evaluate_arm,
     finish_s,
+    is_finished,
     is_trained,
     train_one_fold,
     validation_s,
@@ -103,7 +104,9 @@ def spread_arms(
 
         def tasks() -> Iterator[Task]:
             for arm in arms:
-                if not arm.folds:
+                if not arm.folds and is_finished(arm.job, evaluated=evaluate):
+                    finish_task(arm.job, evaluate)
+                elif not arm.folds:
                     yield _finish_task(arm, evaluate=evaluate)
             for index, (arm, fold) in enumerate(waiting):
                 end = None
