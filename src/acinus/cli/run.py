@@ -39,7 +39,7 @@ def run(
     Whatever is already done in the output folder is not done again.
 
     ```console
-    acinus run Dataset001_Glands --recipe unet-2d --budget 15m --out runs/glands
+    acinus run Dataset001_Glands --budget 15m --out runs/glands
     ```
 
     Args:

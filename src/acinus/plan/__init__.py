@@ -2,9 +2,10 @@
 
 from acinus.plan.budget import Budget, parse_budget
 from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges_ml
+from acinus.plan.explain import explain_plan
 from acinus.plan.plan import DatasetFacts, Plan, make_plan, read_plan, write_plan
 from acinus.plan.recipe import list_recipes, load_recipe, parse_settings
-from acinus.plan.rules import PLANES, Decision
+from acinus.plan.rules import PLANES, Decision, small_structure_warnings
 from acinus.plan.settings import Choice, Recipe
 
 __all__ = [
@@ -16,12 +17,14 @@ __all__ = [
     "Fingerprint",
     "Plan",
     "Recipe",
+    "explain_plan",
     "list_recipes",
     "load_recipe",
     "make_plan",
     "parse_budget",
     "parse_settings",
     "read_plan",
+    "small_structure_warnings",
     "take_fingerprint",
     "volume_ranges_ml",
     "write_plan",

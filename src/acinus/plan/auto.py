@@ -17,7 +17,7 @@ import numpy as np
 
 from acinus.cohort import Dataset
 from acinus.plan.fingerprint import Fingerprint
-from acinus.plan.nnunet import BY_CHANNEL_NAME, Topology, decide_topology
+from acinus.plan.nnunet import BY_CHANNEL_NAME, Topology, decide_intensity, decide_topology
 from acinus.plan.rules import PLANES, Decision, decide_patch, decide_slice_axis, decide_spacing
 from acinus.plan.settings import Recipe
 from acinus.types import Array
@@ -87,6 +87,9 @@ def auto_decisions(
         device: ``cpu``, ``cuda`` or ``mps``.
     """
     decisions = {"prepare.normalisation": _normalisation(dataset)}
+    intensity = decide_intensity(fingerprint, decisions["prepare.normalisation"].value)
+    if intensity is not None:
+        decisions["prepare.intensity"] = intensity
     axis = decide_slice_axis(fingerprint)
     if recipe.prepare.slice_axis == "auto":
         decisions["prepare.slice_axis"] = axis

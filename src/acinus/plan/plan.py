@@ -26,6 +26,7 @@ from acinus.networks.device import best_device, has_fast_bfloat16
 from acinus.plan.auto import auto_decisions
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
 from acinus.plan.mirror import decide_mirror_axes
+from acinus.plan.nnunet import nnunet_decisions
 from acinus.plan.recipe import flatten
 from acinus.plan.rules import (
     PLANES,
@@ -242,8 +243,6 @@ def _decide(
 ) -> dict[str, Decision]:
     """What the recipe leaves open, by the rules that it names."""
     if recipe.rules == "nnunet":
-        from acinus.plan.nnunet import nnunet_decisions
-
         return nnunet_decisions(dataset, fingerprint, recipe)
     if recipe.rules == "auto":
         return auto_decisions(dataset, fingerprint, recipe, device)

@@ -21,7 +21,7 @@ from acinus import progress
 from acinus.cohort import Dataset
 from acinus.config import merge, validate
 from acinus.errors import ConfigError, PlanError, unknown_name
-from acinus.evaluate import read_scores, write_scores
+from acinus.evaluate import annotated_scores, read_scores, write_scores
 from acinus.files import hash_file, read_json, write_json
 from acinus.plan import Plan, parse_settings
 from acinus.prepare import Store
@@ -40,6 +40,7 @@ from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.parallel import Workers
+from acinus.study.outlook import outlook
 from acinus.study.schema import Study, read_study
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
@@ -73,7 +74,7 @@ class RunOutcome:
 def run_dataset(
     dataset: Path,
     *,
-    recipe: str = "unet-2d",
+    recipe: str = "auto",
     budget: str | None = None,
     out: Path,
     folds: int | None = None,
@@ -168,7 +169,7 @@ def run_study(
 def plan_dataset(
     dataset: Path,
     *,
-    recipe: str = "unet-2d",
+    recipe: str = "auto",
     budget: str | None = None,
     out: Path,
     seed: int = 2018,
@@ -190,6 +191,17 @@ def plan_dataset(
         check_arm(job)
         plan_arm(job)
     return job.folder.plan
+
+
+def plan_outlook(run_folder: Path) -> str:
+    """The plans of a run or study read aloud: decisions, warnings, memory and time.
+
+    Args:
+        run_folder: Of a planned run or study.
+    """
+    session = reopen_session(run_folder)
+    jobs = [job for job in session.arm_jobs() if job.model == FINAL]
+    return "\n".join(outlook(job) for job in jobs)
 
 
 def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
@@ -360,6 +372,7 @@ def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tup
     chosen = scores[
         (scores["metric"] == "dice") & (scores["model"] == FINAL) & (scores["part"] == "holdout")
     ]
+    chosen = annotated_scores(chosen)
     for arm, dataset in datasets.items():
         rows = chosen[chosen["arm"] == arm]
         if not len(rows):

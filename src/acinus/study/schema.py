@@ -84,7 +84,7 @@ class Study(Settings):
     study: str
     title: str = ""
     what_it_is: str = ""
-    recipe: str = "unet-2d"
+    recipe: str = "auto"
     set: dict[str, Any] = Field(default_factory=dict)
     """Changes to the recipe, for every arm."""
     data: str | None = None
