@@ -195,9 +195,11 @@ def test_channels_must_lie_on_one_grid(tmp_path: Path) -> None:
 
 
 def test_post_processing_can_be_switched(model: Model) -> None:
-    keep_all, keep_none = model.kept_largest("largest_component"), model.kept_largest("none")
+    keep_all = model.cleanings("largest_component")
     assert set(keep_all) == {1, 2}
-    assert keep_none == ()
+    assert all(cleaning.keep_largest for cleaning in keep_all.values())
+    assert model.cleanings("none") == {}
+    assert set(model.cleanings("plan")) == {1, 2}
     volume, _ = a_head()
     image = volume.array.copy()
     # A second bright spot on the right, apart from the gland.
@@ -243,7 +245,7 @@ def break_card(folder: Path) -> None:
 
 
 def empty_card(folder: Path) -> None:
-    (folder / "model.json").write_text('{"format": 1}')
+    (folder / "model.json").write_text('{"format": 2}')
 
 
 def list_card(folder: Path) -> None:
@@ -251,7 +253,11 @@ def list_card(folder: Path) -> None:
 
 
 def later_card(folder: Path) -> None:
-    edit_card(folder, format=99)
+    edit_card(folder, format=99, acinus="9.1.0")
+
+
+def earlier_card(folder: Path) -> None:
+    edit_card(folder, format=1)
 
 
 def remove_card(folder: Path) -> None:
@@ -273,8 +279,9 @@ def edit_card(folder: Path, **changes: Any) -> None:
         (remove_plan, ["plan.yaml", "must be here and is missing", "Copy the model folder whole"]),
         (break_card, ["model.json", "must be a readable JSON file"]),
         (empty_card, ["model.json", "'plan_hash' must be given and is missing"]),
-        (list_card, ["model.json", "format 1", "got 'list'"]),
-        (later_card, ["model.json", "format 1; got 99", "version of Acinus"]),
+        (list_card, ["model.json", "format 2", "got 'list'"]),
+        (later_card, ["model.json", "format 2; got 99", "by Acinus 9.1.0", "Update Acinus"]),
+        (earlier_card, ["model.json", "format 2; got 1", "Train the model again"]),
         (remove_card, ["must be a model folder with model.json", "RUN/model"]),
     ],
 )

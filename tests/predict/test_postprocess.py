@@ -1,4 +1,4 @@
-"""The largest component: kept exactly, and only where validation gains by it."""
+"""Cleaning a label: exact, and only where validation gains by it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,27 @@ import numpy as np
 import pytest
 
 from acinus.errors import DataError, GridError
-from acinus.predict.postprocess import choose_by_validation, keep_largest_component
+from acinus.predict import Cleaning, choose_cleaning, clean
+from acinus.predict.postprocess import keep_largest_of_all
+from acinus.scans import Volume
 from acinus.types import Labelmap
 
+AFFINE = np.diag([1.0, 2.0, 3.0, 1.0])
+VOXEL_ML = 6e-3
 
-def flood_oracle(labelmap: Labelmap, label: int) -> Labelmap:
-    """Voxel-by-voxel flood over the 26 neighbours; the largest island by a plain comparison."""
+
+def volume(array: object) -> Volume:
+    return Volume(np.asarray(array), AFFINE)
+
+
+def largest(labelmap: object, labels: list[int]) -> Labelmap:
+    return clean(volume(labelmap), keep_largest_of_all(labels)).array
+
+
+def islands(labelmap: Labelmap, label: int) -> list[set[tuple[int, ...]]]:
+    """Voxel-by-voxel flood over the 26 neighbours."""
     left = {tuple(int(i) for i in v) for v in np.argwhere(labelmap == label)}
-    islands = []
+    found = []
     while left:
         start = min(left)
         queue, island = deque([start]), {start}
@@ -28,29 +41,45 @@ def flood_oracle(labelmap: Labelmap, label: int) -> Labelmap:
                     left.discard(near)
                     island.add(near)
                     queue.append(near)
-        islands.append(island)
-    kept = max(islands, key=len) if islands else set()  # of equals the first
+        found.append(island)
+    return found
+
+
+def only(labelmap: Labelmap, label: int, kept: list[set[tuple[int, ...]]]) -> Labelmap:
     cleaned = labelmap.copy()
-    for voxel in np.argwhere(labelmap == label):
-        if tuple(int(i) for i in voxel) not in kept:
-            cleaned[tuple(voxel)] = 0
+    cleaned[cleaned == label] = 0
+    for voxel in (voxel for island in kept for voxel in island):
+        cleaned[voxel] = label
     return cleaned
 
 
 @pytest.mark.parametrize("density", [0.03, 0.08, 0.15])
 def test_it_equals_a_flood_over_26_neighbours(rng: np.random.Generator, density: float) -> None:
     labelmap = rng.choice([0, 1, 2], p=[1 - 2 * density, density, density], size=(5, 12, 14))
-    expected = flood_oracle(flood_oracle(labelmap, 1), 2)
-    np.testing.assert_array_equal(keep_largest_component(labelmap, [1, 2]), expected)
-    only_first = keep_largest_component(labelmap, [1])
-    np.testing.assert_array_equal(only_first, flood_oracle(labelmap, 1))
+    expected = labelmap
+    for label in (1, 2):
+        expected = only(expected, label, [max(islands(labelmap, label), key=len)])
+    np.testing.assert_array_equal(largest(labelmap, [1, 2]), expected)
+    first = only(labelmap, 1, [max(islands(labelmap, 1), key=len)])
+    np.testing.assert_array_equal(largest(labelmap, [1]), first)
+    small = clean(volume(labelmap), {1: Cleaning(smallest_ml=3 * VOXEL_ML)}).array
+    stay = [island for island in islands(labelmap, 1) if len(island) >= 3]
+    np.testing.assert_array_equal(small, only(labelmap, 1, stay))
+
+
+def test_both_ways_together_leave_the_largest_if_it_is_large_enough() -> None:
+    labelmap = np.array([[[1, 1, 0, 1, 1, 1, 0, 1]]], dtype=np.uint8)
+    both = Cleaning(keep_largest=True, smallest_ml=3 * VOXEL_ML)
+    assert clean(volume(labelmap), {1: both}).array.tolist() == [[[0, 0, 0, 1, 1, 1, 0, 0]]]
+    more = Cleaning(keep_largest=True, smallest_ml=4 * VOXEL_ML)
+    assert not clean(volume(labelmap), {1: more}).array.any()
 
 
 def test_corner_neighbours_on_the_next_slice_belong_together() -> None:
     labelmap = np.zeros((3, 5, 5), dtype=np.uint8)
     labelmap[0, 1, 1] = labelmap[1, 2, 2] = labelmap[2, 3, 3] = 1
     labelmap[0, 4, 3:] = 1  # an island of two, nearest other voxel further than a corner
-    cleaned = keep_largest_component(labelmap, [1])
+    cleaned = largest(labelmap, [1])
     assert cleaned.dtype == np.uint8
     assert [tuple(v) for v in np.argwhere(cleaned)] == [(0, 1, 1), (1, 2, 2), (2, 3, 3)]
     assert labelmap.sum() == 5, "the caller's array stays"
@@ -58,21 +87,26 @@ def test_corner_neighbours_on_the_next_slice_belong_together() -> None:
 
 def test_labels_that_touch_do_not_hold_each_other_together() -> None:
     labelmap = np.array([[[1, 1, 2, 1, 2, 2, 2]]])
-    assert keep_largest_component(labelmap, [1, 2]).tolist() == [[[1, 1, 0, 0, 2, 2, 2]]]
+    assert largest(labelmap, [1, 2]).tolist() == [[[1, 1, 0, 0, 2, 2, 2]]]
 
 
 def test_cleaning_twice_changes_nothing_more_and_absent_labels_are_no_fault(
     rng: np.random.Generator,
 ) -> None:
     labelmap = rng.integers(0, 3, size=(4, 6, 6))
-    once = keep_largest_component(labelmap, [1, 2, 9])
-    np.testing.assert_array_equal(keep_largest_component(once, [1, 2, 9]), once)
+    once = largest(labelmap, [1, 2, 9])
+    np.testing.assert_array_equal(largest(once, [1, 2, 9]), once)
     empty = np.zeros((2, 2, 2), dtype=np.int16)
-    np.testing.assert_array_equal(keep_largest_component(empty, [1]), empty)
+    np.testing.assert_array_equal(largest(empty, [1]), empty)
 
 
-def row(*values: int) -> Labelmap:
-    return np.array([[values]])
+def test_what_removes_nothing_gives_the_input_back() -> None:
+    labelmap = volume([[[1, 0, 1]]])
+    assert clean(labelmap, {1: Cleaning()}) is labelmap
+
+
+def row(*values: int) -> Volume:
+    return volume([[values]])
 
 
 REFERENCE = row(0, 1, 1, 1, 0, 0, 0, 0)
@@ -80,61 +114,91 @@ STRAY = row(0, 1, 1, 1, 0, 0, 0, 1)  # Dice 6/7, cleaned 1
 TWO_LOBES = row(0, 1, 1, 1, 0, 0, 1, 1)
 
 
-def test_it_is_kept_where_validation_gains() -> None:
-    (decision,) = choose_by_validation([(REFERENCE, STRAY), (REFERENCE, REFERENCE)], [1])
-    assert decision.keep_largest
-    assert decision.dice_before == pytest.approx((6 / 7 + 1) / 2)
-    assert decision.dice_after == pytest.approx(1)
-    assert (decision.n_cases, decision.n_gained, decision.n_lost) == (2, 1, 0)
+def chosen(
+    *pairs: tuple[Volume, Volume], label: int = 1, ignore_label: int | None = None
+) -> Cleaning:
+    entries = [(reference, prediction, ("gland",)) for reference, prediction in pairs]
+    return choose_cleaning(entries, {"gland": label}, ignore_label=ignore_label)["gland"]
 
 
-def test_it_is_not_kept_where_a_real_lobe_would_be_cut_off() -> None:
-    (decision,) = choose_by_validation([(TWO_LOBES, TWO_LOBES)], [1])
-    assert not decision.keep_largest
-    assert decision.dice_before == 1
-    assert decision.dice_after == pytest.approx(6 / 8)
+def test_small_components_go_where_validation_gains() -> None:
+    cleaning = chosen((REFERENCE, STRAY), (REFERENCE, REFERENCE))
+    # The least that removes one voxel beside a median of three: half of the median.
+    assert cleaning.smallest_ml == pytest.approx(1.5 * VOXEL_ML)
+    assert not cleaning.keep_largest
+    assert cleaning.facts == {
+        "n_cases": 2,
+        "validation_dice_before": pytest.approx((6 / 7 + 1) / 2),
+        "validation_dice_after": pytest.approx(1),
+        "n_gained": 1,
+        "n_lost": 0,
+    }
+    np.testing.assert_array_equal(clean(STRAY, {1: cleaning}).array, REFERENCE.array)
+
+
+def test_only_the_largest_stays_where_strays_are_large() -> None:
+    large_stray = row(0, 1, 1, 1, 0, 0, 1, 1)
+    cleaning = chosen((REFERENCE, large_stray), (REFERENCE, REFERENCE))
+    assert cleaning.keep_largest
+    assert cleaning.smallest_ml is None
+
+
+def test_a_real_lobe_is_not_cut_off() -> None:
+    cleaning = chosen((TWO_LOBES, TWO_LOBES))
+    assert not cleaning.removes
+    assert cleaning.facts["validation_dice_before"] == 1
 
 
 def test_it_is_not_kept_where_nothing_changes() -> None:
-    (decision,) = choose_by_validation([(REFERENCE, REFERENCE)], [1])
-    assert not decision.keep_largest
-    assert (decision.n_gained, decision.n_lost) == (0, 0)
+    assert not chosen((REFERENCE, REFERENCE)).removes
 
 
 def test_one_large_gain_does_not_cost_more_cases_their_lobe() -> None:
     many_strays = row(0, 1, 1, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1)
-    alone = np.pad(REFERENCE, ((0, 0), (0, 0), (0, 8)))
-    small_loss = (row(1, 1, 1, 1, 1, 1, 1, 0, 1), row(1, 1, 1, 1, 1, 1, 1, 0, 1))
-    (decision,) = choose_by_validation([(alone, many_strays), small_loss, small_loss], [1])
-    assert decision.dice_after is not None
-    assert decision.dice_before is not None
-    assert decision.dice_after > decision.dice_before
-    assert (decision.n_gained, decision.n_lost) == (1, 2)
-    assert not decision.keep_largest
+    alone = row(0, 1, 1, 1, *[0] * 12)
+    lobes = row(1, 1, 1, 1, 1, 1, 1, 0, 1)
+    assert chosen((alone, many_strays)).removes
+    assert chosen((alone, many_strays), (lobes, lobes)).removes
+    assert not chosen((alone, many_strays), (lobes, lobes), (lobes, lobes)).removes
+
+
+def test_a_false_positive_where_there_is_nothing_is_worth_removing() -> None:
+    nothing, speck = row(0, 0, 0, 0, 0, 0), row(0, 0, 0, 1, 0, 0)
+    whole = row(1, 1, 1, 1, 1, 1)
+    cleaning = chosen((nothing, speck), (whole, whole))
+    # A fifth of the median of six voxels is the least that removes the one.
+    assert cleaning.smallest_ml == pytest.approx(1.2 * VOXEL_ML)
+    assert cleaning.facts["validation_dice_before"] == pytest.approx(0.5)
+    assert cleaning.facts["validation_dice_after"] == pytest.approx(1)
 
 
 def test_labels_are_decided_one_by_one() -> None:
-    both = (
-        np.concatenate([REFERENCE, 2 * TWO_LOBES], axis=1),
-        np.concatenate([STRAY, 2 * TWO_LOBES], axis=1),
-    )
-    first, second = choose_by_validation([both], [1, 2])
-    assert (first.label, first.keep_largest) == (1, True)
-    assert (second.label, second.keep_largest) == (2, False)
+    first = np.concatenate([REFERENCE.array, 2 * TWO_LOBES.array], axis=1)
+    second = np.concatenate([STRAY.array, 2 * TWO_LOBES.array], axis=1)
+    pair = (volume(first), volume(second), ("a", "b"))
+    decisions = choose_cleaning([pair], {"a": 1, "b": 2})
+    assert decisions["a"].removes
+    assert not decisions["b"].removes
 
 
-def test_a_label_absent_from_both_is_undefined_and_counted() -> None:
-    (decision,) = choose_by_validation([(REFERENCE, REFERENCE)], [7])
-    assert decision.dice_before is None
-    assert decision.dice_after is None
-    assert (decision.n_cases, decision.n_undefined) == (0, 1)
-    assert not decision.keep_largest
+def test_a_label_that_was_not_annotated_says_nothing() -> None:
+    lobes = (TWO_LOBES, TWO_LOBES)
+    alone = choose_cleaning([(REFERENCE, STRAY, ("a",))], {"a": 1})["a"]
+    both = choose_cleaning([(REFERENCE, STRAY, ("a",)), (*lobes, ())], {"a": 1})["a"]
+    assert both == alone
+    nowhere = choose_cleaning([(REFERENCE, STRAY, ())], {"a": 1})["a"]
+    assert not nowhere.removes
+    assert "no validation case" in nowhere.rule
+
+
+def test_voxels_that_the_reference_ignores_are_not_judged() -> None:
+    reference = row(0, 1, 1, 1, 0, 0, 0, 9)
+    assert chosen((reference, STRAY)).removes
+    assert not chosen((reference, STRAY), ignore_label=9).removes
 
 
 def test_faulty_input_is_named() -> None:
     with pytest.raises(DataError, match="only on validation cases; got none"):
-        choose_by_validation([], [1])
+        choose_cleaning([], {"a": 1})
     with pytest.raises(GridError, match=r"validation case 1: .*\(1, 1, 8\) and \(1, 1, 2\)"):
-        choose_by_validation([(REFERENCE, row(0, 1))], [1])
-    with pytest.raises(GridError, match=r"must be \(Z, Y, X\); got \(2, 2\)"):
-        keep_largest_component(np.zeros((2, 2), dtype=int), [1])
+        choose_cleaning([(REFERENCE, row(0, 1), ("a",))], {"a": 1})

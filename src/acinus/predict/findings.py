@@ -15,7 +15,7 @@ import numpy as np
 from acinus.cohort.check_side import side_findings
 from acinus.plan import Plan
 from acinus.scans import Volume, canonical, label_components
-from acinus.types import Mask
+from acinus.types import Labelmap, Mask
 
 TABLE_COLUMNS = (
     "case",
@@ -50,17 +50,18 @@ class LabelFinding:
 def examine(labelmap: Volume, image: Volume, plan: Plan) -> list[LabelFinding]:
     """Findings for every label of the plan's dataset."""
     dataset = plan.dataset
+    values = {name: dataset.regions.get(name, (value,)) for name, value in dataset.labels.items()}
     misplaced = side_findings(
         "",
         canonical(labelmap),
         canonical(image),
-        dataset.labels,
+        values,
         dataset.sides,
         dataset.mirror_pairs,
     )
     findings = []
-    for name, value in dataset.labels.items():
-        mask = labelmap.array == value
+    for name, those in values.items():
+        mask = _mask(labelmap.array, those)
         volume_ml = float(mask.sum()) * labelmap.grid.voxel_volume_ml
         warnings = []
         if not mask.any():
@@ -93,6 +94,14 @@ def finding_rows(
         }
         for finding in findings
     ]
+
+
+def _mask(array: Labelmap, values: tuple[int, ...]) -> Mask:
+    """Voxels that have one of the values."""
+    mask: Mask = array == values[0]
+    for value in values[1:]:
+        mask |= array == value
+    return mask
 
 
 def _touches_border(mask: Mask) -> bool:

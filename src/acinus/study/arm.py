@@ -29,7 +29,8 @@ from acinus.plan import (
     write_plan,
 )
 from acinus.predict import (
-    KeepLargest,
+    Cleaning,
+    choose_cleaning,
     examine,
     finding_rows,
     load_model,
@@ -39,7 +40,6 @@ from acinus.predict import (
     weight_name,
     write_model,
 )
-from acinus.predict.postprocess import choose_by_validation
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
 from acinus.study.explaining import explain_arm
@@ -214,6 +214,17 @@ def is_trained(job: ArmJob, plan: Plan, fold: int) -> bool:
     return all(path.is_file() for path in results)
 
 
+def is_finished(job: ArmJob, *, evaluated: bool) -> bool:
+    """Whether an arm looks completed, and evaluated if that is asked, by its files."""
+    folder = job.folder
+    results = [folder.model / "model.json"]
+    if evaluated:
+        results += [folder.predictions_table, folder.scores]
+        results += _label_maps(folder.predictions("holdout"), job.holdout())
+        results += [folder.saliency] if job.explain and job.model == "final" else []
+    return all(path.is_file() for path in results)
+
+
 def complete_arm(job: ArmJob, plan: Plan) -> None:
     """Complete the model folder of an arm whose folds are trained."""
     with pinned_threads(plan.settings.train.threads):
@@ -366,36 +377,25 @@ def _complete_model(job: ArmJob, plan: Plan) -> None:
     )
 
 
-def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, KeepLargest]:
-    wanted = plan.settings.predict.postprocess
-    labels = plan.dataset.labels
-    if wanted != "validation":
+def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, Cleaning]:
+    wanted, dataset = plan.settings.predict.postprocess, plan.dataset
+    if wanted != "validation" or dataset.regions:
+        # Removing a part of a region would leave a hole in the one around it.
         keep = wanted == "largest_component"
-        rule = "stated by the recipe"
-        return {name: KeepLargest(keep=keep, rule=rule) for name in labels}
+        rule = "regions are left as they are" if dataset.regions else "stated by the recipe"
+        return {name: Cleaning(keep_largest=keep, rule=rule) for name in dataset.labels}
     folder = job.folder.predictions("validation")
     pairs = (
-        (read_labelmap(case.label).array, read_labelmap(folder / f"{case.case_id}.nii.gz").array)
+        (
+            read_labelmap(case.label),
+            read_labelmap(folder / f"{case.case_id}.nii.gz"),
+            job.dataset.annotated.get(case.case_id, tuple(dataset.labels)),
+        )
         for fold in plan.folds_to_train
         for case in job.split.cases(job.dataset, "validation", fold=fold)
         if case.label is not None
     )
-    decisions = choose_by_validation(pairs, list(labels.values()))
-    names = {value: name for name, value in labels.items()}
-    return {
-        names[decision.label]: KeepLargest(
-            keep=decision.keep_largest,
-            rule="kept only where the mean validation Dice rises and no more cases lose than gain",
-            facts={
-                "validation_dice_before": decision.dice_before,
-                "validation_dice_after": decision.dice_after,
-                "n_cases": decision.n_cases,
-                "n_gained": decision.n_gained,
-                "n_lost": decision.n_lost,
-            },
-        )
-        for decision in decisions
-    }
+    return choose_cleaning(pairs, dataset.labels, ignore_label=dataset.ignore_label)
 
 
 def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
@@ -439,6 +439,9 @@ def _score(job: ArmJob, part: str) -> pd.DataFrame:
         model=job.model,
         part=part,
         jobs=job.jobs,
+        regions=job.dataset.regions,
+        ignore_label=job.dataset.ignore_label,
+        annotated=job.dataset.annotated,
     )
 
 

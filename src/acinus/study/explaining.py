@@ -18,9 +18,8 @@ from acinus.cohort import Case
 from acinus.errors import ConfigError, DataError, GridError, unknown_name
 from acinus.explain import HeatMap, grad_cam, write_heat_maps
 from acinus.plan import Plan
-from acinus.predict import find_scans, load_model, network_from, weight_name
-from acinus.predict.model import tile_probabilities
-from acinus.prepare import PreparedCase, Store
+from acinus.predict import find_scans, load_model, network_from, predict_labels, weight_name
+from acinus.prepare import Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
 from acinus.train.watch import class_masks
@@ -94,7 +93,7 @@ def explain_image(
         prepared = loaded.prepare(channels)
     except (DataError, GridError) as error:
         raise DataError(f"{scans[0].where}: {error}") from error
-    predicted = _prepared_labels(loaded.networks, prepared, loaded.plan)
+    predicted = predict_labels(loaded.networks, loaded.plan, prepared)
     sizes = {
         name: int((predicted == value).sum())
         for name, value in loaded.labels.items()
@@ -193,15 +192,6 @@ def _output(plan: Plan, name: str) -> int:
     if plan.dataset.regions:
         return list(plan.dataset.labels).index(name)
     return plan.dataset.labels[name]
-
-
-def _prepared_labels(
-    networks: Sequence[torch.nn.Module], prepared: PreparedCase, plan: Plan
-) -> Array:
-    """(S, R, Q) labels on the prepared grid."""
-    return np.concatenate(
-        [slab.maps.argmax(dim=0).numpy() for slab in tile_probabilities(networks, plan, prepared)]
-    )
 
 
 def _median_case(ids: Sequence[str], scores: pd.DataFrame) -> str | None:
