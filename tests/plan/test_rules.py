@@ -10,6 +10,7 @@ from acinus.plan.rules import (
     decide_slice_axis,
     decide_spacing,
     decide_steps_per_epoch,
+    small_structure_warnings,
 )
 from made_plan import made_fingerprint
 
@@ -110,3 +111,22 @@ def test_an_epoch_shows_each_training_slice_once(axis: str, n_slices: int) -> No
 def test_an_epoch_has_at_least_one_step() -> None:
     fingerprint = made_fingerprint([(3.0, 0.5, 0.5)], [(2, 100, 80)])
     assert decide_steps_per_epoch(fingerprint, "Z", batch=64, share=0.5).value == 1
+
+
+def test_a_structure_of_a_few_voxels_is_warned_about_at_the_planned_spacing() -> None:
+    # Median of 0.5, 1.5, 2.5 mL: 1.5 mL, 6 x 5 x 5 mm.
+    fingerprint = made_fingerprint([(3.0, 0.5, 0.5)] * 3, [SHAPE] * 3)
+    assert small_structure_warnings(fingerprint, (None, 0.5, 0.5)) == [
+        "label 'gland_right' is small at the planned spacing: about 2000 voxels, 2.0 x 10.0 x 10.0 "
+        "in its box, in the median of the 3 cases that show it. It can get lost; a finer "
+        "prepare.spacing_mm shows more of it if the scans are finer."
+    ]
+    assert small_structure_warnings(fingerprint, (1.0, 1.0, 1.0)) == []
+    (coarse,) = small_structure_warnings(fingerprint, (4.0, 4.0, 4.0))
+    assert "about 23 voxels, 1.5 x 1.2 x 1.2 in its box" in coarse
+
+
+def test_the_size_of_a_structure_is_measured_along_the_axes_of_the_plan() -> None:
+    fingerprint = made_fingerprint([(0.5, 3.0, 0.5)], [SHAPE])
+    (warning,) = small_structure_warnings(fingerprint, (None, 1.0, 1.0), "Y")
+    assert "1.7 x 6.0 x 5.0 in its box" in warning
