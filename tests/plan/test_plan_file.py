@@ -81,6 +81,25 @@ def test_the_mirror_table_swaps_partners_and_nothing_else() -> None:
     assert plan.mirror_table == (0, 3, 2, 1)
 
 
+def test_the_mirror_table_of_regions_swaps_value_by_value() -> None:
+    """Gland 1 and 2 with cyst 2 on the right, gland 4 and 3 with cyst 3 on the left, nerve 5."""
+    regions = {
+        "gland_right": (1, 2),
+        "cyst_right": (2,),
+        "gland_left": (4, 3),
+        "cyst_left": (3,),
+        "nerve": (5,),
+    }
+    dataset = unread_dataset(
+        labels={name: values[0] for name, values in regions.items()},
+        regions=regions,
+        mirror_pairs=(("gland_right", "gland_left"), ("cyst_right", "cyst_left")),
+    )
+    plan = made_plan(dataset=dataset)
+    assert plan.mirror_table == (0, 4, 3, 2, 1, 5)
+    assert plan.n_classes == 5
+
+
 @pytest.mark.parametrize(
     ("axis", "axes"),
     [("Z", ("Z", "Y", "X")), ("Y", ("Y", "Z", "X")), ("X", ("X", "Z", "Y"))],

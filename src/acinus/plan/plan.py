@@ -111,10 +111,13 @@ class Plan(Settings):
     @property
     def mirror_table(self) -> tuple[int, ...]:
         """New value of each label value when left and right change places."""
-        labels = self.dataset.labels
-        table = list(range(max(labels.values(), default=0) + 1))
-        for first, second in self.dataset.mirror_pairs:
-            table[labels[first]], table[labels[second]] = labels[second], labels[first]
+        dataset = self.dataset
+        values = dataset.regions or {name: (value,) for name, value in dataset.labels.items()}
+        table = list(range(max((max(those) for those in values.values()), default=0) + 1))
+        for first, second in dataset.mirror_pairs:
+            # Regions that swap list their values in the same order, see cohort/header.py.
+            for ours, theirs in zip(values[first], values[second], strict=True):
+                table[ours], table[theirs] = theirs, ours
         return tuple(table)
 
     @property

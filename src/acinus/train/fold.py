@@ -422,7 +422,10 @@ def _mirrored_annotation(
     if annotated is None or plan.settings.train.mirroring != "swap" or "X" not in plan.axes:
         return annotated
     axis = plan.axes.index("X")
-    order = torch.tensor([value - 1 for value in plan.mirror_table[1:]], device=annotated.device)
+    names, pairs = list(plan.dataset.labels), plan.dataset.mirror_pairs
+    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
+    places = [names.index(partner.get(name, name)) for name in names]
+    order = torch.tensor(places, device=annotated.device)
     flipped = torch.from_numpy(np.ascontiguousarray(changes.flips[:, axis])).to(annotated.device)
     return torch.where(flipped[:, None], annotated[:, order], annotated)
 
