@@ -16,7 +16,7 @@ import pytest
 import acinus.prepare.store as store_module
 from acinus import progress
 from acinus.cohort import Dataset, open_dataset
-from acinus.errors import AcinusError, DataError
+from acinus.errors import AcinusError, DataError, PlanError
 from acinus.plan import Plan, load_recipe, make_plan, take_fingerprint
 from acinus.prepare import Store, prepare_store, store_key
 from acinus.train import check_cases
@@ -201,10 +201,41 @@ def test_altered_facts_are_named(dataset: Dataset, tmp_path: Path) -> None:
 
 
 def test_a_label_on_another_grid_names_its_case(dataset: Dataset, tmp_path: Path) -> None:
-    save(np.zeros((10, 48, 40), np.uint8), affine_of(), dataset.folder / "labelsTr" / "p01.nii.gz")
     plan = plan_of(dataset)
+    save(np.zeros((10, 48, 40), np.uint8), affine_of(), dataset.folder / "labelsTr" / "p01.nii.gz")
+    facts = plan.dataset.model_copy(update={"hash": dataset.fingerprint_hash()})
     with pytest.raises(AcinusError, match=r"case 'p01': .*must share a grid"):
-        prepare(dataset, plan, tmp_path / "store")
+        prepare(dataset, plan.model_copy(update={"dataset": facts}), tmp_path / "store")
+
+
+@pytest.mark.parametrize("change", ["image", "label", "header", "case"])
+def test_a_dataset_that_changed_since_the_plan_is_refused(
+    dataset: Dataset, tmp_path: Path, change: str
+) -> None:
+    plan = plan_of(dataset)
+    prepare(dataset, plan, tmp_path / "store")
+    if change == "header":
+        header = dataset.folder / "dataset.json"
+        header.write_text(header.read_text("utf-8").replace("gland_left", "lump"), "utf-8")
+    elif change == "case":
+        (dataset.folder / "labelsTr" / "p02.nii.gz").unlink()
+        (dataset.folder / "imagesTr" / "p02_0000.nii.gz").unlink()
+    else:
+        name = {"image": "imagesTr/p01_0000.nii.gz", "label": "labelsTr/p01.nii.gz"}[change]
+        save(np.ones(SHAPE_ZYX, np.uint8), affine_of(), dataset.folder / name)
+    changed = open_dataset(dataset.folder)
+    with pytest.raises(PlanError) as error:
+        prepare(changed, plan, tmp_path / "store")
+    assert str(error.value).startswith(f"{dataset.folder}: must hold the files that the plan was")
+    assert "Make a new plan in a new folder with 'acinus plan'" in str(error.value)
+
+
+def test_the_store_knows_where_each_label_lies(dataset: Dataset, tmp_path: Path) -> None:
+    store = prepare(dataset, plan_of(dataset), tmp_path / "store")
+    label, sites = store.label("p01"), store.sites("p01")
+    assert set(sites) == {1, 2}
+    for value, found in sites.items():
+        np.testing.assert_array_equal(found, np.argwhere(label == value))
 
 
 def test_labels_that_cropping_cuts_are_told(dataset: Dataset, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 from acinus.prepare.case import PreparedCase, prepare_case
 from acinus.prepare.geometry import Geometry
+from acinus.prepare.native import native_maps, restore, to_native
 from acinus.prepare.normalise import normalise
-from acinus.prepare.restore import native_maps, restore, to_native
 from acinus.prepare.sites import label_sites
 from acinus.prepare.store import (
     Store,

@@ -63,7 +63,7 @@ def sites_as_table(sites: dict[int, Array]) -> Array:
 def sites_from_table(table: Array) -> dict[int, Array]:
     """The sites that `sites_as_table` laid out."""
     values, starts = np.unique(table[:, 0], return_index=True)
-    ends = [*starts[1:], len(table)]
+    ends = [*starts, len(table)][1:]
     return {
         int(value): np.ascontiguousarray(table[start:end, 1:], dtype=np.int32)
         for value, start, end in zip(values, starts, ends, strict=True)
