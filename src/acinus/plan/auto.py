@@ -207,7 +207,7 @@ def _volumes(
         "network.config": Decision(
             value=_plain_config(topology, scale.usual_width, recipe),
             rule="nnU-Net's levels for this patch; the width is fitted to the budget",
-            source="data",
+            source="user" if recipe.network.config else "data",
             facts={"divisor_vox": list(topology.divisor)},
         ),
     }
@@ -241,7 +241,7 @@ def _slices(
         "network.config": Decision(
             value={"features": features, "upsampling": "interpolated", **recipe.network.config},
             rule="five levels; the width is fitted to the budget",
-            source="ours",
+            source="user" if recipe.network.config else "ours",
         ),
         "sampling.name": Decision(
             value="region",

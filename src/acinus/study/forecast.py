@@ -28,7 +28,7 @@ from acinus.train.fold import Training, pinned_threads
 
 WARM_STEPS = 2
 TIMED_STEPS = 8
-TIMED_SECONDS = 8.0
+TIMED_SECONDS = 5.0
 """Steps are timed until there are `TIMED_STEPS` or they took this long."""
 
 MIN_STEPS = 10
@@ -46,6 +46,10 @@ WANTED_STEPS = 600
 ENOUGH_STEPS = 2400
 """Steps of a training after which more folds, then wider networks, gain more than more steps.
 docs/decisions/0008 has the measurements behind both."""
+
+NARROWING_GAIN, WIDENING_COST = 1.3, 1.8
+"""A step of a network w times as wide costs about w to this power, measured on a CPU: less where
+layers are thin, more where they are thick."""
 
 
 @dataclass(frozen=True)
@@ -185,8 +189,9 @@ def fit_auto(
 ) -> tuple[Plan, Forecast]:
     """Folds and width of the network by the budget, for the recipe ``auto``.
 
-    First a width up to the usual one that gets `WANTED_STEPS`; if one training of the usual
-    width gets more than `ENOUGH_STEPS`, more folds; if all folds get enough, wider networks.
+    A few steps are timed at the usual width, and once more at the one that is taken. First a
+    width up to the usual one that gets `WANTED_STEPS`; if one training of the usual width gets
+    more than `ENOUGH_STEPS`, more folds; if all folds get enough, a wider network.
 
     Args:
         plan: By the rules, with the usual width.
@@ -200,38 +205,40 @@ def fit_auto(
     network = plan.settings.network
     widths = width_candidates(network.name, network.config, plan.settings.train.device)
     usual = list(network.config.get("features", ()))
-    may_widen = usual in widths and not _is_users(plan, "network.config")
+    may_change = usual in widths and not _is_users(plan, "network.config")
     if not _is_users(plan, "folds_trained"):
         plan = plan.with_decisions({"folds_trained": _folds(1, {})})
     forecast = measure_costs(plan, store, case_ids)
     steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
-    tried = {_width(plan): steps}
-    index = widths.index(usual) if may_widen else 0
-    while may_widen and steps < WANTED_STEPS and index > 0:
-        index -= 1
-        plan = _with_features(plan, widths[index], tried)
-        forecast = measure_costs(plan, store, case_ids)
-        steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
-        tried[_width(plan)] = steps
     if not _is_users(plan, "folds_trained"):
         n_folds = min(plan.settings.folds, max(1, int(steps / ENOUGH_STEPS)))
         facts = {"steps_of_one_training": int(steps), "enough_steps": ENOUGH_STEPS}
         plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
         steps /= n_folds
-        if n_folds < plan.settings.folds:
-            may_widen = False
-    while may_widen and index + 1 < len(widths):
-        # A network twice as wide costs at least twice as much a step.
-        if steps * widths[index][0] / widths[index + 1][0] < ENOUGH_STEPS:
-            break
-        wider = _with_features(plan, widths[index + 1], tried)
-        costs = measure_costs(wider, store, case_ids)
-        steps = seconds_for_training(wider, costs) / costs.step_s / len(wider.folds_to_train)
-        tried[_width(wider)] = steps
-        if steps < ENOUGH_STEPS:
-            break
-        index, plan, forecast = index + 1, _with_features(plan, widths[index + 1], tried), costs
-    return plan, forecast
+        may_change = may_change and n_folds in (1, plan.settings.folds)
+    if not may_change:
+        return plan, forecast
+    chosen = _best_width(steps, usual, widths)
+    if chosen == usual:
+        return plan, forecast
+    facts = {f"steps_at_width_{usual[0]}": int(steps)}
+    plan = _with_features(plan, chosen, facts)
+    return plan, measure_costs(plan, store, case_ids)
+
+
+def _best_width(steps: float, usual: list[int], widths: list[list[int]]) -> list[int]:
+    """The widest network that gets enough steps, judged from the steps of the usual one."""
+    chosen = usual
+    if steps < WANTED_STEPS:
+        narrower = [one for one in widths if one[0] < usual[0]]
+        fitting = [
+            one for one in narrower if steps * (usual[0] / one[0]) ** NARROWING_GAIN >= WANTED_STEPS
+        ]
+        chosen = fitting[-1] if fitting else (narrower or [usual])[0]
+    for one in widths:
+        if one[0] > chosen[0] and steps >= ENOUGH_STEPS * (one[0] / usual[0]) ** WIDENING_COST:
+            chosen = one
+    return chosen
 
 
 def _folds(n: int, facts: dict[str, int]) -> Decision:
@@ -247,11 +254,7 @@ def _is_users(plan: Plan, dotted: str) -> bool:
     return plan.decisions[dotted].source == "user"
 
 
-def _width(plan: Plan) -> str:
-    return str(plan.settings.network.config.get("features", ("?",))[0])
-
-
-def _with_features(plan: Plan, features: list[int], tried: Mapping[str, float]) -> Plan:
+def _with_features(plan: Plan, features: list[int], facts: Mapping[str, int]) -> Plan:
     old = plan.decisions["network.config"]
     return plan.with_decisions(
         {
@@ -259,7 +262,7 @@ def _with_features(plan: Plan, features: list[int], tried: Mapping[str, float]) 
                 value={**old.value, "features": features},
                 rule="the levels of the patch; the width that gets enough steps in the budget",
                 source="budget",
-                facts={f"steps_at_width_{width}": int(steps) for width, steps in tried.items()},
+                facts={**old.facts, **facts, "wanted": WANTED_STEPS, "enough": ENOUGH_STEPS},
             )
         }
     )
