@@ -127,9 +127,9 @@ def width_candidates(network: str, config: dict[str, object], device: str) -> li
         device: ``cpu``, ``cuda`` or ``mps``.
     """
     features = config.get("features")
-    n_levels = len(features) if isinstance(features, list | tuple) else 0
-    if not n_levels:
+    if not isinstance(features, list | tuple) or not features:
         return []
+    n_levels = len(features)
     most = max(MAX_FEATURES, *features) if network == "unet_2d" else MAX_FEATURES
     return [
         [min(width * 2**level, most) for level in range(n_levels)]
