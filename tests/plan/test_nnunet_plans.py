@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acinus.plan.nnunet import NnunetPlan, PlanningFacts, plan_configurations
+from acinus import progress
+from acinus.cohort import open_dataset
+from acinus.plan import take_fingerprint
+from acinus.plan.nnunet import (
+    NnunetPlan,
+    PlanningFacts,
+    plan_configurations,
+    planning_facts,
+)
 
 RECORDED = Path(__file__).parents[1] / "data" / "nnunet_plans"
 REAL = Path(os.environ.get("ACINUS_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -197,3 +205,14 @@ def test_plans_for_scans_are_reproduced(name: str, planner: str) -> None:
         planner,
     )
     assert as_nnunet(ours) == decided(read(folder / f"{name}_{variant}plans.json"))
+
+
+@pytest.mark.slow
+def test_scans_are_planned_as_nnunet_plans_them_from_the_files_on() -> None:
+    recorded = REAL / "nnunet_plans" / "Hippocampus208_plans.json"
+    if not recorded.is_file():
+        pytest.skip(f"no recorded plans at {recorded}")
+    with progress.quiet():
+        dataset = open_dataset(REAL / "Dataset004_Hippocampus")
+        facts = planning_facts(dataset, take_fingerprint(dataset))
+    assert as_nnunet(plan(facts, "plain")) == decided(read(recorded))

@@ -282,8 +282,8 @@ def _augmentation(one: Configuration, plan: NnunetPlan) -> dict[str, Decision]:
     decisions = {
         "augment.rotate_degrees": Decision(
             value=ROTATION_DEGREES[kind],
-            rule="nnU-Net: 30° in volumes; 180° in slices, also in those of a volume whose patch is "
-            "more than three times as long as it has slices; 15° in oblong slices",
+            rule="nnU-Net: 30° in volumes; 180° in slices, also in those of a volume whose patch "
+            "is more than three times as long as it has slices; 15° in oblong slices",
             source="data",
             facts=facts,
         ),
