@@ -135,11 +135,16 @@ def test_a_patch_the_network_cannot_halve_is_refused_with_the_nearest(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"train": {"patch_vox": [16, 16, 16]}}, "must have 2 axes like the network stride"),
-        ({"network": "unet_3d"}, "network must work on slices, since patches are 2D"),
+        (
+            {"train": {"patch_vox": [16, 16, 16]}},
+            r"unet_2d has 2 and the patch \(16, 16, 16\) has 3",
+        ),
+        ({"network": "unet_3d"}, r"unet_3d has 3 and the patch \(16, 16\) has 2"),
     ],
 )
-def test_what_is_not_of_slices_is_refused(changes: dict[str, Any], sentence: str) -> None:
+def test_a_patch_with_other_axes_than_the_network_is_refused(
+    changes: dict[str, Any], sentence: str
+) -> None:
     with pytest.raises(PlanError, match=sentence):
         made_plan(changes)
 
