@@ -10,6 +10,7 @@ import numpy as np
 
 from acinus.plan import Plan
 from acinus.prepare import Store
+from acinus.prepare.sites import label_sites, sites_as_table
 from acinus.train import FoldJob
 from made_plan import made_plan
 
@@ -33,6 +34,8 @@ def write_store(folder: Path, cases: Mapping[str, tuple[np.ndarray, np.ndarray]]
     for case, (image, label) in cases.items():
         np.save(folder / f"{case}.image.npy", image, allow_pickle=False)
         np.save(folder / f"{case}.label.npy", label, allow_pickle=False)
+        table = sites_as_table(label_sites(label, case))
+        np.save(folder / f"{case}.sites.npy", table, allow_pickle=False)
     return Store(folder)
 
 

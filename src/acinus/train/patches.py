@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +22,7 @@ from acinus.errors import DataError
 from acinus.networks.device import free_bytes
 from acinus.plan import Choice
 from acinus.prepare import Store
-from acinus.train.sampling import SAMPLINGS, SamplingConfig, Sites, Voxel
+from acinus.train.sampling import SAMPLINGS, PooledSites, SamplingConfig, Sites, Voxel
 from acinus.types import IGNORE, Array
 
 RIM = 0.125
@@ -74,6 +74,8 @@ class _Source:
     image: torch.Tensor
     label: torch.Tensor
     sites: Sites
+    background: Array | None
+    """(n, 3) background voxels, where the reference is silent on others; None: all may be."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -123,16 +125,18 @@ class PatchSource:
         where = self._home(store, case_ids)
         self._sources = []
         for case_id in case_ids:
-            label = store.label(case_id)
+            label, voxels = store.label(case_id), store.sites(case_id)
             self._sources.append(
                 _Source(
                     case_id,
                     _tensor(store.image(case_id)).to(where),
                     _tensor(label).to(where),
-                    entry.factory(np.asarray(label)),
+                    entry.factory(label, voxels),
+                    voxels.get(0),
                 )
             )
         self._weights = self._case_weights()
+        self._preferred_weights = self._pooled_weights()
 
     @property
     def is_resident(self) -> bool:
@@ -148,8 +152,8 @@ class PatchSource:
         image = torch.zeros(n, self._sources[0].image.shape[0], *size, device=where)
         label = torch.zeros(n, *size, dtype=torch.uint8, device=where)
         cases = []
-        for place, source in enumerate(self._drawn_cases(n, rng)):
-            start = self._start(source, self._is_preferred(place, n, rng), rng)
+        for place, (source, preferred) in enumerate(self._drawn_cases(n, rng)):
+            start = self._start(source, preferred, rng)
             self._cut(source, start, image[place], label[place])
             cases.append(source.case_id)
         annotated = None
@@ -164,8 +168,8 @@ class PatchSource:
     def share_with_foreground(self, n: int, rng: np.random.Generator) -> float:
         """Share of `n` drawn patches that contain at least one labelled voxel."""
         hits = 0
-        for place, source in enumerate(self._drawn_cases(n, rng)):
-            start = self._start(source, self._is_preferred(place, n, rng), rng)
+        for source, preferred in self._drawn_cases(n, rng):
+            start = self._start(source, preferred, rng)
             inner = tuple(
                 slice(max(first, 0), max(first + size, 0))
                 for first, size in zip(start, self.patch_vox, strict=True)
@@ -190,9 +194,20 @@ class PatchSource:
         weights: Array = n_slices / n_slices.sum()
         return weights
 
-    def _drawn_cases(self, n: int, rng: np.random.Generator) -> list[_Source]:
+    def _pooled_weights(self) -> Array | None:
+        """Chances of the cases for patches of the preferred set, where the sampling says them."""
+        pooled = [one.sites for one in self._sources if isinstance(one.sites, PooledSites)]
+        weights = np.array([sites.pool(pooled, self.config) for sites in pooled])
+        return weights / weights.sum() if weights.sum() > 0 else None
+
+    def _drawn_cases(self, n: int, rng: np.random.Generator) -> Iterator[tuple[_Source, bool]]:
+        """Case of each patch, and whether the patch is of the preferred set."""
         drawn = rng.choice(len(self._sources), size=n, p=self._weights)
-        return [self._sources[index] for index in drawn]
+        for place, index in enumerate(drawn):
+            preferred = self._is_preferred(place, n, rng)
+            if preferred and self._preferred_weights is not None:
+                index = rng.choice(len(self._sources), p=self._preferred_weights)
+            yield self._sources[index], preferred
 
     def _is_preferred(self, place: int, n: int, rng: np.random.Generator) -> bool:
         """Whether the patch at a place of the batch is drawn from the preferred set."""
@@ -203,6 +218,8 @@ class PatchSource:
     def _start(self, source: _Source, preferred: bool, rng: np.random.Generator) -> Voxel:
         """First voxel of the patch; negative where the image is smaller than the patch."""
         voxel = source.sites.draw(rng) if preferred else None
+        if voxel is None and source.background is not None:
+            voxel = self._known_background(source, source.background, rng)
         if self.config.fixed:
             return self._centred_start(source, voxel, rng)
         if voxel is None:
@@ -231,6 +248,14 @@ class PatchSource:
             else:
                 starts.append(int(rng.integers(lowest, max(size - patch, lowest) + 1)))
         return starts[0], starts[1], starts[2]
+
+    def _known_background(self, source: _Source, voxels: Array, rng: np.random.Generator) -> Voxel:
+        """A voxel that was drawn as background, if possible outside the preferred set."""
+        for _ in range(MAX_DRAWS):
+            s, r, q = (int(index) for index in voxels[rng.integers(len(voxels))])
+            if not source.sites.contains((s, r, q)):
+                break
+        return s, r, q
 
     def _background(self, source: _Source, rng: np.random.Generator) -> Voxel:
         voxel = _anywhere(source.shape, rng)

@@ -7,6 +7,8 @@ as often as a large one.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from acinus.train.sampling.sites import SAMPLINGS, SamplingConfig, Sites, Voxel
@@ -14,10 +16,9 @@ from acinus.types import IGNORE, Array
 
 
 class _Foreground:
-    def __init__(self, label: Array) -> None:
-        values = [int(value) for value in np.unique(label) if 0 < value != IGNORE]
-        self._voxels = [np.argwhere(label == value).astype(np.int32) for value in values]
-        self._mask = (label > 0) & (label != IGNORE)
+    def __init__(self, label: Array, voxels: Mapping[int, Array]) -> None:
+        self._label = label
+        self._voxels = [found for value, found in voxels.items() if 0 < value != IGNORE]
 
     def draw(self, rng: np.random.Generator) -> Voxel | None:
         if not self._voxels:
@@ -27,10 +28,10 @@ class _Foreground:
         return int(s), int(r), int(q)
 
     def contains(self, voxel: Voxel) -> bool:
-        return bool(self._mask[voxel])
+        return bool(0 < self._label[voxel] != IGNORE)
 
 
 @SAMPLINGS.register("foreground", config=SamplingConfig)
-def foreground_sites(label: Array) -> Sites:
+def foreground_sites(label: Array, voxels: Mapping[int, Array]) -> Sites:
     """Half of the patches at labelled voxels, half at background."""
-    return _Foreground(label)
+    return _Foreground(label, voxels)

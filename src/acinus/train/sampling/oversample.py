@@ -7,6 +7,8 @@ then one of its voxels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from acinus.train.sampling.foreground import foreground_sites
 from acinus.train.sampling.sites import SAMPLINGS, SamplingConfig, Sites
 from acinus.types import Array
@@ -20,6 +22,6 @@ class OversampleConfig(SamplingConfig):
 
 
 @SAMPLINGS.register("oversample", config=OversampleConfig)
-def oversample_sites(label: Array) -> Sites:
+def oversample_sites(label: Array, voxels: Mapping[int, Array]) -> Sites:
     """A third of every batch centred on a label, the rest anywhere (nnU-Net)."""
-    return foreground_sites(label)
+    return foreground_sites(label, voxels)

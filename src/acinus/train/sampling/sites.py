@@ -1,13 +1,15 @@
 """Where patches are drawn from: the interface that every sampling fulfils.
 
-Enters: the prepared label map of one training case. Leaves: `Sites`, which
-draw voxels and say whether a voxel belongs to them. A weight map per voxel was
-rejected: it costs memory per case and hides which set a patch came from.
+Enters: the prepared label map of one training case and a sample of the voxels of
+each label. Leaves: `Sites`, which draw voxels and say whether a voxel belongs to
+them. A weight map per voxel was rejected: it costs memory per case and hides which
+set a patch came from.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -32,6 +34,20 @@ class Sites(Protocol):
         ...
 
 
+@runtime_checkable
+class PooledSites(Sites, Protocol):
+    """Sites that depend on what all training cases show."""
+
+    def pool(self, everyone: Sequence[Any], config: SamplingConfig) -> float:
+        """Learn from the sites of all cases, this one among them.
+
+        Returns:
+            How often this case is drawn for a patch of the preferred set, in proportion to
+            the other cases; 0 if it has nothing to prefer.
+        """
+        ...
+
+
 class SamplingConfig(Settings):
     """Settings that all samplings share."""
 
@@ -48,8 +64,14 @@ class Sampling(Protocol):
 
     __doc__: str | None
 
-    def __call__(self, label: Array) -> Sites:
-        """Preferred voxels of one case; `label` is (S, R, Q) integer."""
+    def __call__(self, label: Array, voxels: Mapping[int, Array]) -> Sites:
+        """Preferred voxels of one case.
+
+        Args:
+            label: (S, R, Q) uint8, often a memory map: read what is needed of it.
+            voxels: Label value to (n, 3) int32 indices of some or all of its voxels, as
+                `acinus.prepare.Store.sites` gives them.
+        """
         ...
 
 
