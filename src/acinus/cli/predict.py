@@ -26,6 +26,9 @@ def predict(
     overlay: bool = False,
     postprocess: Literal["plan", "none", "largest_component"] = "plan",
     folds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    memory: str | None = None,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -38,7 +41,7 @@ def predict(
     ```
 
     Args:
-        model: Model folder, e.g. RUN/model.
+        model: Model folder, e.g. RUN/model, or that of an ensemble.
         source: What to segment.
         out: Folder of the label maps, or the file of a single one.
         series: Which DICOM series.
@@ -46,6 +49,10 @@ def predict(
         postprocess: What is done after the network: as the plan decided, nothing, or only the
             largest component of each label is kept.
         folds: Use only the networks of these folds, such as --folds 0 2. Default: the mean of all.
+        device: Where the networks work; auto: a GPU if this machine has one.
+        precision: Of matrix products; auto: bfloat16 where the device has it fast.
+        memory: Most memory that the command may take, such as 4GB; a scan that needs more is
+            refused beforehand, with what it would need.
     """
     outcome = acinus.predict_paths(
         model,
@@ -55,6 +62,9 @@ def predict(
         overlay=overlay,
         postprocess=postprocess,
         folds=folds or None,
+        device=device,
+        precision=precision,
+        memory=memory,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")

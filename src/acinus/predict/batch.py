@@ -2,7 +2,10 @@
 
 Enters: a model folder and whatever `find_scans` understands. Leaves: label
 maps on the grids of their inputs, ``predictions.csv``, and on request a
-picture with the contours of each case.
+picture with the contours of each case. While the network works on one scan,
+the next is read and the last is written; tiles of several scans are not mixed
+in one batch, since one tile keeps a CPU busy and results would depend on the
+company of a scan.
 """
 
 from __future__ import annotations
@@ -10,23 +13,33 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from acinus import progress
 from acinus.errors import AcinusError, DataError, GridError
 from acinus.files import write_text
 from acinus.predict.findings import TABLE_COLUMNS, examine, finding_rows
+from acinus.predict.memory import check_memory, parse_memory
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
 from acinus.predict.source import Scan, find_scans
-from acinus.scans import KNOWN_SUFFIXES, write_volume
+from acinus.prepare import PreparedCase
+from acinus.scans import KNOWN_SUFFIXES, Volume, write_volume
+
+T = TypeVar("T")
 
 SYNTHETIC_WARNING = (
     "Warning: this model learned from synthetic images only. Its labels on real scans are "
     "unverified and must not be used for patients."
 )
+
+
+LARGE_VOX = 2**24
+"""Voxels of a scan from which the memory that it will need is looked at beforehand."""
 
 
 @dataclass(frozen=True)
@@ -53,22 +66,31 @@ def predict_paths(
     overlay: bool = False,
     postprocess: Postprocess = "plan",
     folds: Sequence[int] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    memory: str | None = None,
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
 
     Args:
-        model: Model folder.
+        model: Model folder, or that of an ensemble.
         source: File, folder of files, nnU-Net images folder, or DICOM folder.
         out: Folder for the label maps, or the file of a single one.
         series: Which DICOM series.
         overlay: Also write ``CASE.png`` with the contours.
         postprocess: What is done after the network.
         folds: Only these folds; None: all.
+        device: See `load_model`.
+        precision: See `load_model`.
+        memory: Most memory that this process shall take, such as ``4GB``; a case that needs
+            more fails. None: a case that will hardly fit into what is free is attempted, with
+            a warning.
 
     Raises:
         AcinusError: Nothing can be segmented: the model or source is unusable.
     """
-    loaded = load_model(model, folds=folds)
+    ceiling = None if memory is None else parse_memory(memory)
+    loaded = load_model(model, folds=folds, device=device, precision=precision)
     scans = find_scans(source, len(loaded.plan.dataset.channel_names), series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
@@ -83,16 +105,17 @@ def predict_paths(
         )
     targets = [out if single else folder / f"{scan.case}.nii.gz" for scan in scans]
     _refuse_overwriting(scans, targets)
+    job = _Job(loaded, postprocess, overlay, ceiling)
     rows: list[dict[str, object]] = []
     written: list[Path] = []
     failed: dict[str, str] = {}
     with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
-        for scan, target in zip(scans, targets, strict=True):
-            try:
-                rows += _predict_scan(loaded, scan, target, postprocess, overlay)
+        for scan, target, result in job.run(scans, targets):
+            if isinstance(result, AcinusError):
+                failed[scan.case] = str(result)
+            else:
+                rows += result
                 written.append(target)
-            except AcinusError as error:
-                failed[scan.case] = str(error)
             bar.advance(1, note=scan.case)
     table = folder / "predictions.csv"
     write_text(table, table_text(rows))
@@ -119,27 +142,115 @@ def _refuse_overwriting(scans: Sequence[Scan], targets: Sequence[Path]) -> None:
             )
 
 
-def _predict_scan(
-    model: Model, scan: Scan, target: Path, postprocess: Postprocess, overlay: bool
-) -> list[dict[str, object]]:
-    begin = time.monotonic()
-    channels = scan.read()
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A scan that was read and prepared.
+
+    Attributes:
+        channels: As read.
+        prepared: One a member of the model.
+        seconds: What it took.
+    """
+
+    channels: list[Volume | None]
+    prepared: tuple[PreparedCase, ...]
+    seconds: float
+
+    @property
+    def image(self) -> Volume:
+        """The first channel that is there."""
+        return next(channel for channel in self.channels if channel is not None)
+
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    """How a batch of scans is segmented; see `predict_paths`."""
+
+    model: Model
+    postprocess: Postprocess
+    overlay: bool
+    memory_bytes: int | None
+
+    def run(
+        self, scans: Sequence[Scan], targets: Sequence[Path]
+    ) -> Iterator[tuple[Scan, Path, Rows | AcinusError]]:
+        """Each scan with its target and its rows, or with the reason why there are none."""
+        n_ahead = 0 if self.memory_bytes is not None else 1
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            ahead = [reader.submit(_caught, self.read, scan) for scan in scans[:n_ahead]]
+            before: Future[Rows | AcinusError] | None = None
+            try:
+                for number, (scan, target) in enumerate(zip(scans, targets, strict=True)):
+                    ahead += [
+                        reader.submit(_caught, self.read, later)
+                        for later in scans[number + len(ahead) : number + n_ahead + 1]
+                    ]
+                    found = _caught(self.segment, scan, ahead.pop(0).result())
+                    if before is not None:
+                        yield scans[number - 1], targets[number - 1], before.result()
+                    before = writer.submit(_caught, self.finish, scan, target, found)
+                if before is not None:
+                    yield scans[-1], targets[-1], before.result()
+            finally:
+                reader.shutdown(cancel_futures=True)
+
+    def read(self, scan: Scan) -> _Read:
+        """A scan read, checked and prepared for all members."""
+        begin = time.monotonic()
+        channels = scan.read()
+        try:
+            checked = self.model.channels(channels)
+            prepared = tuple(member.prepare(checked) for member in self.model.members)
+        except (DataError, GridError) as error:
+            raise DataError(f"{scan.where}: {error}") from error
+        return _Read(channels, prepared, time.monotonic() - begin)
+
+    def segment(self, scan: Scan, read: _Read | AcinusError) -> tuple[_Read, Volume, float]:
+        """Its label map, before post-processing, and the seconds that it took."""
+        if isinstance(read, AcinusError):
+            raise read
+        if self.memory_bytes is not None or read.image.array.size > LARGE_VOX:
+            needed = self.model.case_bytes(*read.prepared)
+            warning = check_memory(needed, self.memory_bytes, scan.case)
+            if warning is not None:
+                progress.say(f"Warning: {warning}")
+        begin = time.monotonic()
+        labelmap = self.model.predict_prepared(*read.prepared, postprocess="none")
+        return read, labelmap, time.monotonic() - begin
+
+    def finish(
+        self, scan: Scan, target: Path, found: tuple[_Read, Volume, float] | AcinusError
+    ) -> Rows:
+        """Clean, write and examine a label map; its rows of ``predictions.csv``."""
+        if isinstance(found, AcinusError):
+            raise found
+        read, labelmap, seconds = found
+        begin = time.monotonic()
+        labelmap = self.model.clean(labelmap, self.postprocess)
+        write_volume(labelmap, target)
+        plan = self.model.plan
+        findings = examine(labelmap, read.image, plan)
+        if self.overlay:
+            picture = target.parent / f"{scan.case}.png"
+            write_overlay(read.image, labelmap, self.model.labels, picture)
+        notes = [
+            f"channel '{name}' is missing"
+            for name, channel in zip(plan.dataset.channel_names, read.channels, strict=True)
+            if channel is None
+        ]
+        if plan.dataset.synthetic:
+            notes.append("model learned from synthetic images")
+        findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
+        seconds += read.seconds + time.monotonic() - begin
+        return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+
+
+def _caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:
+    """What a work answers, or the fault that ends it for one scan."""
     try:
-        labelmap = model.predict(channels, postprocess=postprocess)
-    except (DataError, GridError) as error:
-        raise DataError(f"{scan.where}: {error}") from error
-    write_volume(labelmap, target)
-    seconds = time.monotonic() - begin
-    image = next(channel for channel in channels if channel is not None)
-    findings = examine(labelmap, image, model.plan)
-    if overlay:
-        write_overlay(image, labelmap, model.labels, target.parent / f"{scan.case}.png")
-    notes = [
-        f"channel '{name}' is missing"
-        for name, channel in zip(model.plan.dataset.channel_names, channels, strict=True)
-        if channel is None
-    ]
-    if model.plan.dataset.synthetic:
-        notes.append("model learned from synthetic images")
-    findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
-    return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+        return work(*arguments)
+    except AcinusError as error:
+        return error

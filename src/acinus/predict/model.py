@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +31,7 @@ from acinus.predict.folder import (
     read_ensemble_card,
     read_model_plan,
 )
+from acinus.predict.memory import case_bytes, tile_bytes
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
 from acinus.prepare import PreparedCase, prepare_case
 from acinus.scans import Volume
@@ -55,6 +57,11 @@ class Member:
     def device(self) -> torch.device:
         """Where the networks are."""
         return device_of(self.networks)
+
+    @cached_property
+    def tile_bytes(self) -> int:
+        """Most memory that the tensors of one tile take in a network, bytes."""
+        return tile_bytes(self.networks[0], self.plan.settings.train.patch_vox)
 
     def prepare(self, channels: Sequence[Volume | None]) -> PreparedCase:
         """One case as these networks see it."""
@@ -157,7 +164,18 @@ class Model:
                 ],
                 self.precision,
             )
-        return clean(labels, self.cleanings(postprocess))
+        return self.clean(labels, postprocess)
+
+    def clean(self, labelmap: Volume, postprocess: Postprocess = "plan") -> Volume:
+        """A label map without the components that post-processing removes."""
+        return clean(labelmap, self.cleanings(postprocess))
+
+    def case_bytes(self, *prepared: PreparedCase) -> int:
+        """Memory of this machine that predicting a case will take, bytes, by forecast."""
+        return sum(
+            case_bytes(member.plan, case, member.tile_bytes, member.device)
+            for member, case in zip(self.members, prepared, strict=True)
+        )
 
     def cleanings(self, postprocess: Postprocess) -> dict[int, Cleaning]:
         """Label value to what is removed of it."""
