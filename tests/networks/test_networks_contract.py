@@ -314,3 +314,16 @@ def test_size_message_is_the_agreed_one() -> None:
         check_size((40, 100, 96), (16, 16))
     with pytest.raises(ConfigError, match=r"Nearest valid: \(16, 16\)"):
         check_size((0, 16), (16, 16))
+
+
+@pytest.mark.parametrize("name", ["unet_2d", "unet_3d"])
+def test_the_layout_in_memory_changes_nothing_but_rounding(name: str) -> None:
+    network = narrow(name).eval()
+    assert network.memory_format != torch.contiguous_format
+    images = images_for(network, (2, 2, 2))
+    with torch.no_grad():
+        fast = network(images)
+        network.memory_format = torch.contiguous_format
+        plain = network.to(memory_format=torch.contiguous_format)(images)
+    assert fast.is_contiguous()
+    torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)

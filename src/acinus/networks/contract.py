@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from acinus.errors import ConfigError
@@ -23,8 +24,10 @@ class SegmentationNetwork(nn.Module):
             divisible by it.
         n_channels: C of the input.
         n_classes: K of the output: labels and background, or one for each region.
+        memory_format: Layout of weights and features in which it is fastest on a CPU.
     """
 
+    memory_format: torch.memory_format = torch.contiguous_format
     n_dims: int
     stride: tuple[int, ...]
     n_channels: int

@@ -8,8 +8,15 @@ biomedical image segmentation", Nature Methods 18:203-211; layer order and initi
 the public package dynamic-network-architectures 0.4.4 (Apache-2.0), against which outputs are
 tested. No code and no weights were borrowed.
 
-A list of stages that grows by subclassing was rejected: the two networks differ in what stands
-in an encoder stage, and nothing else.
+Instance normalisation is written as group normalisation with a group a channel: the same
+numbers, and on a CPU its kernels made a training step 9 to 14% faster in float32 and 3 to 5% in
+bfloat16 (32 to 256 features, batch 2 of 40×56×40, one thread). A normalisation of our own in
+channels-last layout, sample by sample, gained 4 to 6% more and was rejected as not worth its
+code; PyTorch's own are slower there. Convolutions are 85 to 90% of a step and run at three
+quarters of the processor's peak. Adding the halves of the decoder's first convolution instead
+of concatenating its inputs gained 0 to 5% and was not kept.
+
+One class a network was rejected: the two differ in what stands in an encoder stage.
 """
 
 from __future__ import annotations
@@ -34,7 +41,6 @@ NORM_EPSILON = 1e-5
 Layer = Callable[..., nn.Module]
 CONVOLUTION: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-INSTANCE_NORM: dict[int, Layer] = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 AVERAGE_POOL: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 T = TypeVar("T")
@@ -124,7 +130,7 @@ class ConvNormAct(nn.Module):
             padding=tuple((size - 1) // 2 for size in kernel),
             bias=bias,
         )
-        self.norm = INSTANCE_NORM[n_dims](width, eps=NORM_EPSILON, affine=True)
+        self.norm = nn.GroupNorm(width, width, eps=NORM_EPSILON)
         self.activates = activates
 
     def forward(self, features: Tensor) -> Tensor:

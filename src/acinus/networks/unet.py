@@ -23,6 +23,11 @@ of those steps.
 Parameters for one channel and two classes: 31,036,546 at the default widths 64 to 1024,
 1,942,306 at 16 to 256, 486,418 at 8 to 128.
 
+With batch normalisation, or none, weights and features lie channels last: on one CPU thread a
+step took 0.51 s instead of 0.74 s in 2D (16 patches of 128², 16 to 256 features), and in 3D
+2.2 s instead of 2.4 s (8 patches of 40×56×40, 16 to 128 features), 0.87 s instead of 1.06 s in
+bfloat16. Instance normalisation has no such kernels in PyTorch and keeps channels first.
+
 One class per dimension and a subclass per variant were rejected: they would be copies that
 differ in a digit.
 """
@@ -96,6 +101,8 @@ class UNet(SegmentationNetwork):
         self.n_channels = n_channels
         self.n_classes = n_classes
         self.stride = (2 ** (len(widths) - 1),) * n_dims
+        if config.normalisation != "instance":
+            self.memory_format = _CHANNELS_LAST[n_dims]
         convolution, pool = _CONVOLUTION[n_dims], _POOL[n_dims]
         inputs = (n_channels, *widths[:-1])
         self.encoder = nn.ModuleList(
@@ -119,6 +126,9 @@ class UNet(SegmentationNetwork):
             # separately, one of two labels that look alike can be lost in the first steps.
             for head in (self.head, *self.coarse_heads):
                 head.weight[2:] = head.weight[1:2]
+        for weight in self.parameters():
+            if weight.ndim == n_dims + 2:
+                weight.data = weight.data.contiguous(memory_format=self.memory_format)
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:
@@ -136,19 +146,19 @@ class UNet(SegmentationNetwork):
             ConfigError: Channels or axes differ, or a size is not divisible by the stride.
         """
         logits: Tensor = self.head(self._decoded(images)[-1])
-        return logits
+        return logits.contiguous()
 
     def forward_levels(self, images: Tensor) -> list[Tensor]:
         """Logits of every level with a head, finest first; arguments and errors as `forward`."""
         heads = [*self.coarse_heads, self.head]
         levels = self._decoded(images)[-len(heads) :]
-        return [head(level) for head, level in zip(heads, levels, strict=True)][::-1]
+        return [head(level).contiguous() for head, level in zip(heads, levels, strict=True)][::-1]
 
     def _decoded(self, images: Tensor) -> list[Tensor]:
         """Features of the decoder levels, coarsest first."""
         self.check_input(images)
         skips: list[Tensor] = []
-        features = images
+        features = images.contiguous(memory_format=self.memory_format)
         for level, block in enumerate(self.encoder):
             features = block(self.pool(features) if level else features)
             skips.append(features)
@@ -174,7 +184,7 @@ _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_INSTANCE_NORM = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
+_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 
 
@@ -195,7 +205,7 @@ def _normalisation(width: int, config: UNetConfig, n_dims: int) -> nn.Module:
     if config.normalisation == "batch":
         return _BATCH_NORM[n_dims](width)
     if config.normalisation == "instance":
-        return _INSTANCE_NORM[n_dims](width, affine=True)
+        return nn.GroupNorm(width, width)  # the same, with faster kernels
     return nn.Identity()
 
 
