@@ -74,16 +74,27 @@ def load_checkpoint(
             "to train this fold from its beginning."
         ) from None
     optimiser_state = optimiser.state_dict()
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
     entries: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in _part(tensors, "optimiser/").items():
         index, name = key.split("/", 1)
-        entries.setdefault(int(index), {})[name] = value
+        entries.setdefault(int(index), {})[name] = _laid_out_as(weights[int(index)], value)
     optimiser_state["state"] = entries
     optimiser.load_state_dict(optimiser_state)
     for key, value in _part(tensors, "averaged/").items():
         if averaged is not None:
             averaged[key].copy_(value)
     return state
+
+
+def _laid_out_as(weight: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """A value of each weight in the memory layout of the weights, which files do not keep.
+
+    Fused optimisers walk through memory and would otherwise mix up channels-last weights.
+    """
+    if value.shape != weight.shape:
+        return value
+    return torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
