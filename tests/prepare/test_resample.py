@@ -85,6 +85,15 @@ def test_any_axis_of_any_number_of_axes(rng: np.random.Generator) -> None:
         torch.testing.assert_close(moved.movedim(axis, 1), expected)
 
 
+def test_16_bits_of_a_network_around_it_change_nothing(rng: np.random.Generator) -> None:
+    values = torch.from_numpy(rng.normal(size=(2, 6, 5)).astype(np.float32))
+    taps = taps_along(6, 9, "cubic")
+    for axis, turned in ((1, values), (2, values.transpose(1, 2))):
+        expected = apply_taps(turned, taps, axis)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(apply_taps(turned, taps, axis), expected)
+
+
 def test_splines_stay_within_the_range_of_the_image() -> None:
     step = torch.zeros(8, 8, 8)
     step[4:] = 1

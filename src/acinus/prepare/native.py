@@ -23,7 +23,7 @@ from acinus.prepare.resample import Kind, Taps, part_of, reached, resample, taps
 from acinus.scans import Volume, canonical, on_grid_of
 from acinus.types import Array
 
-CHUNK_BYTES = 48 * 2**20
+CHUNK_BYTES = 16 * 2**20
 """Most memory for the resampled class maps of the planes that are decoded together."""
 
 Decode = Callable[[Tensor], Tensor]

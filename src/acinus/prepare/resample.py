@@ -133,10 +133,12 @@ def apply_taps(values: Tensor, taps: Taps, axis: int) -> Tensor:
         part = taps.positions[rows]
         columns = slice(int(part.min()), int(part.max()) + 1)
         band = torch.from_numpy(taps.matrix(rows, columns)).to(values)
-        if n_after == 1:
-            new[:, rows, 0] = flat[:, columns, 0] @ band.T
-        else:
-            new[:, rows] = torch.bmm(band.expand(n_before, -1, -1), flat[:, columns])
+        # A network that yields its maps may be inside of autocast; 16 bits are too coarse here.
+        with torch.autocast(values.device.type, enabled=False):
+            if n_after == 1:
+                new[:, rows, 0] = flat[:, columns, 0] @ band.T
+            else:
+                new[:, rows] = torch.bmm(band.expand(n_before, -1, -1), flat[:, columns])
     shape[axis] = taps.n_new
     return new.reshape(shape)
 
