@@ -170,7 +170,7 @@ def make_plan(
         if recipe.provenance.get(name) != "user" or name == "network.config":
             decisions[name] = decision
     made = _recipe_of(recipe.name, decisions)
-    _refuse_unfit_patch(made, dataset, seed)
+    _refuse_unfit_patch(made, dataset)
     for name, decision in _machine_decisions(made, device).items():
         decisions[name] = decision
     if made.train.mirror_axes == "auto":
@@ -266,7 +266,7 @@ def _slice_decisions(
     if spacing_mm is None:
         decisions["prepare.spacing_mm"] = decide_spacing(fingerprint, slice_axis)
         spacing_mm = decisions["prepare.spacing_mm"].value
-    network = _network(recipe, dataset, seed=0)
+    network = _network(recipe, dataset)
     _refuse_other_axes(recipe, network)
     if prepare.size_vox is None and len(train.patch_vox) == 2:
         patch = decide_patch(fingerprint, slice_axis, spacing_mm, train.patch_vox, network.stride)
@@ -313,18 +313,19 @@ def _recipe_of(name: str, decisions: Mapping[str, Decision]) -> Recipe:
     return validate(Recipe, {"name": name, **values}, where="plan")
 
 
-def _network(recipe: Recipe, dataset: Dataset, *, seed: int) -> SegmentationNetwork:
-    return build_network(
-        recipe.network.name,
-        recipe.network.config,
-        n_channels=len(dataset.channel_names),
-        n_classes=len(dataset.labels) + (0 if dataset.regions else 1),
-        seed=seed,  # only its shape is asked for; the global random state stays untouched
-    )
+def _network(recipe: Recipe, dataset: Dataset) -> SegmentationNetwork:
+    """The network without weights: only its shape is asked for."""
+    with torch.device("meta"):
+        return build_network(
+            recipe.network.name,
+            recipe.network.config,
+            n_channels=len(dataset.channel_names),
+            n_classes=len(dataset.labels) + (0 if dataset.regions else 1),
+        )
 
 
-def _refuse_unfit_patch(recipe: Recipe, dataset: Dataset, seed: int) -> None:
-    network = _network(recipe, dataset, seed=seed)
+def _refuse_unfit_patch(recipe: Recipe, dataset: Dataset) -> None:
+    network = _network(recipe, dataset)
     _refuse_other_axes(recipe, network)
     try:
         check_size(recipe.train.patch_vox, network.stride, what="train.patch_vox")
