@@ -47,3 +47,8 @@ def test_the_judging_wing_loads_no_network(room: str) -> None:
 def test_a_public_name_loads_on_first_use() -> None:
     statement = "import acinus\nassert acinus.Volume.__module__ == 'acinus.scans.volume'"
     assert loaded_by(statement, ("torch",)) == set()
+
+
+def test_prediction_waits_for_torch_alone() -> None:
+    """Two fifths of what `import acinus.predict` took were tables and filters it does not need."""
+    assert loaded_by("import acinus.predict", HEAVY) == {"torch"}

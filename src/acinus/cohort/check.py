@@ -15,8 +15,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from acinus import progress
 from acinus.cohort.check_case import CaseFacts, CaseFiles, check_case
@@ -30,6 +29,9 @@ from acinus.cohort.participants import read_participants
 from acinus.errors import DataError
 from acinus.files import read_json
 from acinus.scans import strip_suffix
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BYTES_FOR_PROCESSES = 200 * 2**20
 """Datasets with less on disk than this are checked without starting processes, bytes."""

@@ -11,14 +11,16 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from acinus.cohort.dataset import kept_cases
 from acinus.cohort.finding import Finding, each_or_together, error, some_of, warning
 from acinus.cohort.header import Header
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout
 from acinus.cohort.participants import ID_COLUMN, duplicate_ids, participant_of
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OLDEST_YEARS = 120
 """Ages above this, or below 0, are implausible, years."""
@@ -224,6 +226,8 @@ def _without_case(layout: Layout, ids: set[str]) -> Iterator[Finding]:
 
 
 def _values(table: pd.DataFrame) -> Iterator[Finding]:
+    import pandas as pd  # here: it takes a while to load, and prediction does without
+
     if "age" in table.columns:
         ages = pd.to_numeric(table["age"], errors="coerce")
         for row in table.index[table["age"].notna() & ~ages.between(0, OLDEST_YEARS)]:

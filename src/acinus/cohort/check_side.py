@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from scipy import ndimage
 
 from acinus.cohort.finding import Finding, Severity
 from acinus.cohort.header import Side
@@ -64,6 +63,8 @@ def side_findings(
     sided = {name: values[name] for name in sides if name in values}
     if not sided:
         return []
+    from scipy import ndimage  # here: it takes a while to load
+
     highest = max(value for those in sided.values() for value in those)
     boxes = ndimage.find_objects(np.maximum(label.array, 0), highest)
     box_of = {

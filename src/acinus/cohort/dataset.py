@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from acinus.cohort.header import Header, Side, parse_header
 from acinus.cohort.labels import BACKGROUND, IGNORE_NAME, LabelSet
@@ -25,6 +23,9 @@ from acinus.cohort.participants import (
 )
 from acinus.errors import DataError, unknown_name
 from acinus.files import hash_data, hash_file_once, read_json, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)

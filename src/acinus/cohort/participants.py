@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from acinus.errors import DataError
 from acinus.files import write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ID_COLUMN = "participant_id"
 
@@ -33,6 +35,8 @@ def read_participants(path: Path | str) -> pd.DataFrame:
         DataError: The file is unreadable, not a table, or lacks ``participant_id``
             or a value in it.
     """
+    import pandas as pd  # here: it takes a while to load, and prediction does without
+
     path = Path(path)
     try:
         table = pd.read_csv(

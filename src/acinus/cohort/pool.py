@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from acinus.cohort.dataset import Dataset
 from acinus.cohort.participants import ID_COLUMN
@@ -109,6 +108,8 @@ def _groups(
 def _strata(
     datasets: Mapping[str, Dataset], everyone: Iterable[str], column: str
 ) -> dict[str, str]:
+    import pandas as pd  # here: it takes a while to load, and prediction does without
+
     stated = _column(datasets, column)
     first = {p: stated[p][0] for p in everyone if stated.get(p)}
     numbers = pd.to_numeric(pd.Series(first, dtype=object), errors="coerce")
@@ -123,6 +124,8 @@ def _strata(
 
 def _column(datasets: Mapping[str, Dataset], column: str) -> dict[str, list[Any]]:
     """Participant to the stated values of a column in all tables, in order of the arms."""
+    import pandas as pd  # here: it takes a while to load, and prediction does without
+
     tables = [data.participants for _, data in sorted(datasets.items())]
     known = {str(c) for table in tables if table is not None for c in table.columns} - {ID_COLUMN}
     if column not in known:

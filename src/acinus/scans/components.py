@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from acinus.scans.volume import Grid
 from acinus.types import Labelmap, Mask
@@ -27,6 +26,8 @@ def label_components(mask: Mask, connectivity: Connectivity = 26) -> tuple[Label
         mask: (Z, Y, X) bool; an empty one has 0 components.
         connectivity: Neighbours that count as touching.
     """
+    from scipy import ndimage  # here: it takes a while to load
+
     labels = np.zeros(mask.shape, dtype=np.int32)
     box = _bounding_box(mask)
     if box is None:

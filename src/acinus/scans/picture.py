@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from acinus.errors import DataError, GridError
 from acinus.files import whole_file
@@ -106,6 +105,8 @@ def square_pixels(
     if order == 0:
         rows, columns = (np.floor(axis + 0.5).astype(int) for axis in centres)
         return np.asarray(pixels[np.ix_(rows, columns)])
+    from scipy import ndimage  # here: it takes a while to load
+
     grid = np.meshgrid(*centres, indexing="ij")
     return np.asarray(
         ndimage.map_coordinates(pixels.astype(dtype), grid, order=1, mode="nearest"), dtype=dtype
@@ -139,6 +140,8 @@ def draw_contours(
             "a picture must be a whole multiple of its mask; got picture "
             f"{rgb.shape[:2]} and mask {mask.shape}. Resample the mask to the picture."
         )
+    from scipy import ndimage  # here: it takes a while to load
+
     large = np.kron(mask, np.ones((factor, factor), dtype=bool)).astype(bool)
     cross = ndimage.generate_binary_structure(2, 1)
     inner = ndimage.binary_erosion(large, cross, iterations=max(1, width), border_value=1)

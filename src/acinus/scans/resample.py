@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
-from scipy import ndimage
 
 from acinus.errors import GridError
 from acinus.scans.orientation import on_grid_of, require_usable_affine
@@ -46,6 +45,8 @@ def resample_onto(
     require_usable_affine(grid.affine, "the grid")
     source = volume.array.astype(_dtype_for(volume, order), copy=False)
     if order == 3:
+        from scipy import ndimage  # here: it takes a while to load
+
         source = ndimage.spline_filter(source, order=3, output=source.dtype, mode="mirror")
     to_source = np.linalg.inv(volume.affine) @ grid.affine
     result = np.empty(grid.shape, dtype=source.dtype)
@@ -65,6 +66,8 @@ def _sample_slice(
     source: np.ndarray, to_source: np.ndarray, z: int, grid: Grid, order: int, fill: float
 ) -> np.ndarray:
     """(Y, X) values of slice `z` of the grid; `to_source` maps (x, y, z, 1) to source index."""
+    from scipy import ndimage  # here: it takes a while to load
+
     _, n_y, n_x = grid.shape
     y, x = np.ogrid[:n_y, :n_x]
     coordinates = np.empty((3, n_y, n_x))
