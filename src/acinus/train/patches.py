@@ -187,8 +187,8 @@ class PatchSource:
         return self.device if fits else torch.device("cpu")
 
     def _case_weights(self) -> Array:
-        """Slices come from all slices alike, volumes from all cases alike."""
-        if self.n_dims == 3:
+        """Slices come from all slices alike; volumes, and nnU-Net's slices, from all cases."""
+        if self.n_dims == 3 or self.config.fixed:
             return np.full(len(self._sources), 1 / len(self._sources))
         n_slices = np.array([source.shape[0] for source in self._sources], dtype=float)
         weights: Array = n_slices / n_slices.sum()
@@ -241,10 +241,8 @@ class PatchSource:
         starts = []
         for axis, (size, patch) in enumerate(zip(source.shape, self.patch_vox, strict=True)):
             lowest = -((patch - size) // 2) if size < patch else 0
-            if voxel is not None and patch > 1:
+            if voxel is not None:
                 starts.append(max(lowest, voxel[axis] - patch // 2))
-            elif voxel is not None:
-                starts.append(voxel[axis])
             else:
                 starts.append(int(rng.integers(lowest, max(size - patch, lowest) + 1)))
         return starts[0], starts[1], starts[2]
