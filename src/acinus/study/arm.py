@@ -53,6 +53,7 @@ from acinus.study.forecast import (
 )
 from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
+from acinus.study.shares import rounds
 from acinus.study.stamps import once
 from acinus.train import FoldJob, train_fold
 from acinus.train.fold import pinned_threads
@@ -84,6 +85,7 @@ class ArmJob:
             without a time budget.
         jobs: Processes for scoring.
         places: Trainings that run side by side, of this arm and others.
+        crowding: How many times as long a step takes for that.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ArmJob:
     share_left_s: Callable[[], float] | None
     jobs: int = 1
     places: int = 1
+    crowding: float = 1.0
 
     def holdout(self) -> tuple[Case, ...]:
         """Cases kept for the test."""
@@ -282,19 +285,38 @@ def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) ->
 
     def for_training_s(candidate: Plan, costs: Forecast) -> float:
         _keep_predict_s(job, costs.predict_s)
-        return share_left_s() - _after_training_s(job, candidate, candidate.folds_to_train)
+        return _all_trainings_s(job, candidate, share_left_s())
 
     if plan.settings.rules == "auto":
         plan, forecast = fit_auto(plan, store, cases, for_training_s)
     else:
         forecast = measure_costs(plan, store, cases)
     _keep_predict_s(job, forecast.predict_s)
-    after_s = _after_training_s(job, plan, plan.folds_to_train)
     facts = {
         "seconds_a_predicted_case": round(forecast.predict_s, 3),
-        "seconds_after_training": round(after_s, 1),
+        "seconds_after_training": round(_after_rounds_s(job, plan), 1),
+        "trainings_at_a_time": job.places,
     }
-    return fit_to_time(plan, forecast, share_left_s() - after_s, facts)
+    return fit_to_time(plan, forecast, _all_trainings_s(job, plan, share_left_s()), facts)
+
+
+def _all_trainings_s(job: ArmJob, plan: Plan, left_s: float) -> float:
+    """Seconds of all trainings together, each as long as if it ran alone on this machine.
+
+    Args:
+        job: The arm.
+        plan: Its folds.
+        left_s: Wall time that the arm may still take with all places.
+    """
+    n = len(plan.folds_to_train)
+    alone_s = (left_s - _after_rounds_s(job, plan)) / job.crowding
+    return alone_s * n / rounds(n, job.places)
+
+
+def _after_rounds_s(job: ArmJob, plan: Plan) -> float:
+    """Wall time that is not training: validation in each round, and finishing the arm."""
+    each_s = [validation_s(job, fold) for fold in plan.folds_to_train]
+    return finish_s(job, plan) + sum(each_s) / len(each_s) * rounds(len(each_s), job.places)
 
 
 def _keep_predict_s(job: ArmJob, predict_s: float) -> None:

@@ -211,10 +211,12 @@ def fit_auto(
     forecast = measure_costs(plan, store, case_ids)
     steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
     if not _is_users(plan, "folds_trained"):
-        n_folds = min(plan.settings.folds, max(1, int(steps / ENOUGH_STEPS)))
         facts = {"steps_of_one_training": int(steps), "enough_steps": ENOUGH_STEPS}
-        plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
-        steps /= n_folds
+        for n_folds in range(plan.settings.folds, 0, -1):
+            plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
+            steps = seconds_for_training(plan, forecast) / forecast.step_s / n_folds
+            if steps >= ENOUGH_STEPS:
+                break
         may_change = may_change and n_folds in (1, plan.settings.folds)
     if not may_change:
         return plan, forecast

@@ -31,10 +31,12 @@ class RayTasks:
     Attributes:
         n_places: Tasks at a time.
         ray: The imported package, connected.
+        share_machine: False, as Ray counts the cores that each task is given.
     """
 
     n_places: int
     ray: ModuleType
+    share_machine: bool = False
     _running: dict[Any, Task] = field(default_factory=dict)
 
     def start(self, task: Task) -> None:

@@ -64,6 +64,9 @@ class Workers(Protocol):
     n_places: int
     """Tasks that it does at a time."""
 
+    share_machine: bool
+    """Whether all of them compute on this machine, with any of its cores."""
+
     def start(self, task: Task) -> None:
         """Begin a task; there must be a free place."""
 
@@ -138,9 +141,11 @@ class Processes:
 
     Attributes:
         n_places: Processes at a time.
+        share_machine: True.
     """
 
     n_places: int
+    share_machine: bool = True
     _running: list[_Running] = field(default_factory=list)
     _starts: dict[str, int] = field(default_factory=dict)
 

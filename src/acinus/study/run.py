@@ -39,8 +39,8 @@ from acinus.study.claim import check_parts
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
 from acinus.study.machine import command_line, describe_machine, package_versions
-from acinus.study.parallel import Workers
 from acinus.study.outlook import outlook
+from acinus.study.parallel import Workers
 from acinus.study.schema import Study, read_study
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
@@ -186,7 +186,7 @@ def plan_dataset(
         dataset, recipe, budget, out, folds, seed, parse_settings(settings), holdout
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
-    job = session.timed(session.arm_jobs(), jobs)[0]
+    job = session.timed(session.arm_jobs(), jobs, share_machine=True)[0]
     with session.clock.running():
         check_arm(job)
         plan_arm(job)
@@ -343,7 +343,7 @@ def _one_after_the_other(session: Session) -> list[str]:
 def _side_by_side(session: Session, workers: Workers, *, evaluate: bool) -> list[str]:
     """All arms planned and prepared, then all their folds spread; sentences for the report."""
     notes: list[str] = []
-    jobs = session.timed(session.arm_jobs(), workers.n_places)
+    jobs = session.timed(session.arm_jobs(), workers.n_places, share_machine=workers.share_machine)
     for job in jobs:
         prepare_arm(job, _checked_plan(job, notes))
         notes += _cut_notes(job)

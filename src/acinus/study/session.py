@@ -18,6 +18,7 @@ from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset,
 from acinus.cohort.phantom import make_orbit_cohort
 from acinus.errors import DataError, PlanError, unknown_name
 from acinus.files import read_json, write_json, write_text
+from acinus.networks.device import best_device
 from acinus.plan import Budget, Recipe, parse_budget
 from acinus.study.arm import ArmJob
 from acinus.study.claim import arm_recipe, claim, refuse_foreign, study_identity
@@ -25,7 +26,7 @@ from acinus.study.clock import Clock
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
 from acinus.study.schema import Study, read_study
-from acinus.study.shares import planned_share
+from acinus.study.shares import crowding, planned_share
 
 REPORT_S = 4.0
 """Set aside for the report of one arm before any was made, s."""
@@ -63,17 +64,23 @@ class Session:
                     jobs.append(self._job(arm, variant, budget))
         return jobs
 
-    def timed(self, jobs: Sequence[ArmJob], n_places: int = 1) -> list[ArmJob]:
+    def timed(
+        self, jobs: Sequence[ArmJob], n_places: int = 1, *, share_machine: bool = False
+    ) -> list[ArmJob]:
         """The jobs with their share of the time left, if there is a time budget.
 
         Args:
             jobs: In the order in which they will be planned.
             n_places: Trainings side by side. With one, each arm is planned when the arm before
                 it is done; with more, all are planned before any is trained.
+            share_machine: Whether the places are on this machine, and not each with its own cores.
         """
         trainings = [_trainings(job.recipe, n_places) for job in jobs]
         places = min(n_places, sum(trainings))
-        jobs = [replace(job, places=places) for job in jobs]
+        jobs = [
+            replace(job, places=places, crowding=_crowding(job, places) if share_machine else 1.0)
+            for job in jobs
+        ]
         if self.clock.budget_s is None:
             return jobs
         if n_places == 1:
@@ -228,6 +235,12 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
         stratify_by=settings.stratify_by,
         group_by=settings.group_by,
     )
+
+
+def _crowding(job: ArmJob, n_places: int) -> float:
+    train = job.recipe.train
+    device = best_device() if train.device == "auto" else train.device
+    return crowding(n_places, train.threads, device)
 
 
 def _trainings(recipe: Recipe, n_places: int) -> int:

@@ -8,10 +8,11 @@ rounds, and whoever runs alone in the last one may take it whole.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 
-import psutil
+import torch
 
 
 def rounds(n_trainings: int, n_places: int) -> int:
@@ -24,18 +25,30 @@ def rounds(n_trainings: int, n_places: int) -> int:
     return -(-n_trainings // n_places)
 
 
-def crowding(n_places: int, n_threads: int) -> float:
-    """How many times as long a step takes when its threads must share the cores with others.
+def crowding(n_places: int, n_threads: int, device: str) -> float:
+    """How many times as long a step takes when others train on the same machine.
 
     Args:
         n_places: Trainings at a time.
         n_threads: Threads of each.
+        device: ``cpu``, ``cuda`` or ``mps``.
 
     Returns:
-        At least 1: threads over cores, where there are more threads. What the trainings take
-        of each other's memory bandwidth is not in it; the clock corrects for that under way.
+        At least 1: threads over cores, or trainings over GPUs, where there are more. What the
+        trainings take of each other's memory bandwidth is not in it; the clock corrects for that
+        under way.
     """
-    return max(1.0, n_places * n_threads / (psutil.cpu_count() or 1))
+    if device != "cpu":
+        return max(1.0, n_places / max(1, torch.cuda.device_count()))
+    alone = max(1.0, n_threads / n_cores())
+    return max(1.0, n_places * n_threads / n_cores()) / alone
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def planned_share(

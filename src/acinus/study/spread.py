@@ -118,7 +118,7 @@ def spread_arms(
                         workers.n_places,
                         validation_s(arm.job, fold),
                     )
-                yield _fold_task(arm, fold, end)
+                yield _fold_task(arm, fold, end, evaluate=evaluate)
 
         def then(task: Task) -> Iterator[Task]:
             if task.name not in by_name:
@@ -126,7 +126,7 @@ def spread_arms(
             arm, fold = by_name[task.name]
             bar.advance(1)
             arm.folds.remove(fold)
-            if not arm.folds:
+            if not arm.folds and task.work is train_task:
                 yield _finish_task(arm, evaluate=evaluate)
 
         work_off(tasks(), workers, then=then)
@@ -142,6 +142,12 @@ def train_task(job: ArmJob, fold: int, end: float | None) -> None:
     """
     plan = _plan_of(job)
     train_one_fold(job, plan, fold, None if end is None else lambda: end - time.time())
+
+
+def train_and_finish_task(job: ArmJob, fold: int, end: float | None, evaluate: bool) -> None:
+    """Train the only fold that an arm lacks and finish the arm."""
+    train_task(job, fold, end)
+    finish_task(job, evaluate)
 
 
 def finish_task(job: ArmJob, evaluate: bool) -> None:
@@ -208,12 +214,13 @@ def _fold_name(job: ArmJob, fold: int) -> str:
     return f"{_title(job)}, fold {fold + 1}"
 
 
-def _fold_task(arm: _Arm, fold: int, end: float | None) -> Task:
+def _fold_task(arm: _Arm, fold: int, end: float | None, *, evaluate: bool) -> Task:
     train = arm.plan.settings.train
+    is_last = arm.folds == [fold]
     return Task(
         name=_fold_name(arm.job, fold),
-        work=train_task,
-        arguments=(arm.job, fold, end),
+        work=train_and_finish_task if is_last else train_task,
+        arguments=(arm.job, fold, end, evaluate) if is_last else (arm.job, fold, end),
         prefix=f"{_title(arm.job)}: ",
         n_threads=train.threads,
         n_devices=int(train.device == "cuda"),
