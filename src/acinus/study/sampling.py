@@ -17,6 +17,7 @@ from acinus.prepare import Store
 from acinus.study.folders import RunFolder
 from acinus.study.stamps import once
 from acinus.train import SAMPLINGS, PatchSource
+from acinus.types import IGNORE
 
 N_DRAWN = 2000
 """Patches drawn to estimate a share; its standard error is at most 0.011."""
@@ -44,18 +45,18 @@ def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunF
 
 def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder) -> None:
     """The slice with most foreground of the case whose foreground is the median."""
-    sizes = {case_id: int((store.label(case_id) > 0).sum()) for case_id in ids}
+    sizes = {case_id: sum(store.facts(case_id).foreground_vox.values()) for case_id in ids}
     case_id = sorted(sizes, key=lambda name: (sizes[name], name))[len(sizes) // 2]
-    label = store.label(case_id) > 0
+    stored = store.label(case_id)
+    label = (stored > 0) & (stored != IGNORE)
     index = int(label.sum(axis=(1, 2)).argmax())
-    spacing_mm = (plan.settings.prepare.spacing_mm or (1.0,))[-1] or 1.0
     with whole_file(folder.sampling_maps) as beside, beside.open("wb") as stream:
         np.savez_compressed(
             stream,
             image=np.asarray(store.image(case_id)[0, index]),
             foreground=np.asarray(label[index]),
             region=np.asarray(label.any(axis=0)),
-            spacing_mm=np.array([spacing_mm, spacing_mm]),
+            spacing_mm=np.array(store.facts(case_id).geometry.resampled_mm[1:]),
             patch_vox=np.array(plan.settings.train.patch_vox),
             case=np.array(case_id),
             slice_index=np.array(index),
