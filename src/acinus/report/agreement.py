@@ -176,8 +176,7 @@ def _draw_case(
     figure: Any, arm: ArmContent, view: CaseView, label: str, *, left: float, width: float,
     total: float,
 ) -> None:  # fmt: skip
-    value = arm.labels[label]
-    masks = [m == value for m in (view.reference, view.prediction) if m is not None]
+    masks = [arm.mask(m, label) for m in (view.reference, view.prediction) if m is not None]
     mask = np.logical_or.reduce(masks)
     window = window_about(view, mask, margin_mm=10.0)
     edge = float(window.size[1:].max())
@@ -199,7 +198,7 @@ def _draw_case(
         spacing = (view.spacing_mm[1], view.spacing_mm[2])
         for labelmap, color in ((view.reference, REFERENCE), (view.prediction, PREDICTION)):
             if labelmap is not None:
-                draw_outline(axes, labelmap[index] == value, spacing, color)
+                draw_outline(axes, arm.mask(labelmap[index], label), spacing, color)
         draw_letters(axes, "axial", size=6)
         draw_note(axes, f"slice {index + 1}/{view.image.shape[0]}", size=6.0)
         if column == 0:
@@ -218,10 +217,11 @@ def _caption(
         if arm.name not in cases:
             continue
         view, label = cases[arm.name]
-        value = arm.labels[label]
         ml = float(np.prod(view.spacing_mm)) / 1000.0
-        drawn = 0.0 if view.reference is None else float((view.reference == value).sum()) * ml
-        found = 0.0 if view.prediction is None else float((view.prediction == value).sum()) * ml
+        drawn, found = (
+            0.0 if labelmap is None else float(arm.mask(labelmap, label).sum()) * ml
+            for labelmap in (view.reference, view.prediction)
+        )
         words.append(
             f"Below, {arm.name}: the largest underestimation, {label_title(label)} of {view.case} "
             f"({found:.2f} mL predicted of {drawn:.2f} mL; reference orange, prediction blue)."

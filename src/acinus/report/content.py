@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+
+from acinus.types import Labelmap, Mask
 
 FlowStep = tuple[str, int, str]
 """(text, count, reason) of the cohort flow, from top to bottom. An empty reason
@@ -84,6 +87,8 @@ class ArmContent:
             ``prediction`` (Y, X), ``spacing_mm`` (2,), ``display`` as above.
         settings: What trained the final model, for words in the text, e.g.
             ``{"sampling": "region", "loss": "dice", "network": "unet_2d"}``.
+        regions: Label name to the values that it unites, where it is not one value.
+        ignore_label: Value of voxels that a reference says nothing about.
     """
 
     name: str
@@ -109,6 +114,12 @@ class ArmContent:
     sampling_maps: Path | None = None
     gradcam: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore_label: int | None = None
+
+    def mask(self, labelmap: Labelmap, label: str) -> Mask:
+        """Where a label map shows a label, a region by any of its values."""
+        return np.isin(labelmap, self.regions.get(label, (self.labels[label],)))
 
     def participant(self, case: str) -> str:
         """Participant of a case; the case itself where none is given."""

@@ -149,8 +149,8 @@ def _numbers(views: list[tuple[ArmContent, CaseView]]) -> pd.DataFrame:
     rows = []
     for arm, view in views:
         voxel_ml = float(np.prod(view.spacing_mm)) / 1000.0
-        for label, value in arm.labels.items():
-            mask = view.reference == value if view.reference is not None else np.zeros(0)
+        for label in arm.labels:
+            mask = np.zeros(0) if view.reference is None else arm.mask(view.reference, label)
             rows.append(
                 {
                     "arm": arm.name,

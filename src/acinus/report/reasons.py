@@ -49,14 +49,14 @@ def reason_for_case(content: ReportContent, arm: ArmContent, view: CaseView) -> 
 
 def _elsewhere(arm: ArmContent, view: CaseView, row: Mapping[str, Any]) -> str:
     """Which other structure a prediction without overlap lies on, the wrong side by name."""
-    value = arm.labels.get(str(row["label"]))
-    if row["outcome"] != NO_OVERLAP or value is None:
+    label = str(row["label"])
+    if row["outcome"] != NO_OVERLAP or label not in arm.labels:
         return ""
     if view.reference is None or view.prediction is None:
         return ""
-    under = set(np.unique(view.reference[view.prediction == value]).tolist())
-    for other, other_value in arm.labels.items():
-        if other_value in under and other_value != value:
+    under = view.reference[arm.mask(view.prediction, label)]
+    for other in arm.labels:
+        if other != label and arm.mask(under, other).any():
             sides = {arm.sides.get(str(row["label"])), arm.sides.get(other)}
             kind = "on the wrong side, " if sides == {"left", "right"} else ""
             return f"{kind}on {label_title(other)}"

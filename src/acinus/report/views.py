@@ -95,6 +95,8 @@ def view_case(arm: ArmContent, case: str) -> CaseView:
                 f"{volume.grid.displacement_mm(image.grid):.2f} mm apart."
             )
         maps[role] = volume.array
+    if maps["reference"] is not None and arm.ignore_label is not None:
+        maps["reference"] = np.where(maps["reference"] == arm.ignore_label, 0, maps["reference"])
     finite = image.array[np.isfinite(image.array)]
     low, high = np.percentile(finite, [0.5, 99.7]) if finite.size else (0.0, 1.0)
     if maps["reference"] is not None and (maps["reference"] > 0).any():

@@ -75,6 +75,8 @@ def arm_content(
             "loss": plan.settings.loss.name,
             "network": plan.settings.network.name,
         },
+        regions=dict(dataset.regions),
+        ignore_label=dataset.ignore_label,
     )
 
 
