@@ -195,23 +195,28 @@ def test_empty_masks_give_a_reason_not_a_number(drawn, predicted, reason):
 
 @pytest.mark.parametrize("entry", list(MEASURES), ids=lambda entry: entry.name)
 def test_every_measure_keeps_its_contract(entry, rng):
-    reference, prediction = rng.random((2, 6, 9, 8)) < 0.3
-    before = reference.copy(), prediction.copy()
+    reference, prediction, partner = rng.random((3, 6, 9, 8)) < 0.3
+    before = reference.copy(), prediction.copy(), partner.copy()
     state = np.random.get_state()[1].copy()  # noqa: NPY002
-    score = entry.factory(reference, prediction, (3.0, 0.5, 0.5))
-    alone = measure_case(reference, prediction, (3.0, 0.5, 0.5), [entry.name])[entry.name]
+    score = entry.factory(reference, prediction, (3.0, 0.5, 0.5), partner=partner)
+    alone = measure_case(reference, prediction, (3.0, 0.5, 0.5), [entry.name], partner=partner)[
+        entry.name
+    ]
     assert score == alone
     assert isinstance(score.value, float)
     assert score.unit == entry.factory.unit
     assert entry.factory.name == entry.name
     assert entry.summary and entry.factory.title
-    padded = [np.pad(mask, ((1, 2), (3, 0), (0, 4))) for mask in (reference, prediction)]
-    assert entry.factory(*padded, (3.0, 0.5, 0.5)).value == pytest.approx(score.value)
-    mirrored = entry.factory(reference[:, :, ::-1], prediction[:, :, ::-1], (3.0, 0.5, 0.5))
-    assert mirrored.value == pytest.approx(score.value)
+    masks = (reference, prediction, partner)
+    for change in (
+        lambda mask: np.pad(mask, ((1, 2), (3, 0), (0, 4))),
+        lambda mask: mask[:, :, ::-1],
+    ):
+        a, b, c = map(change, masks)
+        assert entry.factory(a, b, (3.0, 0.5, 0.5), partner=c).value == pytest.approx(score.value)
     undefined = entry.factory.undefined("why")
     assert (undefined.value, undefined.unit, undefined.reason) == (None, score.unit, "why")
-    np.testing.assert_array_equal(before, (reference, prediction))
+    np.testing.assert_array_equal(before, masks)
     np.testing.assert_array_equal(state, np.random.get_state()[1])  # noqa: NPY002
 
 
@@ -221,7 +226,8 @@ def test_a_perfect_prediction_is_best(better, rng):
     best = {"higher": 1.0, "lower": 0.0}[better]
     for entry in MEASURES:
         if entry.factory.better == better:
-            assert entry.factory(mask, mask, (3.0, 0.5, 0.5)).value == best
+            found = entry.factory(mask, mask, (3.0, 0.5, 0.5), partner=mask[:, :, ::-1] & ~mask)
+            assert found.value == best
 
 
 def test_volume_of_a_sheared_voxel_can_be_given():

@@ -24,7 +24,7 @@ import pandas as pd
 
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
 from acinus.evaluate.score_table import NOT_ANNOTATED, empty_score_table, score_table
-from acinus.measure import MEASURES, Score, measure_case
+from acinus.measure import MEASURES, SIDE_MEASURES, Score, measure_case
 from acinus.measure.pair import bounding_box
 from acinus.progress import stage
 from acinus.scans import read_labelmap
@@ -64,6 +64,7 @@ def score_cases(
     regions: Mapping[str, tuple[int, ...]] | None = None,
     ignore_label: int | None = None,
     annotated: Mapping[str, Collection[str]] | None = None,
+    mirror_pairs: Sequence[tuple[str, str]] = (),
 ) -> pd.DataFrame:
     """The score table of predictions: a row per case, label and measure.
 
@@ -80,6 +81,8 @@ def score_cases(
         ignore_label: Value of voxels that the reference says nothing about; they are taken
             out of both masks, and no surface is seen where a mask ends at them.
         annotated: Case to the labels annotated in it; a case without an entry has all.
+        mirror_pairs: Labels that swap when right and left swap; for them the measures of
+            sides are added, see `acinus.measure.SIDE_MEASURES`.
 
     Returns:
         Columns case, participant, arm, model, part, label, metric, value, unit,
@@ -103,6 +106,7 @@ def score_cases(
         regions=dict(regions or {}),
         ignore_label=ignore_label,
         annotated={case: tuple(given) for case, given in (annotated or {}).items()},
+        mirror_pairs=tuple(mirror_pairs),
     )
     total = len(pairs) if isinstance(pairs, Sized) else None
     rows: list[dict[str, Any]] = []
@@ -123,23 +127,31 @@ def score_pair(
     regions: Mapping[str, tuple[int, ...]] | None = None,
     ignore_label: int | None = None,
     annotated: Mapping[str, Collection[str]] | None = None,
+    mirror_pairs: Sequence[tuple[str, str]] = (),
 ) -> list[dict[str, Any]]:
     """Rows of one case; a pair that cannot be judged gives rows with status ``failed``."""
+    names = {label: _measures_of(label, measures, mirror_pairs) for label in labels}
     given = None if annotated is None else annotated.get(pair.case)
     known = {name: value for name, value in labels.items() if given is None or name in given}
     try:
         reference = _read(pair.reference_path, "reference")
         prediction = _read(pair.prediction_path, "prediction")
         scores = score_labelmaps(
-            reference, prediction, known, measures, regions=regions, ignore_label=ignore_label
+            reference,
+            prediction,
+            known,
+            measures,
+            regions=regions,
+            ignore_label=ignore_label,
+            mirror_pairs=mirror_pairs,
         )
     except (AcinusError, OSError, MemoryError) as error:
         reason = " ".join(str(error).split())
-        return [row for name in labels for row in _failed_rows(pair, name, measures, reason)]
+        return [row for name in labels for row in _failed_rows(pair, name, names[name], reason)]
     rows: list[dict[str, Any]] = []
     for label in labels:
         if label not in scores:
-            rows += _undefined_rows(pair, label, measures)
+            rows += _undefined_rows(pair, label, names[label])
             continue
         rows += [
             _row(pair, label, name, score.value, score.unit, score.status, score.reason)
@@ -156,6 +168,7 @@ def score_labelmaps(
     *,
     regions: Mapping[str, tuple[int, ...]] | None = None,
     ignore_label: int | None = None,
+    mirror_pairs: Sequence[tuple[str, str]] = (),
 ) -> dict[str, dict[str, Score]]:
     """Scores of every label of two label maps on one grid.
 
@@ -166,6 +179,8 @@ def score_labelmaps(
         measures: Registered measures.
         regions: Name to the values that it unites, where it is not one value.
         ignore_label: Value of voxels that the reference says nothing about.
+        mirror_pairs: Labels that swap when right and left swap; for them the measures of
+            sides are added. They are undefined where the partner is not among the labels.
 
     Returns:
         Label to measure to score.
@@ -181,17 +196,37 @@ def score_labelmaps(
     values = {name: (value,) for name, value in labels.items()} | {
         name: those for name, those in (regions or {}).items() if name in labels
     }
+    partners = {
+        label: _mask(drawn, values[partner])
+        for label, partner in _partners(mirror_pairs).items()
+        if partner in values
+    }
     return {
         label: measure_case(
             _mask(drawn, those),
             _mask(predicted, those),
             reference.spacing_mm,
-            measures,
+            _measures_of(label, measures, mirror_pairs),
             voxel_volume_ml=reference.grid.voxel_volume_ml,
             ignored=ignored,
+            partner=_mask(drawn, values[partners[label]])
+            if partners.get(label) in values
+            else None,
         )
         for label, those in values.items()
     }
+
+
+def _partners(mirror_pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    return {one: other for a, b in mirror_pairs for one, other in ((a, b), (b, a))}
+
+
+def _measures_of(
+    label: str, measures: Sequence[str], mirror_pairs: Sequence[tuple[str, str]]
+) -> tuple[str, ...]:
+    """The wanted measures of a label, and those of sides if it has a partner."""
+    added = SIDE_MEASURES if label in _partners(mirror_pairs) else ()
+    return tuple(dict.fromkeys((*measures, *added)))
 
 
 def _mask(labelmap: Labelmap, values: tuple[int, ...]) -> Mask:

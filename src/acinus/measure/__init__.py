@@ -5,18 +5,21 @@ Enters: masks and their spacing. Leaves: `Score` values and, in
 knows no torch and no file.
 """
 
-from acinus.measure import overlap, surface, volume
+from acinus.measure import overlap, sides, surface, volume
 from acinus.measure.measures import MEASURES, Measure, measure_case
 from acinus.measure.pair import MaskPair
 from acinus.measure.score import Score
+from acinus.measure.sides import SIDE_MEASURES
 
 __all__ = [
     "MEASURES",
+    "SIDE_MEASURES",
     "MaskPair",
     "Measure",
     "Score",
     "measure_case",
     "overlap",
+    "sides",
     "surface",
     "volume",
 ]

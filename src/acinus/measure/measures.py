@@ -5,6 +5,7 @@ each wanted measure. Every measure is written as a function of a `MaskPair`, so
 that voxels are counted and distances transformed once; called with bare masks
 it makes the pair itself. Measures never raise on empty masks: the overlap of
 two empty masks and the distance to an empty one are undefined, with a reason.
+Measures of sides need the partner's reference besides; without it they are undefined.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Measure:
     Attributes:
         name: Registered name, e.g. ``"hausdorff_95_mm"``.
         title: As a table's column shows it, e.g. ``"HD95 (in mm)"``.
-        unit: ``"1"``, ``"mm"`` or ``"mL"``.
+        unit: ``"1"``, ``"mm"``, ``"mL"`` or ``"count"``.
         better: Whether higher or lower values are better.
         of: The function of a `MaskPair`.
     """
@@ -41,19 +42,28 @@ class Measure:
         self.of = of
         self.__doc__ = of.__doc__
 
-    def __call__(self, reference: Mask, prediction: Mask, spacing_mm: Spacing) -> Score:
+    def __call__(
+        self,
+        reference: Mask,
+        prediction: Mask,
+        spacing_mm: Spacing,
+        *,
+        partner: Mask | None = None,
+    ) -> Score:
         """The score of a prediction.
 
         Args:
             reference: (Z, Y, X) bool, what an expert drew.
             prediction: (Z, Y, X) bool, same grid.
             spacing_mm: (Z, Y, X) distance between voxel centres, mm, > 0.
+            partner: (Z, Y, X) bool, reference of the partner on the other side, for the
+                measures of sides; None: there is none.
 
         Raises:
             GridError: The masks differ in shape.
             DataError: A mask is not bool, or the spacing is not positive.
         """
-        return self.of(MaskPair(reference, prediction, spacing_mm))
+        return self.of(MaskPair(reference, prediction, spacing_mm, partner=partner))
 
     def undefined(self, reason: str) -> Score:
         """A score of this measure without value."""
@@ -82,6 +92,7 @@ def measure_case(
     *,
     voxel_volume_ml: float | None = None,
     ignored: Mask | None = None,
+    partner: Mask | None = None,
 ) -> dict[str, Score]:
     """The wanted scores of one structure; counts and distances are shared.
 
@@ -91,7 +102,9 @@ def measure_case(
         spacing_mm: (Z, Y, X) distance between voxel centres, mm, > 0.
         names: Registered measures.
         voxel_volume_ml: Volume of a voxel, mL; by default the product of the spacing.
-        ignored: (Z, Y, X) bool, voxels taken out of both masks; None: there are none.
+        ignored: (Z, Y, X) bool, voxels taken out of all masks; None: there are none.
+        partner: (Z, Y, X) bool, reference of the partner on the other side, for the measures
+            of sides; None: there is none, and they are undefined.
 
     Returns:
         Name to score, in the order of `names`.
@@ -102,5 +115,7 @@ def measure_case(
         DataError: A mask is not bool, or the spacing is not positive.
     """
     wanted = [MEASURES[name].factory for name in names]
-    pair = MaskPair(reference, prediction, spacing_mm, voxel_volume_ml, ignored=ignored)
+    pair = MaskPair(
+        reference, prediction, spacing_mm, voxel_volume_ml, ignored=ignored, partner=partner
+    )
     return {one.name: one.of(pair) for one in wanted}

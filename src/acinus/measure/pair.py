@@ -1,8 +1,8 @@
 """A reference mask and a predicted mask on one grid, with the work that measures share.
 
 Enters: two bool masks ``(Z, Y, X)``, their spacing, and perhaps the voxels that the
-reference says nothing about. Leaves: voxel counts and surface distances, each
-computed once and only if a measure asks for it.
+reference says nothing about and the reference of the partner on the other side. Leaves:
+voxel counts and surface distances, each computed once and only if a measure asks for it.
 Handing every measure the bare masks was rejected: Dice, IoU and two kinds of
 Hausdorff distance would count and transform the same voxels again and again.
 """
@@ -49,7 +49,9 @@ class MaskPair:
             spacing, which is right unless the grid is sheared (a CT with
             tilted gantry).
         ignored: (Z, Y, X) bool, voxels that the reference says nothing about; they are
-            taken out of both masks. None: there are none.
+            taken out of all masks. None: there are none.
+        partner: (Z, Y, X) bool, reference of the structure that takes this one's place when
+            right and left swap; None: there is none.
 
     Raises:
         GridError: The shapes differ or are not three-dimensional.
@@ -64,10 +66,12 @@ class MaskPair:
         voxel_volume_ml: float | None = None,
         *,
         ignored: Mask | None = None,
+        partner: Mask | None = None,
     ) -> None:
         self.reference = _checked_mask(reference, "reference")
         self.prediction = _checked_mask(prediction, "prediction")
         self.ignored = None if ignored is None else _checked_mask(ignored, "mask of ignored voxels")
+        self.partner = None if partner is None else _checked_mask(partner, "partner's reference")
         if self.reference.shape != self.prediction.shape:
             raise GridError(
                 "reference and prediction must share a grid; got shapes "
@@ -77,6 +81,8 @@ class MaskPair:
         if self.ignored is not None:
             self.reference = self.reference & ~self.ignored
             self.prediction = self.prediction & ~self.ignored
+            if self.partner is not None:
+                self.partner = self.partner & ~self.ignored
         self.spacing_mm = _checked_spacing(spacing_mm)
         self.voxel_volume_ml = (
             math.prod(self.spacing_mm) / 1000.0 if voxel_volume_ml is None else voxel_volume_ml
