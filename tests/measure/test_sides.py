@@ -148,7 +148,7 @@ def test_the_volume_agrees_with_loops_over_voxels(masks):
 
 
 def test_every_part_on_a_gland_is_wrong_for_one_of_the_two_labels(rng):
-    """Predictions within two glands that lie apart: what is right for one is wrong for the other."""
+    """Predictions within two glands lying apart: right for one label is wrong for the other."""
     right, left = blocks(RIGHT), blocks(LEFT)
     for _ in range(20):
         prediction = (rng.random(SHAPE) < 0.2) & (right | left)

@@ -464,6 +464,7 @@ def _score(job: ArmJob, part: str) -> pd.DataFrame:
         regions=job.dataset.regions,
         ignore_label=job.dataset.ignore_label,
         annotated=job.dataset.annotated,
+        mirror_pairs=job.dataset.mirror_pairs,
     )
 
 
