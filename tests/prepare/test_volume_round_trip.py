@@ -14,7 +14,7 @@ from scipy import ndimage
 from acinus.errors import DataError, GridError, PlanError
 from acinus.plan.settings import ChannelIntensity, PrepareSettings
 from acinus.prepare import Geometry, native_maps, prepare_case, restore
-from acinus.scans import Volume
+from acinus.scans import Volume, axis_codes, oriented
 from acinus.types import IGNORE
 
 SPACING_MM = (2.0, 0.7, 0.9)
@@ -51,6 +51,42 @@ def test_every_orientation_of_a_volume_returns(way: str, turned: np.ndarray | No
         np.testing.assert_array_equal(back.affine, native.affine)
         worst = min(dice(native.array == n, back.array == n) for n in (1, 2))
         assert worst > 0.95, (order, flips, worst)
+
+
+@pytest.mark.parametrize("orientation", ["as_stored", "canonical", "LPS", "PIR"])
+def test_arrays_lie_as_the_plan_says_and_return(orientation: str) -> None:
+    label = glands(SPACING_MM)
+    settings = PrepareSettings(slice_axis="Z", orientation=orientation, spacing_mm=(1.5, 0.8, 0.8))
+    for order, flips in ORIENTATIONS:
+        native = stored(label, SPACING_MM, order, flips, OBLIQUE)
+        case = prepare_case([headed(native)], settings, native)
+        codes = {"canonical": "RAS", "as_stored": axis_codes(native.affine)}
+        assert (
+            case.geometry.scanned_vox == oriented(native, codes.get(orientation, orientation)).shape
+        )
+        back = restored(case)
+        np.testing.assert_array_equal(back.affine, native.affine)
+        assert min(dice(native.array == n, back.array == n) for n in (1, 2)) > 0.95
+
+
+def test_codes_make_scans_of_every_orientation_alike_and_as_stored_does_not() -> None:
+    image = headed(stored(glands(SPACING_MM), SPACING_MM))
+    ways = [stored(image.array, SPACING_MM, order, flips) for order, flips in ORIENTATIONS]
+
+    def prepared(scan: Volume, orientation: str) -> np.ndarray:
+        settings = PrepareSettings(slice_axis="Z", normalisation="none", orientation=orientation)
+        return prepare_case([scan], settings).image
+
+    for orientation, n_kinds in (("LPS", 1), ("canonical", 1), ("as_stored", len(ways))):
+        kinds = {(x.shape, x.tobytes()) for x in (prepared(way, orientation) for way in ways)}
+        assert len(kinds) == n_kinds, orientation
+    flipped = np.flip(prepared(image, "canonical"), (2, 3))
+    np.testing.assert_array_equal(prepared(image, "LPS"), flipped)
+
+
+def test_an_unknown_orientation_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be canonical, as_stored, or three letters such as"):
+        PrepareSettings(orientation="axial")
 
 
 @pytest.mark.parametrize("slice_axis", ["Z", "Y", "X"])

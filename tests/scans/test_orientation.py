@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 from acinus.errors import DataError, GridError
-from acinus.scans import Grid, Volume, axis_codes, canonical, on_grid_of, place_on_grid
+from acinus.scans import (
+    Grid,
+    Volume,
+    axis_codes,
+    canonical,
+    on_grid_of,
+    oriented,
+    place_on_grid,
+)
 
 
 def test_canonical_agrees_with_nibabel_in_all_orientations(affines, rng) -> None:
@@ -19,6 +27,25 @@ def test_canonical_agrees_with_nibabel_in_all_orientations(affines, rng) -> None
         np.testing.assert_allclose(turned.affine, oracle.affine, atol=1e-12)
         assert axis_codes(affine) == "".join(nibabel.aff2axcodes(affine))
         assert axis_codes(turned.affine) == "RAS"
+
+
+@pytest.mark.parametrize("codes", ["LPS", "RPI", "PIR", "SLA"])
+def test_any_orientation_agrees_with_nibabel(affines, rng, codes: str) -> None:
+    array = rng.integers(0, 1000, (4, 5, 6))
+    wanted = nibabel.orientations.axcodes2ornt(codes)
+    for affine in affines:
+        turned = oriented(Volume(array, affine), codes)
+        image = nibabel.Nifti1Image(array.T.astype("i4"), affine)
+        way = nibabel.orientations.ornt_transform(nibabel.io_orientation(affine), wanted)
+        oracle = image.as_reoriented(way)
+        np.testing.assert_array_equal(turned.array.T, np.asanyarray(oracle.dataobj))
+        np.testing.assert_allclose(turned.affine, oracle.affine, atol=1e-12)
+
+
+@pytest.mark.parametrize("codes", ["RAX", "RRS", "RA", "ras", "RLS", ""])
+def test_codes_that_name_no_three_axes_are_refused(codes: str) -> None:
+    with pytest.raises(GridError, match=rf"such as RAS or LPS; got '{codes}'\."):
+        oriented(Volume(np.zeros((2, 2, 2)), np.eye(4)), codes)
 
 
 def test_every_voxel_stays_where_it_was(affines, rng) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from acinus.config import Settings
+from acinus.errors import GridError
+from acinus.scans import require_axis_codes
 
 Provenance = Literal["paper", "ours", "data", "budget", "user"]
 """Where a value comes from: stated by the published study, chosen by us, derived
@@ -67,6 +69,22 @@ class PrepareSettings(Settings):
     """(R, Q) size to crop or pad to, never squeezed; None: each case keeps its own."""
     slice_axis: Literal["auto", "Z", "Y", "X"] = "auto"
     """Anatomical axis that comes first, S; auto: the one of coarsest spacing."""
+    orientation: str = "canonical"
+    """How arrays are turned: canonical, that is RAS; codes such as LPS, the direction in which
+    x, y, z increase; or as_stored. Other than canonical only in models imported from nnU-Net,
+    whose axes Z, Y, X then are those of the turned array."""
+
+    @field_validator("orientation")
+    @classmethod
+    def _orientation_is_known(cls, orientation: str) -> str:
+        if orientation not in ("canonical", "as_stored"):
+            try:
+                require_axis_codes(orientation)
+            except GridError:
+                raise ValueError(
+                    "must be canonical, as_stored, or three letters such as LPS"
+                ) from None
+        return orientation
 
     @field_validator("size_vox")
     @classmethod

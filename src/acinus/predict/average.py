@@ -67,6 +67,7 @@ def check_alike(plans: Sequence[Plan]) -> None:
             ("regions", first.dataset.regions, other.dataset.regions),
             ("channels", first.dataset.channel_names, other.dataset.channel_names),
             ("axis of slices", first.axes[0], other.axes[0]),
+            ("orientation", *(p.settings.prepare.orientation for p in (first, other))),
         ):
             if ours != theirs:
                 raise PlanError(

@@ -17,10 +17,10 @@ import torch
 
 from acinus.errors import DataError, GridError
 from acinus.plan.settings import PrepareSettings
-from acinus.prepare.geometry import Geometry, axis_order, make_geometry
+from acinus.prepare.geometry import Geometry, axis_order, make_geometry, turn_to
 from acinus.prepare.normalise import channel_normalisation, normalise
 from acinus.prepare.resample import resample_image, resample_label
-from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, canonical
+from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
 from acinus.types import IGNORE, Array, Mask
 
 
@@ -62,7 +62,9 @@ def prepare_case(
     native = _common_grid(channels, label)
     schemes = channel_normalisation(settings, len(channels))
     order = axis_order(settings.slice_axis if settings.slice_axis != "auto" else "Z")
-    turned = [None if channel is None else canonical(channel) for channel in channels]
+    turned = [
+        None if channel is None else turn_to(channel, settings.orientation) for channel in channels
+    ]
     arrays = [None if one is None else np.transpose(one.array, order) for one in turned]
     stands = next(one.grid for one in turned if one is not None)
     filled = _nonzero(arrays) if settings.crop_to_nonzero or settings.normalise_nonzero else None
@@ -77,9 +79,11 @@ def prepare_case(
     for target, array, (how, intensity) in zip(image, arrays, schemes, strict=True):
         if array is None:
             continue
-        values = normalise(array[geometry.box], how, intensity=intensity, inside=inside)
+        # Nothing here keeps the normalised array while it is resampled.
         resampled = resample_image(
-            torch.from_numpy(values),
+            torch.from_numpy(
+                normalise(array[geometry.box], how, intensity=intensity, inside=inside)
+            ),
             geometry.resampled_vox,
             geometry.interpolation,
             geometry.coarse_axis(back=False),
@@ -142,7 +146,8 @@ def _fill_holes(mask: Mask) -> Mask:
 
 
 def _prepare_label(label: Volume, geometry: Geometry, ignore_label: int | None) -> Array:
-    array = np.transpose(canonical(label).array, geometry.order)[geometry.box]
+    turned = turn_to(label, geometry.orientation)
+    array = np.transpose(turned.array, geometry.order)[geometry.box]
     values = _as_uint8(array, ignore_label)
     resampled = resample_label(
         values,

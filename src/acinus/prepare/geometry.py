@@ -17,7 +17,7 @@ from acinus.config import Settings
 from acinus.plan import PLANES
 from acinus.plan.settings import PrepareSettings
 from acinus.prepare.resample import coarse_axis
-from acinus.scans import Grid
+from acinus.scans import Grid, Volume, oriented
 
 Sizes = tuple[int, int, int]
 """(S, R, Q) numbers of voxels: slices, rows, columns along the plan's axes."""
@@ -29,6 +29,7 @@ class Geometry(Settings):
     Attributes:
         native_shape: (Z, Y, X) voxels of the input.
         native_affine: (4, 4) affine of the input, RAS+ mm.
+        orientation: How the array was turned, see the settings.
         slice_axis: Anatomical axis that slices are stacked along.
         interpolation: How image and label were resampled.
         scanned_vox: Voxels of the input along the prepared axes.
@@ -42,6 +43,7 @@ class Geometry(Settings):
 
     native_shape: tuple[int, int, int]
     native_affine: tuple[tuple[float, float, float, float], ...]
+    orientation: str
     slice_axis: Literal["Z", "Y", "X"]
     interpolation: Literal["linear", "cubic"]
     scanned_vox: Sizes
@@ -85,21 +87,28 @@ def axis_order(slice_axis: str) -> tuple[int, int, int]:
     return s, r, q
 
 
+def turn_to(volume: Volume, orientation: str) -> Volume:
+    """The volume with its voxels in the order of ``prepare.orientation``."""
+    if orientation == "as_stored":
+        return volume
+    return oriented(volume, "RAS" if orientation == "canonical" else orientation)
+
+
 def make_geometry(
-    native: Grid, canonical: Grid, settings: PrepareSettings, box: Sequence[slice] | None
+    native: Grid, turned: Grid, settings: PrepareSettings, box: Sequence[slice] | None
 ) -> Geometry:
     """The geometry of a case.
 
     Args:
         native: Grid of the input.
-        canonical: The same voxels in canonical order.
+        turned: The same voxels as `turn_to` orders them.
         settings: Resolved settings of the plan.
         box: (S, R, Q) part that is kept, or None for all.
     """
     slice_axis = settings.slice_axis if settings.slice_axis != "auto" else "Z"
     order = axis_order(slice_axis)
-    scanned = canonical.shape[order[0]], canonical.shape[order[1]], canonical.shape[order[2]]
-    s, r, q = (_significant(canonical.spacing_mm[axis]) for axis in order)
+    scanned = turned.shape[order[0]], turned.shape[order[1]], turned.shape[order[2]]
+    s, r, q = (_significant(turned.spacing_mm[axis]) for axis in order)
     start = tuple(part.start for part in box) if box else (0, 0, 0)
     cropped = tuple(part.stop - part.start for part in box) if box else scanned
     wanted = settings.spacing_mm or (None, None, None)
@@ -111,6 +120,7 @@ def make_geometry(
     return Geometry(
         native_shape=native.shape,
         native_affine=tuple(tuple(map(float, row)) for row in native.affine),
+        orientation=settings.orientation,
         slice_axis=slice_axis,
         interpolation=settings.interpolation,
         scanned_vox=scanned,

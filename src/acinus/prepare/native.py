@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from acinus.errors import GridError
-from acinus.prepare.geometry import Geometry
+from acinus.prepare.geometry import Geometry, turn_to
 from acinus.prepare.resample import Kind, Taps, part_of, reached, resample, taps_along
-from acinus.scans import Volume, canonical, on_grid_of
+from acinus.scans import Volume, on_grid_of
 from acinus.types import Array
 
 CHUNK_BYTES = 16 * 2**20
@@ -78,7 +78,7 @@ def to_native(labels: Array, geometry: Geometry) -> Volume:
     """Labels (S, R, Q) of all scanned voxels along the prepared axes, on the native grid."""
     array = np.transpose(labels, np.argsort(geometry.order))
     blank = np.broadcast_to(np.uint8(0), geometry.native_shape)
-    stands = canonical(Volume(blank, geometry.native_grid.affine))
+    stands = turn_to(Volume(blank, geometry.native_grid.affine), geometry.orientation)
     return on_grid_of(Volume(array, stands.affine), geometry.native_grid)
 
 

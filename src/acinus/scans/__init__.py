@@ -10,7 +10,14 @@ from acinus.scans.formats import (
     strip_suffix,
     write_volume,
 )
-from acinus.scans.orientation import axis_codes, canonical, on_grid_of, place_on_grid
+from acinus.scans.orientation import (
+    axis_codes,
+    canonical,
+    on_grid_of,
+    oriented,
+    place_on_grid,
+    require_axis_codes,
+)
 from acinus.scans.resample import resample_onto
 from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
 from acinus.scans.series import Series, choose_series, describe_series, list_series
@@ -32,12 +39,14 @@ __all__ = [
     "largest_component",
     "list_series",
     "on_grid_of",
+    "oriented",
     "place_on_grid",
     "read_grid",
     "read_labelmap",
     "read_segments",
     "read_series",
     "read_volume",
+    "require_axis_codes",
     "resample_onto",
     "segments_of",
     "strip_suffix",

@@ -20,6 +20,9 @@ from acinus.types import Affine
 SINGULAR_DETERMINANT = 1e-4
 """Determinant of the unit axis directions below which they count as lying in one plane."""
 
+DIRECTIONS = ("LR", "PA", "IS")
+"""Letters of the two ends of each world axis x, y, z in RAS+, the negative end first."""
+
 _PERMUTATIONS = tuple(permutations(range(3)))
 
 
@@ -33,7 +36,7 @@ def axis_codes(affine: Affine) -> str:
     order, signs = _closest_axes(affine)
     letters = [""] * 3
     for world, axis in enumerate(order):
-        letters[axis] = ("LR", "PA", "IS")[world][int(signs[world] > 0)]
+        letters[axis] = DIRECTIONS[world][int(signs[world] > 0)]
     return "".join(letters)
 
 
@@ -43,13 +46,40 @@ def canonical(volume: Volume) -> Volume:
     Oblique volumes stay oblique. The array is shared with the input where its
     order already fits.
     """
+    return oriented(volume, "RAS")
+
+
+def oriented(volume: Volume, codes: str) -> Volume:
+    """The volume with axes closest to given ones; voxels are reordered, never interpolated.
+
+    Args:
+        volume: Any volume; oblique ones stay oblique.
+        codes: Direction in which x, y and z increase, as of `axis_codes`, e.g. ``"LPS"``.
+
+    Raises:
+        GridError: The codes do not name three different axes.
+    """
+    require_axis_codes(codes)
     order, signs = _closest_axes(volume.affine)
     turn = np.zeros((4, 4))
     turn[3, 3] = 1.0
-    for world, axis in enumerate(order):
-        turn[axis, world] = signs[world]
-        turn[axis, 3] = 0.0 if signs[world] > 0 else volume.shape[2 - axis] - 1.0
+    for new, letter in enumerate(codes):
+        world = next(axis for axis, ends in enumerate(DIRECTIONS) if letter in ends)
+        old = order[world]
+        sign = signs[world] * (1.0 if letter == DIRECTIONS[world][1] else -1.0)
+        turn[old, new] = sign
+        turn[old, 3] = 0.0 if sign > 0 else volume.shape[2 - old] - 1.0
     return _reindex(volume, turn)
+
+
+def require_axis_codes(codes: str) -> None:
+    """Raise GridError unless `codes` names a direction of each of the three axes."""
+    axes = {ends for letter in codes for ends in DIRECTIONS if letter in ends}
+    if len(codes) != 3 or len(axes) != 3:
+        raise GridError(
+            "axis codes must name the direction in which x, y and z increase, each of R or L, "
+            f"A or P and S or I once, such as RAS or LPS; got '{codes}'."
+        )
 
 
 def on_grid_of(volume: Volume, grid: Grid) -> Volume:
