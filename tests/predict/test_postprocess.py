@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from acinus.errors import DataError, GridError
-from acinus.predict import Cleaning, choose_cleaning, clean
+from acinus.predict import Cleaning, Evidence, clean
 from acinus.predict.postprocess import keep_largest_of_all
 from acinus.scans import Volume
 from acinus.types import Labelmap
@@ -114,11 +114,11 @@ STRAY = row(0, 1, 1, 1, 0, 0, 0, 1)  # Dice 6/7, cleaned 1
 TWO_LOBES = row(0, 1, 1, 1, 0, 0, 1, 1)
 
 
-def chosen(
-    *pairs: tuple[Volume, Volume], label: int = 1, ignore_label: int | None = None
-) -> Cleaning:
-    entries = [(reference, prediction, ("gland",)) for reference, prediction in pairs]
-    return choose_cleaning(entries, {"gland": label}, ignore_label=ignore_label)["gland"]
+def chosen(*pairs: tuple[Volume, Volume], ignore_label: int | None = None) -> Cleaning:
+    evidence = Evidence({"gland": (1,)}, ignore_label)
+    for reference, prediction in pairs:
+        evidence.add(reference, prediction)
+    return evidence.cleanings()["gland"]
 
 
 def test_small_components_go_where_validation_gains() -> None:
@@ -175,20 +175,32 @@ def test_a_false_positive_where_there_is_nothing_is_worth_removing() -> None:
 def test_labels_are_decided_one_by_one() -> None:
     first = np.concatenate([REFERENCE.array, 2 * TWO_LOBES.array], axis=1)
     second = np.concatenate([STRAY.array, 2 * TWO_LOBES.array], axis=1)
-    pair = (volume(first), volume(second), ("a", "b"))
-    decisions = choose_cleaning([pair], {"a": 1, "b": 2})
+    evidence = Evidence({"a": (1,), "b": (2,)})
+    evidence.add(volume(first), volume(second))
+    decisions = evidence.cleanings()
     assert decisions["a"].removes
     assert not decisions["b"].removes
 
 
 def test_a_label_that_was_not_annotated_says_nothing() -> None:
-    lobes = (TWO_LOBES, TWO_LOBES)
-    alone = choose_cleaning([(REFERENCE, STRAY, ("a",))], {"a": 1})["a"]
-    both = choose_cleaning([(REFERENCE, STRAY, ("a",)), (*lobes, ())], {"a": 1})["a"]
-    assert both == alone
-    nowhere = choose_cleaning([(REFERENCE, STRAY, ())], {"a": 1})["a"]
-    assert not nowhere.removes
-    assert "no validation case" in nowhere.rule
+    alone, both, nowhere = (Evidence({"a": (1,)}) for _ in range(3))
+    for evidence in (alone, both):
+        evidence.add(REFERENCE, STRAY, ("a",))
+    both.add(TWO_LOBES, TWO_LOBES, ())
+    assert both.cleanings() == alone.cleanings()
+    nowhere.add(REFERENCE, STRAY, ())
+    assert not nowhere.cleanings()["a"].removes
+    assert "no validation case" in nowhere.cleanings()["a"].rule
+    assert nowhere.mean_dice() is None
+
+
+def test_the_mean_is_that_of_the_labels_means() -> None:
+    evidence = Evidence({"a": (1,), "b": (2,), "both": (1, 2), "none": (7,)})
+    evidence.add(row(1, 1, 2, 2, 0), row(1, 0, 0, 2, 0))
+    evidence.add(row(1, 1, 0, 0, 0), row(1, 1, 0, 0, 0))
+    # a: (2/3 + 1) / 2, b: 2/3 in its only case, both: (4/6 + 1) / 2.
+    expected = ((2 / 3 + 1) / 2 + 2 / 3 + (4 / 6 + 1) / 2) / 3
+    assert evidence.mean_dice() == pytest.approx(expected)
 
 
 def test_voxels_that_the_reference_ignores_are_not_judged() -> None:
@@ -198,7 +210,8 @@ def test_voxels_that_the_reference_ignores_are_not_judged() -> None:
 
 
 def test_faulty_input_is_named() -> None:
+    evidence = Evidence({"a": (1,)})
     with pytest.raises(DataError, match="only on validation cases; got none"):
-        choose_cleaning([], {"a": 1})
+        evidence.cleanings()
     with pytest.raises(GridError, match=r"validation case 1: .*\(1, 1, 8\) and \(1, 1, 2\)"):
-        choose_cleaning([(REFERENCE, row(0, 1), ("a",))], {"a": 1})
+        evidence.add(REFERENCE, row(0, 1))

@@ -50,7 +50,8 @@ def predict(
             largest component of each label is kept.
         folds: Use only the networks of these folds, such as --folds 0 2. Default: the mean of all.
         device: Where the networks work; auto: a GPU if this machine has one.
-        precision: Of matrix products; auto: bfloat16 where the device has it fast.
+        precision: Of matrix products; auto: bfloat16 where the device has it fast, unless the
+            model was trained in float32.
         memory: Most memory that the command may take, such as 4GB; a scan that needs more is
             refused beforehand, with what it would need.
     """

@@ -2,20 +2,21 @@
 
 from acinus.predict.batch import PredictOutcome, predict_paths, table_text
 from acinus.predict.case import class_maps, predict_labels, predict_prepared
+from acinus.predict.device import prediction_device
 from acinus.predict.findings import examine, finding_rows
 from acinus.predict.folder import network_from, weight_name, write_model
 from acinus.predict.model import Member, Model, Postprocess, load_model
-from acinus.predict.postprocess import Cleaning, choose_cleaning, clean
+from acinus.predict.postprocess import Cleaning, Evidence, clean
 from acinus.predict.source import Scan, find_scans
 
 __all__ = [
     "Cleaning",
+    "Evidence",
     "Member",
     "Model",
     "Postprocess",
     "PredictOutcome",
     "Scan",
-    "choose_cleaning",
     "class_maps",
     "clean",
     "examine",
@@ -26,6 +27,7 @@ __all__ = [
     "predict_labels",
     "predict_paths",
     "predict_prepared",
+    "prediction_device",
     "table_text",
     "weight_name",
     "write_model",

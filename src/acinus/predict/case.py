@@ -82,7 +82,7 @@ def class_maps(
     """
     settings, device = plan.settings, device_of(networks)
     return stream_tiled(
-        make_forward(networks, plan, device, use_precision(precision, device)),
+        make_forward(networks, plan, device, use_precision(precision, plan, device)),
         torch.from_numpy(prepared.image),
         settings.train.patch_vox,
         overlap=settings.predict.overlap,

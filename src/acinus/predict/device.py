@@ -58,17 +58,19 @@ def prediction_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def use_precision(precision: str, device: torch.device) -> str:
-    """``bfloat16`` or ``float32``; ``auto`` is bfloat16 where the device has it fast.
+def use_precision(precision: str, plan: Plan, device: torch.device) -> str:
+    """``bfloat16`` or ``float32``.
 
-    Raises:
-        ConfigError: The name is unknown.
+    Args:
+        precision: One of these, or ``auto``: bfloat16 where the device has it fast, unless the
+            plan trained in float32.
+        plan: Of the networks.
+        device: Where they are.
     """
-    if precision not in PRECISIONS:
-        raise ConfigError(unknown_name("precision", precision, PRECISIONS))
     if precision != "auto":
         return precision
-    return "bfloat16" if has_fast_bfloat16(device) else "float32"
+    is_exact = plan.settings.train.precision == "float32"
+    return "bfloat16" if has_fast_bfloat16(device) and not is_exact else "float32"
 
 
 def tile_batch(plan: Plan, device: torch.device) -> int:

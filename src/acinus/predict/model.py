@@ -18,12 +18,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from acinus.errors import DataError, PlanError
+from acinus.errors import ConfigError, DataError, PlanError, unknown_name
 from acinus.networks import SegmentationNetwork
 from acinus.plan import Plan
 from acinus.predict.average import average_members
 from acinus.predict.case import predict_prepared
-from acinus.predict.device import device_of, prediction_device, use_precision
+from acinus.predict.device import PRECISIONS, device_of, prediction_device
 from acinus.predict.folder import (
     is_ensemble,
     load_network,
@@ -200,15 +200,16 @@ def load_model(
         folds: Only these folds; None: all that were trained.
         device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the best that this machine has.
         precision: ``float32``; ``bfloat16``: matrix products in 16 bits; ``auto``: those where
-            the device has them fast.
+            the device has them fast, unless the model was trained in float32.
 
     Raises:
-        ConfigError: This machine has no such device.
+        ConfigError: This machine has no such device, or there is no such precision.
         PlanError: A file is missing, damaged or altered, or a fold is not there.
     """
     folder = Path(path)
     where = prediction_device(device)
-    use_precision(precision, where)
+    if precision not in PRECISIONS:
+        raise ConfigError(unknown_name("precision", precision, PRECISIONS))
     if not is_ensemble(folder):
         card = read_card(folder)
         return Model((_member(folder, folds, where),), card.postprocess, precision)

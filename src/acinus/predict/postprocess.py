@@ -112,53 +112,80 @@ class _Components:
         return 2 * int(self.hits[stays].sum()) / n_voxels if n_voxels else 1.0
 
 
-def choose_cleaning(
-    pairs: Iterable[tuple[Volume, Volume, Collection[str]]],
-    labels: Mapping[str, int],
-    *,
-    ignore_label: int | None = None,
-) -> dict[str, Cleaning]:
-    """Label name to the cleaning that validation speaks for.
-
-    Tried are keeping the largest component and removing components below a few volumes. The
-    one with the highest mean Dice is taken if that is higher than without, and not more cases
-    lose by it than gain: one case with a far false positive shall not cost many a lobe. Of equal
-    ones the one that removes least is taken. A structure that is absent and is not predicted
-    counts as Dice 1, since removing a false positive is what this is for. Labels are
-    independent: cleaning one leaves the Dice of the others as it was.
+class Evidence:
+    """What validation says about one way to predict, case after case.
 
     Args:
-        pairs: (reference, prediction, names of the labels that were annotated there), one for
-            each validation case; read one at a time.
-        labels: Name to value.
+        values: Name to the values that stand for it in a label map.
         ignore_label: Value of voxels in the references that say nothing.
-
-    Raises:
-        GridError: A pair differs in shape.
-        DataError: There is no pair.
     """
-    cases: dict[str, list[_Components]] = {name: [] for name in labels}
-    n_pairs = 0
-    for reference, prediction, annotated in pairs:
-        n_pairs += 1
+
+    def __init__(
+        self, values: Mapping[str, tuple[int, ...]], ignore_label: int | None = None
+    ) -> None:
+        self.n_cases = 0
+        self._values = dict(values)
+        self._ignore_label = ignore_label
+        self._cases: dict[str, list[_Components]] = {name: [] for name in values}
+
+    def add(
+        self, reference: Volume, prediction: Volume, annotated: Collection[str] | None = None
+    ) -> None:
+        """Take one validation case; only numbers of it are kept.
+
+        Args:
+            reference: On the grid of the prediction.
+            prediction: Not post-processed.
+            annotated: Names that were annotated in the reference; None: all.
+
+        Raises:
+            GridError: The two differ in shape.
+        """
+        self.n_cases += 1
         if reference.shape != prediction.shape:
             raise GridError(
-                f"validation case {n_pairs}: reference and prediction must share a grid; "
+                f"validation case {self.n_cases}: reference and prediction must share a grid; "
                 f"got {reference.shape} and {prediction.shape}."
             )
-        for name in annotated:
-            found = _components(reference.array, prediction, labels[name], ignore_label)
-            cases[name].append(found)
-    if not n_pairs:
-        raise DataError("post-processing can be chosen only on validation cases; got none.")
-    return {name: _choose(entries) for name, entries in cases.items()}
+        for name, values in self._values.items():
+            if annotated is None or name in annotated:
+                found = _components(reference.array, prediction, values, self._ignore_label)
+                self._cases[name].append(found)
+
+    def mean_dice(self) -> float | None:
+        """Mean over the names of their mean Dice, not post-processed; None if none is defined.
+
+        Cases in which a structure is neither there nor predicted say nothing here.
+        """
+        means = []
+        for cases in self._cases.values():
+            known = [case.dice(Cleaning()) for case in cases if case.n_reference or len(case.sizes)]
+            if known:
+                means.append(float(np.mean(known)))
+        return float(np.mean(means)) if means else None
+
+    def cleanings(self) -> dict[str, Cleaning]:
+        """Name to the cleaning that validation speaks for.
+
+        Tried are keeping the largest component and removing components below a few volumes.
+        The one with the highest mean Dice is taken if that is higher than without, and not more
+        cases lose by it than gain: one case with a far false positive shall not cost many a
+        lobe. Of equal ones the one that removes least is taken. A structure that is absent and
+        is not predicted counts as Dice 1, since removing a false positive is what this is for.
+        Labels are independent: cleaning one leaves the Dice of the others as it was.
+
+        Raises:
+            DataError: There was no case.
+        """
+        if not self.n_cases:
+            raise DataError("post-processing can be chosen only on validation cases; got none.")
+        return {name: _choose(cases) for name, cases in self._cases.items()}
 
 
 def _components(
-    reference: Labelmap, prediction: Volume, value: int, ignore_label: int | None
+    reference: Labelmap, prediction: Volume, values: tuple[int, ...], ignore_label: int | None
 ) -> _Components:
-    mask = prediction.array == value
-    truth = reference == value
+    mask, truth = np.isin(prediction.array, values), np.isin(reference, values)
     components, n_components = label_components(mask, CONNECTIVITY)
     known = mask if ignore_label is None else mask & (reference != ignore_label)
     sizes, judged, hits = (

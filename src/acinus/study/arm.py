@@ -30,12 +30,13 @@ from acinus.plan import (
 )
 from acinus.predict import (
     Cleaning,
-    choose_cleaning,
+    Evidence,
     examine,
     finding_rows,
     load_model,
     network_from,
     predict_prepared,
+    prediction_device,
     table_text,
     weight_name,
     write_model,
@@ -367,7 +368,7 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
     weights = job.folder.model / weight_name(fold)
 
     def work() -> None:
-        network = network_from(plan, weights)
+        network = network_from(plan, weights, prediction_device(plan.settings.train.device))
         begin = time.monotonic()
         with progress.stage(f"Validating fold {fold + 1}", total=len(cases), unit="case") as bar:
             for case in cases:
@@ -401,28 +402,30 @@ def _complete_model(job: ArmJob, plan: Plan) -> None:
 
 def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, Cleaning]:
     wanted, dataset = plan.settings.predict.postprocess, plan.dataset
-    if wanted != "validation" or dataset.regions:
+    if dataset.regions:
         # Removing a part of a region would leave a hole in the one around it.
+        return {name: Cleaning(rule="regions are left as they are") for name in dataset.labels}
+    if wanted != "validation":
         keep = wanted == "largest_component"
-        rule = "regions are left as they are" if dataset.regions else "stated by the recipe"
+        rule = "stated by the recipe"
         return {name: Cleaning(keep_largest=keep, rule=rule) for name in dataset.labels}
     folder = job.folder.predictions("validation")
-    pairs = (
-        (
-            read_labelmap(case.label),
-            read_labelmap(folder / f"{case.case_id}.nii.gz"),
-            job.dataset.annotated.get(case.case_id, tuple(dataset.labels)),
-        )
-        for fold in plan.folds_to_train
-        for case in job.split.cases(job.dataset, "validation", fold=fold)
-        if case.label is not None
-    )
-    return choose_cleaning(pairs, dataset.labels, ignore_label=dataset.ignore_label)
+    values = {name: (value,) for name, value in dataset.labels.items()}
+    evidence = Evidence(values, dataset.ignore_label)
+    for fold in plan.folds_to_train:
+        for case in job.split.cases(job.dataset, "validation", fold=fold):
+            if case.label is not None:
+                evidence.add(
+                    read_labelmap(case.label),
+                    read_labelmap(folder / f"{case.case_id}.nii.gz"),
+                    job.dataset.annotated.get(case.case_id),
+                )
+    return evidence.cleanings()
 
 
 def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
     """The hold-out by the average of all folds; findings of it and of the validation cases."""
-    model = load_model(job.folder.model)
+    model = load_model(job.folder.model, device=plan.settings.train.device)
     folder = job.folder.predictions("holdout")
     rows: list[dict[str, object]] = []
     cases = job.holdout()

@@ -20,7 +20,7 @@ import numpy as np
 from acinus.errors import PlanError
 from acinus.plan import Decision, Plan
 from acinus.plan.auto import width_candidates
-from acinus.predict import predict_prepared
+from acinus.predict import predict_prepared, prediction_device
 from acinus.prepare import PreparedCase, Store
 from acinus.train import FoldJob, seeded_network
 from acinus.train.allocator import keep_memory
@@ -122,7 +122,7 @@ def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
     sizes = {case_id: store.label(case_id).size for case_id in case_ids}
     middle = median(sizes.values())
     case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
-    network = seeded_network(plan, 0).eval()
+    network = seeded_network(plan, 0).eval().to(prediction_device(plan.settings.train.device))
     prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
     predict_prepared([network], plan, prepared)  # the first call also warms up
     begin = time.monotonic()
