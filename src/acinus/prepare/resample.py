@@ -146,10 +146,13 @@ def apply_taps(values: Tensor, taps: Taps, axis: int) -> Tensor:
 def resample(values: Tensor, taps: Sequence[Taps]) -> Tensor:
     """The last axes resampled, one `Taps` each; axes that shrink go first."""
     first = values.ndim - len(taps)
-    order = sorted(range(len(taps)), key=lambda axis: taps[axis].n_new / taps[axis].n_old)
-    for axis in order:
+    for axis in _shrinking_first(taps):
         values = apply_taps(values, taps[axis], first + axis)
     return values
+
+
+def _shrinking_first(taps: Sequence[Taps]) -> list[int]:
+    return sorted(range(len(taps)), key=lambda axis: taps[axis].n_new / taps[axis].n_old)
 
 
 def coarse_axis(
@@ -186,23 +189,27 @@ def resample_image(
             kept within the range of the old values as nnU-Net does.
         coarse: Axis to resample apart by nearest neighbour, or None.
     """
-    if tuple(image.shape) == size_vox:
+    # Names are reused all along, so that each step lets go of the array before it.
+    old = tuple(image.shape)
+    if old == size_vox:
         return image
+    kind: Kind = "antialiased" if interpolation == "linear" else "cubic"
+    taps = _taps(old, size_vox, kind, coarse)
     if interpolation == "linear":
-        return resample(image, _taps(image.shape, size_vox, "antialiased"))
-    taps = _taps(image.shape, size_vox, "cubic", coarse)
-    if coarse is None:
-        low, high = torch.aminmax(image)
-        return resample(image, taps).clamp_(low, high)
-    # The range is kept slice by slice; so slices that are left out may go first.
-    if size_vox[coarse] < image.shape[coarse]:
+        for axis in _shrinking_first(taps):
+            image = apply_taps(image, taps[axis], axis)
+        return image
+    # The range is kept slice by slice of a coarse axis; so slices that are left out may go first.
+    plane = [axis for axis in _shrinking_first(taps) if axis != coarse]
+    if coarse is not None and size_vox[coarse] < old[coarse]:
         image = apply_taps(image, taps[coarse], coarse)
-    plane = tuple(axis for axis in range(3) if axis != coarse)
-    low, high = image.amin(plane, keepdim=True), image.amax(plane, keepdim=True)
-    for axis in plane:
-        image = apply_taps(image, taps[axis], axis)
-    image = image.clamp(low, high)
-    if image.shape[coarse] != size_vox[coarse]:
+    if any(not taps[axis].is_identity for axis in plane):
+        low, high = image.amin(plane, keepdim=True), image.amax(plane, keepdim=True)
+        for axis in plane:
+            image = apply_taps(image, taps[axis], axis)
+        # In place: where any axis changed, the array is a new one.
+        image.clamp_(low, high)
+    if coarse is not None and size_vox[coarse] > old[coarse]:
         image = apply_taps(image, taps[coarse], coarse)
     return image
 
