@@ -49,7 +49,9 @@ def plain_unet(config: PlainUNetConfig, *, n_channels: int, n_classes: int) -> S
         strict=True,
     )
     stages = [
-        convolutions(before, width, kernel, n_convs, step, bias=config.conv_bias)
+        convolutions(
+            before, width, kernel, n_convs, step, bias=config.conv_bias, norm=config.normalisation
+        )
         for before, width, kernel, n_convs, step in levels
     ]
     return StagedUNet(config, stages, n_channels=n_channels, n_classes=n_classes)

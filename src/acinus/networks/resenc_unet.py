@@ -23,6 +23,7 @@ from acinus.networks.stages import (
     AVERAGE_POOL,
     NEGATIVE_SLOPE,
     ConvNormAct,
+    Normalisation,
     StagedUNet,
     StagedUNetConfig,
     check_counts,
@@ -52,17 +53,25 @@ class ResidualBlock(nn.Module):
     """Two convolutions beside a shortcut; the activation comes after the sum."""
 
     def __init__(
-        self, before: int, width: int, kernel: Sequence[int], stride: Sequence[int], *, bias: bool
+        self,
+        before: int,
+        width: int,
+        kernel: Sequence[int],
+        stride: Sequence[int],
+        *,
+        bias: bool,
+        norm: Normalisation = "instance",
     ) -> None:
         super().__init__()
         n_dims = len(kernel)
-        self.first = ConvNormAct(before, width, kernel, stride, bias=bias)
-        self.second = ConvNormAct(width, width, kernel, bias=bias, activates=False)
+        self.first = ConvNormAct(before, width, kernel, stride, bias=bias, norm=norm)
+        self.second = ConvNormAct(width, width, kernel, bias=bias, activates=False, norm=norm)
         shortcut: list[nn.Module] = []
         if max(stride) > 1:
             shortcut.append(AVERAGE_POOL[n_dims](tuple(stride), tuple(stride)))
         if before != width:
-            shortcut.append(ConvNormAct(before, width, (1,) * n_dims, bias=False, activates=False))
+            one = (1,) * n_dims
+            shortcut.append(ConvNormAct(before, width, one, bias=False, activates=False, norm=norm))
         self.shortcut = nn.Sequential(*shortcut)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -77,14 +86,16 @@ def resenc_unet(config: ResEncUNetConfig, *, n_channels: int, n_classes: int) ->
     blocks = config.blocks_per_stage or BLOCKS[: len(widths)]
     counts = fill_levels(blocks, len(widths))
     kernels, strides = config.level_kernels, config.level_strides
-    stem = ConvNormAct(n_channels, widths[0], kernels[0], bias=bias)
+    norm = config.normalisation
+    stem = ConvNormAct(n_channels, widths[0], kernels[0], bias=bias, norm=norm)
     stages: list[nn.Module] = []
     before = widths[0]
     for width, kernel, n_blocks, step in zip(widths, kernels, counts, strides, strict=True):
         layers: list[nn.Module] = [] if stages else [stem]
-        layers.append(ResidualBlock(before, width, kernel, step, bias=bias))
+        layers.append(ResidualBlock(before, width, kernel, step, bias=bias, norm=norm))
         for _ in range(n_blocks - 1):
-            layers.append(ResidualBlock(width, width, kernel, (1,) * len(kernel), bias=bias))
+            one = (1,) * len(kernel)
+            layers.append(ResidualBlock(width, width, kernel, one, bias=bias, norm=norm))
         stages.append(nn.Sequential(*layers))
         before = width
     network = StagedUNet(config, stages, n_channels=n_channels, n_classes=n_classes)

@@ -38,9 +38,12 @@ NEGATIVE_SLOPE = 0.01
 
 NORM_EPSILON = 1e-5
 
+Normalisation = Literal["instance", "batch"]
+
 Layer = Callable[..., nn.Module]
 CONVOLUTION: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+BATCH_NORM: dict[int, Layer] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 AVERAGE_POOL: dict[int, Layer] = {2: nn.AvgPool2d, 3: nn.AvgPool3d}
 
 T = TypeVar("T")
@@ -61,6 +64,8 @@ class StagedUNetConfig(Settings):
     """Whether convolutions have a bias; the normalisation behind them takes it out again."""
     deep_supervision: bool = False
     """Whether every decoder level has a head."""
+    normalisation: Normalisation = "instance"
+    """instance: nnU-Net's, does not depend on the batch; batch: a third faster on a CPU."""
 
     @field_validator("features")
     @classmethod
@@ -108,7 +113,7 @@ class StagedUNetConfig(Settings):
 
 
 class ConvNormAct(nn.Module):
-    """Convolution ('same'), instance normalisation, leaky ReLU unless `activates` is False."""
+    """Convolution ('same'), normalisation, leaky ReLU unless `activates` is False."""
 
     def __init__(
         self,
@@ -119,6 +124,7 @@ class ConvNormAct(nn.Module):
         *,
         bias: bool = True,
         activates: bool = True,
+        norm: Normalisation = "instance",
     ) -> None:
         super().__init__()
         n_dims = len(kernel)
@@ -130,7 +136,11 @@ class ConvNormAct(nn.Module):
             padding=tuple((size - 1) // 2 for size in kernel),
             bias=bias,
         )
-        self.norm = nn.GroupNorm(width, width, eps=NORM_EPSILON)
+        self.norm = (
+            nn.GroupNorm(width, width, eps=NORM_EPSILON)
+            if norm == "instance"
+            else BATCH_NORM[n_dims](width, eps=NORM_EPSILON)
+        )
         self.activates = activates
 
     def forward(self, features: Tensor) -> Tensor:
@@ -174,7 +184,14 @@ class StagedUNet(SegmentationNetwork):
             deep, width, step = widths[level + 1], widths[level], strides[level + 1]
             self.up.append(TRANSPOSED[n_dims](deep, width, step, step, bias=config.conv_bias))
             self.decoder.append(
-                convolutions(2 * width, width, kernels[level], n_convs, bias=config.conv_bias)
+                convolutions(
+                    2 * width,
+                    width,
+                    kernels[level],
+                    n_convs,
+                    bias=config.conv_bias,
+                    norm=config.normalisation,
+                )
             )
             if config.deep_supervision or level == 0:
                 self.heads.append(CONVOLUTION[n_dims](width, n_classes, kernel_size=1))
@@ -227,10 +244,11 @@ def convolutions(
     stride: Sequence[int] | None = None,
     *,
     bias: bool,
+    norm: Normalisation = "instance",
 ) -> nn.Sequential:
     """`n_convs` convolutions in a row, the first one with the stride."""
-    first = ConvNormAct(before, width, kernel, stride, bias=bias)
-    rest = (ConvNormAct(width, width, kernel, bias=bias) for _ in range(n_convs - 1))
+    first = ConvNormAct(before, width, kernel, stride, bias=bias, norm=norm)
+    rest = (ConvNormAct(width, width, kernel, bias=bias, norm=norm) for _ in range(n_convs - 1))
     return nn.Sequential(first, *rest)
 
 

@@ -41,7 +41,9 @@ MIN_STRUCTURE_VOX = 500
 """The spacing is not coarsened below so many voxels of the median smallest structure."""
 
 LARGEST_BATCH = 16
-DROPPED_LEVEL_EDGE = 4
+
+BATCH_NORM_FROM = 4
+"""Patches from which normalisation is over the batch, a third faster on a CPU than over each."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ def _volumes(
             facts={"patch_voxels": math.prod(patch)},
         ),
         "network.config": Decision(
-            value=_plain_config(topology, scale.usual_width, recipe),
+            value=_plain_config(topology, scale.usual_width, batch, recipe),
             rule="nnU-Net's levels for this patch; the width is fitted to the budget",
             source="user" if recipe.network.config else "data",
             facts={"divisor_vox": list(topology.divisor)},
@@ -251,8 +253,11 @@ def _slices(
     }
 
 
-def _plain_config(topology: Topology, width: int, recipe: Recipe) -> dict[str, object]:
+def _plain_config(topology: Topology, width: int, batch: int, recipe: Recipe) -> dict[str, object]:
+    over_batch = batch >= BATCH_NORM_FROM
     return {
+        "normalisation": "batch" if over_batch else "instance",
+        "conv_bias": not over_batch,
         "kernels": [list(kernel) for kernel in topology.kernels],
         "strides": [list(stride) for stride in topology.strides],
         "features": [min(width * 2**level, MAX_FEATURES) for level in range(topology.n_levels)],
