@@ -12,10 +12,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from acinus import progress
 from acinus.errors import AcinusError, DataError
-from acinus.study.parallel import Task, local_workers, work_off
+from acinus.study.parallel import Task, devices_of_place, local_workers, work_off
 
 SLEEP_S = 60.0
 """A task that sleeps so long must be stopped by the test."""
@@ -169,3 +170,30 @@ def test_workers_end_with_the_one_who_started_them(tmp_path: Path, number: signa
     finally:
         command.kill()
         command.communicate()
+
+
+@pytest.mark.parametrize(
+    ("n_gpus", "stated", "place", "n_devices", "chosen"),
+    [
+        (0, "", 0, 1, None),
+        (1, "", 3, 1, None),
+        (4, "", 0, 0, None),
+        (4, "", 1, 1, "1"),
+        (4, "", 5, 1, "1"),
+        (4, "", 1, 2, "2,3"),
+        (2, "3,5", 1, 1, "5"),
+        (2, "", 0, 8, "0,1"),
+    ],
+)
+def test_each_place_has_its_gpus(
+    monkeypatch: pytest.MonkeyPatch,
+    n_gpus: int,
+    stated: str,
+    place: int,
+    n_devices: int,
+    chosen: str | None,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", stated)
+    assert devices_of_place(place, n_devices) == chosen

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import psutil
 import pytest
 import yaml
-from safetensors.numpy import load_file
 
 from acinus import progress
 from acinus.errors import ConfigError, PlanError
 from acinus.plan import parse_settings
 from acinus.study import plan_dataset, prepare_run, run_dataset, run_study, train_part, train_run
+from same_run import assert_same_run, assert_same_weights, killing_one_that_writes_in
 from tiny_cohort import QUICK, make_dataset
 
 STEPS = "40steps"
@@ -28,33 +23,6 @@ STEPS = "40steps"
 def _without_progress() -> Iterator[None]:
     with progress.quiet():
         yield
-
-
-def assert_same_run(ours: Path, theirs: Path) -> None:
-    """Same plan, same split, and weights and scores equal to the bit."""
-    for name in ("scores.csv", "split.json", "plan.yaml", "sampling.csv", "predictions.csv"):
-        if name == "predictions.csv":
-            assert without_seconds(ours / name) == without_seconds(theirs / name)
-        else:
-            assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
-    assert_same_weights(ours, theirs)
-
-
-def assert_same_weights(ours: Path, theirs: Path) -> None:
-    names = sorted(path.relative_to(theirs) for path in theirs.rglob("weights.safetensors"))
-    assert names == sorted(path.relative_to(ours) for path in ours.rglob("weights.safetensors"))
-    for name in names:
-        weights = load_file(ours / name)
-        for key, value in load_file(theirs / name).items():
-            np.testing.assert_array_equal(weights[key], value)
-
-
-def without_seconds(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8") as stream:
-        return [
-            {key: value for key, value in row.items() if key != "seconds"}
-            for row in csv.DictReader(stream)
-        ]
 
 
 @pytest.mark.slow
@@ -71,33 +39,11 @@ def test_a_killed_worker_is_replaced_and_nothing_differs(dataset: Path, tmp_path
     for folder in (plain, out):
         plan_dataset(dataset, out=folder, settings=QUICK, budget="500steps")
     train_run(plain)
-    killed: list[float] = []
-
-    def kill_one() -> None:
-        """End the process of the second fold once it has trained for a while."""
-        training = out / "training" / "fold_1"
-        while not killed:
-            time.sleep(0.01)
-            if (training / "checkpoint.safetensors").is_file():
-                for process in psutil.Process().children(recursive=True):
-                    if any(training in path.parents for path in files(process)):
-                        process.kill()
-                        killed.append(time.time())
-
-    watcher = threading.Thread(target=kill_one, daemon=True)
-    watcher.start()
-    train_run(out, jobs=2)
-    watcher.join(5)
+    with killing_one_that_writes_in(out / "training" / "fold_1") as killed:
+        train_run(out, jobs=2)
     assert len(killed) == 1
     assert_same_weights(out, plain)
     assert (out / "model" / "model.json").read_bytes() == (plain / "model/model.json").read_bytes()
-
-
-def files(process: psutil.Process) -> list[Path]:
-    try:
-        return [Path(file.path) for file in process.open_files()]
-    except psutil.Error:
-        return []
 
 
 @pytest.mark.slow

@@ -1,9 +1,9 @@
 """Who may take how much of a time budget when trainings run side by side.
 
 Enters: the clock, the number of trainings and of places. Leaves: seconds for the
-plan of an arm, and a deadline for each training when it is started. Equal
-shares of all trainings were rejected: with two places, five trainings take three
-rounds, and whoever runs alone in the last one may take it whole.
+plan of an arm, and a deadline for each training when it is started. Dividing the
+time of all places by the number of trainings was rejected: five trainings on two
+places take three rounds, not two and a half.
 """
 
 from __future__ import annotations
@@ -76,16 +76,19 @@ def planned_share(
     return share_left_s
 
 
-def deadline(left_s: float, n_waiting: int, n_places: int, after_s: float) -> float:
+def deadline(left_s: float, index: int, n_trainings: int, n_places: int, after_s: float) -> float:
     """When a training that starts now must end, seconds since the epoch.
 
     Wall time and not this process's own: the training runs in another process,
-    perhaps on another machine.
+    perhaps on another machine. All are given the same time, also where a place
+    is free while another does the last round: they shall be alike.
 
     Args:
         left_s: Seconds left for all trainings that wait, with what follows each.
-        n_waiting: Trainings not started yet, this one among them.
+        index: How many were started before this one.
+        n_trainings: How many there are.
         n_places: Trainings at a time.
         after_s: What follows this training within its share: its validation.
     """
-    return time.time() + left_s / rounds(n_waiting, n_places) - after_s
+    n_rounds_left = rounds(n_trainings, n_places) - index // n_places
+    return time.time() + left_s / n_rounds_left - after_s

@@ -114,7 +114,8 @@ def spread_arms(
                     kept_s = _still_to_finish_s(arms, workers.n_places)
                     end = deadline(
                         left_s() - kept_s,
-                        len(waiting) - index,
+                        index,
+                        len(waiting),
                         workers.n_places,
                         validation_s(arm.job, fold),
                     )
