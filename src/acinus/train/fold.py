@@ -142,7 +142,8 @@ class Training:
         is_new = not self.checkpoint.is_file()
         self.network = self._first_network() if is_new else seeded_network(job.plan, job.fold)
         self.network.to(self.device)
-        self.network.to(memory_format=_memory_format(self.network, self.device))
+        layout = _memory_format(self.network, self.device)
+        self.network.to(memory_format=layout)  # type: ignore[call-overload]  # absent from the stubs
         self.loss = plan_loss(job.plan)
         self.levels_loss = DeepSupervision(self.loss) if self.train.deep_supervision else None
         self.optimiser = build_optimiser(self.network, self.train)
