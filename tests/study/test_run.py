@@ -32,6 +32,8 @@ MEASURES = {
     "hausdorff_95_mm",
     "reference_volume_ml",
     "prediction_volume_ml",
+    "side_errors",
+    "side_error_ml",
 }
 
 

@@ -209,9 +209,7 @@ def score_labelmaps(
             _measures_of(label, measures, mirror_pairs),
             voxel_volume_ml=reference.grid.voxel_volume_ml,
             ignored=ignored,
-            partner=_mask(drawn, values[partners[label]])
-            if partners.get(label) in values
-            else None,
+            partner=partners.get(label),
         )
         for label, those in values.items()
     }

@@ -117,7 +117,7 @@ def _sections(
         Section("training", "How it was trained", "", (figures[2], figures[8])),
         Section("results", "Results on the hold-out",
                 "Nothing was chosen on these cases; each was predicted and scored once.",
-                (*of("evaluation"), figures[9], figures[5], *of("agreement", "comparison"),
+                (*of("evaluation", "sides"), figures[9], figures[5], *of("agreement", "comparison"),
                  figures[6])),
         Section("variants", "What was varied", "",
                 (*of("variants"), *([] if figures[10].absent else [figures[10]]))),

@@ -58,7 +58,8 @@ def _elsewhere(arm: ArmContent, view: CaseView, row: Mapping[str, Any]) -> str:
     for other in arm.labels:
         if other != label and arm.mask(under, other).any():
             sides = {arm.sides.get(str(row["label"])), arm.sides.get(other)}
-            kind = "on the wrong side, " if sides == {"left", "right"} else ""
+            is_new = sides == {"left", "right"} and not row.get("side_errors", 0) > 0
+            kind = "on the wrong side, " if is_new else ""
             return f"{kind}on {label_title(other)}"
     return ""
 

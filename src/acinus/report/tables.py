@@ -23,6 +23,7 @@ from acinus.evaluate.tables import (
     evaluation_table,
     note,
     shapiro_table,
+    side_error_table,
     variant_comparison,
     volume_agreement,
     worst_cases,
@@ -102,6 +103,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
     drafts = [
         *_characteristics(content),
         _evaluation(content, numbers),
+        _sides(content),
         _agreement(numbers),
         *_comparisons(content, numbers),
         _variants(content),
@@ -192,6 +194,14 @@ def _evaluation(content: ReportContent, numbers: Numbers) -> _Draft:
         " HD95 is the larger of the two directed 95th percentiles of surface distance."
     )
     return "evaluation", title, raw, display("evaluation_table", raw), caption
+
+
+def _sides(content: ReportContent) -> _Draft:
+    title = "Side errors on the hold-out"
+    raw = side_error_table(all_scores(content))
+    if raw.empty:
+        return "sides", title, None, _NOTHING, ""
+    return "sides", title, raw, display("side_error_table", raw), note("side_error_table", raw)
 
 
 def _published(content: ReportContent, numbers: Numbers) -> _Draft:

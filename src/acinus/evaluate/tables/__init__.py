@@ -34,6 +34,7 @@ from acinus.evaluate.tables.evaluation import (
     shapiro_table,
 )
 from acinus.evaluate.tables.failures import display_worst, worst_cases
+from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_error_table
 from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
 
 Names = Mapping[str, str] | None
@@ -66,6 +67,7 @@ TABLES: dict[str, TableKind] = {
             note_on_characteristics,
         ),
         TableKind("evaluation_table", "Evaluation metrics", display_evaluation, note_on_evaluation),
+        TableKind("side_error_table", "Side errors", display_sides, note_on_sides),
         TableKind(
             "shapiro_table",
             "Test of normality (Shapiro-Wilk)",
@@ -151,11 +153,13 @@ __all__ = [
     "display_characteristics",
     "display_evaluation",
     "display_shapiro",
+    "display_sides",
     "display_variants",
     "display_worst",
     "evaluation_table",
     "note",
     "shapiro_table",
+    "side_error_table",
     "variant_comparison",
     "volume_agreement",
     "volume_pairs",

@@ -8,6 +8,7 @@ distance cannot be measured to a structure that was missed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from acinus.evaluate.structures import FAILED, FALSE_FIND, MISSED, select, struc
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import (
     ALL_LABELS,
+    NONE,
     decimals,
     label_title,
     mean_and_sd,
@@ -41,6 +43,7 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
     "n_missed": "int64",
     "n_false_finds": "int64",
     "n_not_annotated": "int64",
+    "n_side_errors": "float64",
     "n_participants": "int64",
     "mean": "float64",
     "sd": "float64",
@@ -56,6 +59,7 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
 """n: defined values, over which the figures are; n_undefined and n_failed: values left
 out; n_missed and n_false_finds: structures drawn but not predicted, and the reverse;
 n_not_annotated: structures that nobody drew in their case, in none of the other numbers;
+n_side_errors: predicted parts that lie on the other side, NaN where a label has no partner;
 low to high: 95% bootstrap interval of the mean over participants."""
 
 
@@ -92,7 +96,7 @@ def evaluation_table(
             if label != ALL_LABELS:
                 counted = counted[counted["label"] == label]
                 found = of_arm[of_arm["label"] == label]
-            known = {"arm": arm, "label": label, **_outcome_counts(counted["outcome"])}
+            known = {"arm": arm, "label": label, **_outcome_counts(counted)}
             rows += [
                 known | _summary_row(found[found["metric"] == metric], metric, seed)
                 for metric in metrics
@@ -111,7 +115,8 @@ def display_evaluation(
         names: Names of labels as the table shows them.
 
     Returns:
-        Columns Organ, Scan type, one per metric, then cases, missed, undefined, failed.
+        Columns Organ, Scan type, one per metric, then cases, missed, side errors (if any
+        label has a partner), undefined, failed.
     """
     rows = []
     for (arm, label), group in numbers.groupby(["arm", "label"], sort=False):
@@ -122,11 +127,13 @@ def display_evaluation(
         judged = int((group["n"] + group["n_undefined"]).max())
         row["n"] = str(judged)
         row["Missed"] = str(int(group["n_missed"].max()))
+        row["Side errors"] = _count(float(group["n_side_errors"].max()))
         row["Undefined"] = _undefined_words(group)
         row["Failed"] = str(int(group["n_failed"].max()))
         rows.append(row)
     headings = [_heading(metric) for metric in dict.fromkeys(numbers["metric"])]
-    columns = ["Organ", "Scan type", *headings, "n", "Missed", "Undefined", "Failed"]
+    sides = ["Side errors"] if numbers["n_side_errors"].notna().any() else []
+    columns = ["Organ", "Scan type", *headings, "n", "Missed", *sides, "Undefined", "Failed"]
     return pd.DataFrame(rows, columns=columns).fillna("")
 
 
@@ -173,6 +180,8 @@ def note_on_evaluation(numbers: pd.DataFrame) -> str:
     )
     if failed:
         text += f" {failed} values of failed cases left out."
+    if single["n_side_errors"].notna().any():
+        text += " Side errors: predicted parts that lie on the other side, in all cases together."
     unknown = int(single.groupby(["arm", "label"])["n_not_annotated"].max().sum())
     if unknown:
         text += f" {unknown} structures that were not annotated in their case are not judged."
@@ -183,11 +192,14 @@ def _heading(metric: str) -> str:
     return f"{metric_title(metric)}\n(mean ± sd)\n(25%–75% IQR)"
 
 
-def _outcome_counts(outcomes: pd.Series) -> dict[str, int]:
+def _outcome_counts(counted: pd.DataFrame) -> dict[str, float]:
+    outcomes = counted["outcome"]
+    side_errors = counted.get("side_errors", pd.Series(dtype="float64")).dropna()
     return {
         "n_missed": int((outcomes == MISSED).sum()),
         "n_false_finds": int((outcomes == FALSE_FIND).sum()),
         "n_failed": int((outcomes == FAILED).sum()),
+        "n_side_errors": float(side_errors.sum()) if len(side_errors) else math.nan,
     }
 
 
@@ -208,6 +220,10 @@ def _summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
         "shapiro_p": found.shapiro_p,
         "reason": "; ".join(reasons),
     }
+
+
+def _count(value: float) -> str:
+    return NONE if math.isnan(value) else str(int(value))
 
 
 def _undefined_words(group: pd.DataFrame) -> str:

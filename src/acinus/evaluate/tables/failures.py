@@ -122,7 +122,8 @@ def why(row: Mapping[str, Any]) -> str:
         FAILED: row["reason"],
         MISSED: f"nothing was predicted; {decimals(drawn)} mL were drawn",
         FALSE_FIND: f"{decimals(predicted)} mL were predicted; nothing was drawn",
-        NO_OVERLAP: "the prediction lies beside the structure",
+        NO_OVERLAP: "the prediction lies "
+        + ("on the wrong side" if _errs_in_side(row) else "beside the structure"),
     }
     if row["outcome"] in fixed:
         return fixed[row["outcome"]]
@@ -132,7 +133,13 @@ def why(row: Mapping[str, Any]) -> str:
         parts.append(f"predicted {ratio:.1f} times the volume")
     elif ratio < 1 / VOLUME_RATIO:
         parts.append(f"predicted only {round(100 * ratio)}% of the volume")
+    if _errs_in_side(row):
+        parts.append(f"{decimals(row.get('side_error_ml', np.nan))} mL on the wrong side")
     distance = row.get("hausdorff_95_mm", np.nan)
     if distance > FAR_MM:
         parts.append(f"voxels up to {distance:.0f} mm (HD95) away")
     return ", ".join(parts) or "volume agrees, outlines differ"
+
+
+def _errs_in_side(row: Mapping[str, Any]) -> bool:
+    return bool(row.get("side_errors", 0) > 0)
