@@ -13,17 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from acinus import progress
 from acinus.cohort import Dataset
-from acinus.config import merge, validate
 from acinus.errors import ConfigError, PlanError, unknown_name
 from acinus.evaluate import annotated_scores, read_scores, write_scores
 from acinus.files import hash_file, read_json, write_json
-from acinus.plan import Plan, parse_settings
+from acinus.plan import Plan
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
@@ -35,25 +33,15 @@ from acinus.study.arm import (
     train_arm,
     train_one_fold,
 )
-from acinus.study.claim import check_parts
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
-from acinus.study.schema import Study, read_study
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
+from acinus.study.stated import study_of_dataset, study_of_file
 from acinus.train import check_cases
-
-OPTIONS = {
-    "recipe": "--recipe",
-    "budget": "--budget",
-    "folds_trained": "--folds",
-    "split.seed": "--seed",
-    "split.holdout": "--holdout",
-}
-"""Keys of a study that options of the command line stand for."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +89,15 @@ def run_dataset(
     Raises:
         AcinusError: One sentence on what cannot be.
     """
-    study = _study_of_dataset(
-        dataset, recipe, budget, out, folds, seed, parse_settings(settings), holdout
+    study = study_of_dataset(
+        dataset,
+        recipe=recipe,
+        budget=budget,
+        out=out,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        holdout=holdout,
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=jobs)
     with session.clock.running():
@@ -138,29 +133,16 @@ def run_study(
         jobs: Trainings side by side, each in a process of its own.
         on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.
     """
-    changes: dict[str, Any] = {}
-    if budget is not None:
-        changes["budget"] = budget
-    if folds is not None:
-        changes["folds_trained"] = folds
-    if seed is not None:
-        changes["split"] = {"seed": seed}
-    if settings:
-        changes["set"] = parse_settings(settings)
-    if data is not None:
-        changes["data"] = str(data)
-    stated = read_study(path).model_dump(mode="json", exclude_unset=True)
-    study = validate(Study, merge(stated, changes), where=str(path))
-    if arms is not None:
-        for name in arms:
-            if name not in study.arms:
-                raise ConfigError(unknown_name("arm", name, study.arms))
-        study = study.model_copy(
-            update={"arms": {name: arm for name, arm in study.arms.items() if name in arms}}
-        )
-    if not vary:
-        study = study.model_copy(update={"vary": {}})
-    check_parts(study, where=str(path))
+    study = study_of_file(
+        path,
+        budget=budget,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        data=data,
+        arms=arms,
+        vary=vary,
+    )
     session = open_session(study, StudyFolder(out), jobs=jobs)
     with session.clock.running():
         return _run(session, on)
@@ -182,8 +164,15 @@ def plan_dataset(
 
     Arguments as for `run_dataset`; a time budget is divided for `jobs` trainings side by side.
     """
-    study = _study_of_dataset(
-        dataset, recipe, budget, out, folds, seed, parse_settings(settings), holdout
+    study = study_of_dataset(
+        dataset,
+        recipe=recipe,
+        budget=budget,
+        out=out,
+        folds=folds,
+        seed=seed,
+        settings=settings,
+        holdout=holdout,
     )
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
     job = session.timed(session.arm_jobs(), jobs, share_machine=True)[0]
@@ -452,43 +441,6 @@ def _write_provenance(session: Session, started: datetime) -> None:
             "hashes": hashes,
         },
     )
-
-
-def _study_of_dataset(
-    dataset: Path,
-    recipe: str,
-    budget: str | None,
-    out: Path,
-    folds: int | None,
-    seed: int,
-    changes: dict[str, Any],
-    holdout: int | float | None,
-) -> Study:
-    name = dataset.resolve().name
-    stated = {
-        "study": out.resolve().name or "run",
-        "title": f"{name}: segmentation with {recipe}",
-        "recipe": recipe,
-        "set": changes,
-        "arms": {name: {"dataset": str(dataset.resolve())}},
-        "split": {"holdout": holdout, "seed": seed},
-        "folds_trained": folds,
-        "budget": budget,
-    }
-    try:
-        study = validate(Study, stated, where="option")
-    except ConfigError as error:
-        raise ConfigError(_option_words(str(error))) from None
-    check_parts(study)
-    return study
-
-
-def _option_words(text: str) -> str:
-    """A fault in a study made from options, in the words of the options."""
-    for key, option in OPTIONS.items():
-        text = text.replace(f"option: '{key}': {option} ", f"{option} ")
-        text = text.replace(f"option: '{key}': ", f"{option}: ")
-    return text
 
 
 def _everyone(datasets: Mapping[str, Dataset]) -> list[str]:

@@ -1,0 +1,111 @@
+"""The study that a command line states: by a file and changes to it, or by options alone.
+
+Enters: a YAML file or a dataset, and options. Leaves: a checked `Study`; a fault
+in what an option said is told in the words of that option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from acinus.config import merge, validate
+from acinus.errors import ConfigError, unknown_name
+from acinus.plan import parse_settings
+from acinus.study.claim import check_parts
+from acinus.study.schema import Study, read_study
+
+OPTIONS = {
+    "recipe": "--recipe",
+    "budget": "--budget",
+    "folds_trained": "--folds",
+    "split.seed": "--seed",
+    "split.holdout": "--holdout",
+}
+"""Keys of a study that options of the command line stand for."""
+
+
+def study_of_file(
+    path: Path,
+    *,
+    budget: str | None,
+    folds: int | None,
+    seed: int | None,
+    settings: Sequence[str],
+    data: Path | None,
+    arms: Sequence[str] | None,
+    vary: bool,
+) -> Study:
+    """A study from its file with the changes of a command line; arguments as for `run_study`.
+
+    Raises:
+        ConfigError: A key, name or value does not fit, or there is no such arm.
+    """
+    changes: dict[str, Any] = {}
+    if budget is not None:
+        changes["budget"] = budget
+    if folds is not None:
+        changes["folds_trained"] = folds
+    if seed is not None:
+        changes["split"] = {"seed": seed}
+    if settings:
+        changes["set"] = parse_settings(settings)
+    if data is not None:
+        changes["data"] = str(data)
+    stated = read_study(path).model_dump(mode="json", exclude_unset=True)
+    study = validate(Study, merge(stated, changes), where=str(path))
+    if arms is not None:
+        for name in arms:
+            if name not in study.arms:
+                raise ConfigError(unknown_name("arm", name, study.arms))
+        study = study.model_copy(
+            update={"arms": {name: arm for name, arm in study.arms.items() if name in arms}}
+        )
+    if not vary:
+        study = study.model_copy(update={"vary": {}})
+    check_parts(study, where=str(path))
+    return study
+
+
+def study_of_dataset(
+    dataset: Path,
+    *,
+    recipe: str,
+    budget: str | None,
+    out: Path,
+    folds: int | None,
+    seed: int,
+    settings: Sequence[str],
+    holdout: int | float | None,
+) -> Study:
+    """The study of one arm that the options of a run stand for; arguments as for `run_dataset`.
+
+    Raises:
+        ConfigError: An option is not valid; the message names it.
+    """
+    name = dataset.resolve().name
+    stated = {
+        "study": out.resolve().name or "run",
+        "title": f"{name}: segmentation with {recipe}",
+        "recipe": recipe,
+        "set": parse_settings(settings),
+        "arms": {name: {"dataset": str(dataset.resolve())}},
+        "split": {"holdout": holdout, "seed": seed},
+        "folds_trained": folds,
+        "budget": budget,
+    }
+    try:
+        study = validate(Study, stated, where="option")
+    except ConfigError as error:
+        raise ConfigError(_option_words(str(error))) from None
+    check_parts(study)
+    return study
+
+
+def _option_words(text: str) -> str:
+    """A fault in a study made from options, in the words of the options."""
+    for key, option in OPTIONS.items():
+        text = text.replace(f"option: '{key}': {option} ", f"{option} ")
+        text = text.replace(f"option: '{key}': ", f"{option}: ")
+    return text
