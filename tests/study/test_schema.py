@@ -9,7 +9,7 @@ import yaml
 
 from acinus.errors import ConfigError
 from acinus.study import Study, read_study
-from acinus.study.claim import arm_recipe, check_parts, study_identity
+from acinus.study.claim import arm_recipe, check_parts, study_identity, varied_value
 
 ARMS = {"A": {"dataset": "/data/D1"}, "B": {"dataset": "/data/D2", "recipe": "lacrimal-2d"}}
 
@@ -30,6 +30,46 @@ def test_crossed_variants_are_all_pairs() -> None:
     assert study(cross=True).variants() == []
 
 
+def test_a_single_setting_can_be_varied_beside_the_parts() -> None:
+    varied = study(
+        set={"train": {"lr": 0.5}, "predict": {"use_mirroring": True}},
+        vary={"train.mirroring": ["swap", "plain"], "train.lr": [0.1], "loss": ["dice"]},
+    )
+    assert varied.variants()[1:] == [
+        {"train.mirroring": "plain"},
+        {"train.lr": 0.1},
+        {"loss": "dice"},
+    ]
+    check_parts(varied)
+    plain = arm_recipe(varied, "A", {"train.mirroring": "plain"})
+    assert (plain.train.mirroring, plain.train.lr) == ("plain", 0.5)
+    assert plain.predict.use_mirroring
+    assert varied_value(plain, "train.mirroring") == "plain"
+    assert varied_value(plain, "loss") == plain.loss.name
+
+
+@pytest.mark.parametrize(
+    ("vary", "words"),
+    [
+        ({"prepare.spacing_mm": ["x"]}, "unknown part to vary 'prepare.spacing_mm'.*train.SETTING"),
+        ({"losses": ["dice"]}, "Did you mean 'loss'"),
+        ({"loss": ["dise"]}, "unknown loss 'dise'.*Did you mean 'dice'"),
+        ({"train.pretrained": ["../model"]}, "numbers or plain words; got '../model'"),
+        ({"train.lr": [[1]]}, r"(?s)train\.lr.*valid number"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(vary: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        study(vary=vary)
+
+
+def test_a_varied_setting_is_checked_before_anything_runs() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'mirroring'"):
+        check_parts(study(vary={"train.mirorring": ["plain"]}))
+    with pytest.raises(ConfigError, match=r"train\.mirroring"):
+        check_parts(study(vary={"train.mirroring": ["sideways"]}))
+
+
 def test_changes_are_laid_over_in_order() -> None:
     one = study(
         set={"train": {"lr": 0.5, "batch": 3}},
@@ -45,7 +85,7 @@ def test_changes_are_laid_over_in_order() -> None:
 
 
 def test_an_arm_may_have_its_own_recipe() -> None:
-    assert arm_recipe(study(), "A", {}).name == "unet-2d"
+    assert arm_recipe(study(), "A", {}).name == "auto"
     assert arm_recipe(study(), "B", {}).name == "lacrimal-2d"
 
 

@@ -8,7 +8,6 @@ was rejected: titles and paths may change without changing a result.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from acinus.config import merge
@@ -19,7 +18,7 @@ from acinus.networks import NETWORKS
 from acinus.plan import Recipe, load_recipe
 from acinus.plan.recipe import flatten
 from acinus.study.folders import StudyFolder
-from acinus.study.schema import Study, read_study
+from acinus.study.schema import VARIED, Study, Variant, read_study
 from acinus.train import SAMPLINGS
 
 OWN_BEGINNINGS = {"data", "clock.json", ".DS_Store"}
@@ -29,7 +28,7 @@ MOST_SETTINGS = 3
 """Settings that a message names."""
 
 
-def arm_recipe(study: Study, arm: str, variant: Mapping[str, str]) -> Recipe:
+def arm_recipe(study: Study, arm: str, variant: Variant) -> Recipe:
     """The recipe of an arm with the changes of study, arm and variant."""
     stated = study.arms[arm]
     changes = merge(study.set, stated.set)
@@ -37,9 +36,21 @@ def arm_recipe(study: Study, arm: str, variant: Mapping[str, str]) -> Recipe:
         changes = merge({"folds": study.split.folds}, changes)
     if study.folds_trained is not None:
         changes = merge(changes, {"folds_trained": study.folds_trained})
-    for part, name in variant.items():
-        changes = {**changes, part: {"name": name, "config": {}}}
+    for part, value in variant.items():
+        if part in VARIED:
+            changes = {**changes, part: {"name": value, "config": {}}}
+        else:
+            group, setting = part.split(".")
+            changes = merge(changes, {group: {setting: value}})
     return load_recipe(stated.recipe or study.recipe, changes)
+
+
+def varied_value(recipe: Recipe, part: str) -> Any:
+    """What a recipe has for a part or setting that a study varies."""
+    if part in VARIED:
+        return getattr(recipe, part).name
+    group, setting = part.split(".")
+    return getattr(getattr(recipe, group), setting)
 
 
 def check_parts(study: Study, *, where: str = "") -> None:

@@ -18,6 +18,7 @@ from acinus.files import read_json
 from acinus.plan import Plan, load_recipe, read_plan
 from acinus.plan.recipe import flatten
 from acinus.report.content import ArmContent, FlowStep, ReportContent
+from acinus.study.claim import varied_value
 from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.schema import Study
 
@@ -176,13 +177,13 @@ def automatic_departures(plans: Mapping[str, Plan]) -> list[str]:
 def variant_rows(study: Study, plan: Plan) -> list[dict[str, str]]:
     """What was varied, the main model's own value included."""
     rows = []
-    for part, names in study.vary.items():
-        own = getattr(plan.settings, part).name
-        rows.append({"setting": part, "value": own, "model": FINAL})
+    for part, values in study.vary.items():
+        own = varied_value(plan.settings, part)
+        rows.append({"setting": part, "value": str(own), "model": FINAL})
         rows += [
-            {"setting": part, "value": name, "model": f"{part}={name}"}
-            for name in names
-            if name != own
+            {"setting": part, "value": str(value), "model": f"{part}={value}"}
+            for value in values
+            if value != own
         ]
     return rows
 

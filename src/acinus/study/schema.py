@@ -6,6 +6,8 @@ registered part; arithmetic, inheritance and import paths in YAML were rejected.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +24,16 @@ from acinus.train import SAMPLINGS
 
 VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "network": NETWORKS}
 """Parts of a recipe that `vary` can name, and what they can be."""
+
+VARIED_GROUPS = ("train", "augment", "predict")
+"""Groups whose single settings `vary` can name, as in ``train.mirroring``. Not ``prepare``:
+all variants of an arm are trained on the same prepared scans."""
+
+Varied = str | int | float | bool
+"""A value that `vary` gives to a part or a setting."""
+
+Variant = Mapping[str, Varied]
+"""What one variant has otherwise than the main model: part or setting to value."""
 
 
 def _known_recipe(name: str) -> str:
@@ -93,7 +105,9 @@ class Study(Settings):
     arms: dict[str, Arm] = Field(min_length=1)
     split: SplitSettings = SplitSettings()
     folds_trained: int | None = Field(None, ge=1)
-    vary: dict[str, list[str]] = Field(default_factory=dict)
+    vary: dict[str, list[Varied]] = Field(default_factory=dict)
+    """Part (``loss: [dice, jaccard]``) or single setting (``train.mirroring: [plain]``) to values;
+    a further model is trained for each."""
     cross: bool = False
     """All pairs of the varied parts instead of one at a time."""
     measure: tuple[str, ...] = (
@@ -124,13 +138,22 @@ class Study(Settings):
 
     @field_validator("vary")
     @classmethod
-    def _known_variations(cls, vary: dict[str, list[str]]) -> dict[str, list[str]]:
-        for part, names in vary.items():
-            if part not in VARIED:
-                raise ValueError(unknown_name("part to vary", part, VARIED))
-            for name in names:
-                if name not in VARIED[part]:
-                    raise ValueError(unknown_name(part, name, VARIED[part].names()))
+    def _known_variations(cls, vary: dict[str, list[Varied]]) -> dict[str, list[Varied]]:
+        for part, values in vary.items():
+            if part in VARIED:
+                for name in values:
+                    if str(name) not in VARIED[part]:
+                        raise ValueError(unknown_name(part, str(name), VARIED[part].names()))
+                continue
+            if part.split(".")[0] not in VARIED_GROUPS or part.count(".") != 1:
+                settings = [f"{group}.SETTING" for group in VARIED_GROUPS]
+                raise ValueError(unknown_name("part to vary", part, [*VARIED, *settings]))
+            for value in values:
+                if re.search(r"[^\w.+-]", str(value)):
+                    raise ValueError(
+                        f"values of '{part}' name folders and must be numbers or plain words; "
+                        f"got {value!r}"
+                    )
         return vary
 
     @field_validator("budget")
@@ -139,11 +162,11 @@ class Study(Settings):
         parse_budget(budget)
         return budget
 
-    def variants(self) -> list[dict[str, str]]:
-        """Settings of every variant beside the main one; each maps part to name."""
+    def variants(self) -> list[Variant]:
+        """What every variant has otherwise than the main one."""
         if not self.cross:
             return [{part: name} for part, names in self.vary.items() for name in names]
-        crossed: list[dict[str, str]] = [{}]
+        crossed: list[Variant] = [{}]
         for part, names in self.vary.items():
             crossed = [{**one, part: name} for one in crossed for name in names]
         return [one for one in crossed if one]

@@ -21,11 +21,17 @@ from acinus.files import read_json, write_json, write_text
 from acinus.networks.device import best_device
 from acinus.plan import Budget, Recipe, parse_budget
 from acinus.study.arm import ArmJob
-from acinus.study.claim import arm_recipe, claim, refuse_foreign, study_identity
+from acinus.study.claim import (
+    arm_recipe,
+    claim,
+    refuse_foreign,
+    study_identity,
+    varied_value,
+)
 from acinus.study.clock import Clock
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
-from acinus.study.schema import Study, read_study
+from acinus.study.schema import Study, Variant, read_study
 from acinus.study.shares import crowding, planned_share
 
 REPORT_S = 4.0
@@ -60,7 +66,7 @@ class Session:
             jobs.append(self._job(arm, {}, budget))
             recipe = jobs[-1].recipe
             for variant in self.study.variants():
-                if any(getattr(recipe, part).name != name for part, name in variant.items()):
+                if any(varied_value(recipe, part) != value for part, value in variant.items()):
                     jobs.append(self._job(arm, variant, budget))
         return jobs
 
@@ -107,7 +113,7 @@ class Session:
 
         return left_s
 
-    def _job(self, arm: str, variant: Mapping[str, str], budget: Budget | None) -> ArmJob:
+    def _job(self, arm: str, variant: Variant, budget: Budget | None) -> ArmJob:
         final = self.folder.arm(arm)
         name = ",".join(f"{part}={value}" for part, value in variant.items())
         return ArmJob(
@@ -216,7 +222,7 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
         patients=phantom.patients,
         seed=phantom.seed,
         size=phantom.size,
-        sequences=[sequences[arm.dataset] for arm in study.arms.values()],
+        sequences=list(dict.fromkeys(sequences[arm.dataset] for arm in study.arms.values())),
         counts=phantom.counts,
         jobs=jobs,
     )
