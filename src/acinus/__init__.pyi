@@ -29,7 +29,9 @@ from acinus.scans import list_series as list_series
 from acinus.scans import read_labelmap as read_labelmap
 from acinus.scans import read_volume as read_volume
 from acinus.scans import write_volume as write_volume
+from acinus.study import SlurmRequest as SlurmRequest
 from acinus.study import benchmark as benchmark
+from acinus.study import ensemble_runs as ensemble_runs
 from acinus.study import evaluate_run as evaluate_run
 from acinus.study import explain_image as explain_image
 from acinus.study import plan_dataset as plan_dataset
@@ -39,6 +41,8 @@ from acinus.study import report_run as report_run
 from acinus.study import run_dataset as run_dataset
 from acinus.study import run_demo as run_demo
 from acinus.study import run_study as run_study
+from acinus.study import slurm_dataset as slurm_dataset
+from acinus.study import slurm_study as slurm_study
 from acinus.study import train_part as train_part
 from acinus.study import train_run as train_run
 from acinus.train import SAMPLINGS as SAMPLINGS

@@ -357,3 +357,32 @@ def test_predicting_again_gives_the_same_bytes(model_folder: Path, tmp_path: Pat
     first = predict_paths(model_folder, scan, tmp_path / "one").written[0].read_bytes()
     shutil.rmtree(tmp_path / "one")
     assert predict_paths(model_folder, scan, tmp_path / "one").written[0].read_bytes() == first
+
+
+def test_a_scan_that_needs_more_than_the_ceiling_is_refused_before_it_is_predicted(
+    model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, _ = a_scan(tmp_path / "scan.nii.gz")
+    arguments = ["predict", str(model_folder), str(scan), str(tmp_path / "out")]
+    assert main([*arguments, "--memory", "50MB"]) == 2
+    said = capsys.readouterr().err
+    assert "failed: scan: case 'scan': predicting it must stay below --memory 0.05 GB" in said
+    assert not (tmp_path / "out" / "scan.nii.gz").exists()
+    assert main([*arguments, "--memory", "8GB", "--device", "cpu"]) == 0
+    assert main([*arguments, "--memory", "much"]) == 2
+    assert "--memory must be a size such as 4GB" in capsys.readouterr().err
+
+
+def test_results_do_not_depend_on_what_is_read_ahead(model_folder: Path, tmp_path: Path) -> None:
+    for seed in range(4):
+        a_scan(tmp_path / "in" / f"s{seed}.nii.gz", seed)
+    together = predict_paths(model_folder, tmp_path / "in", tmp_path / "together")
+    one_by_one = predict_paths(model_folder, tmp_path / "in", tmp_path / "apart", memory="8GB")
+    for ours, theirs in zip(together.written, one_by_one.written, strict=True):
+        np.testing.assert_array_equal(labels_of(ours), labels_of(theirs))
+    rows = [
+        [{**row, "seconds": ""} for row in table_of(tmp_path / name)]
+        for name in ("together", "apart")
+    ]
+    assert rows[0] == rows[1]
+    assert [row["case"] for row in rows[0]] == [f"s{n}" for n in range(4) for _ in range(2)]

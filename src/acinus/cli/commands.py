@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from acinus.cli.benchmark import benchmark
 from acinus.cli.check import check
 from acinus.cli.demo import demo
+from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
 from acinus.cli.explain import explain
 from acinus.cli.listing import list_parts
@@ -15,6 +16,7 @@ from acinus.cli.plan import plan
 from acinus.cli.predict import predict
 from acinus.cli.report import report
 from acinus.cli.run import run
+from acinus.cli.slurm import slurm
 from acinus.cli.study import study
 from acinus.cli.train import train
 from acinus.version import __version__
@@ -51,7 +53,9 @@ app.command(train, sort_key=6)
 app.command(evaluate, sort_key=7)
 app.command(report, sort_key=8)
 app.command(predict, sort_key=9)
-app.command(explain, sort_key=10)
-app.command(study, sort_key=11)
-app.command(list_parts, name="list", sort_key=12)
-app.command(benchmark, sort_key=13)
+app.command(ensemble, sort_key=10)
+app.command(explain, sort_key=11)
+app.command(study, sort_key=12)
+app.command(slurm, sort_key=13)
+app.command(list_parts, name="list", sort_key=14)
+app.command(benchmark, sort_key=15)

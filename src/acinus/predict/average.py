@@ -27,7 +27,7 @@ Entry = tuple[Sequence[nn.Module], Plan, PreparedCase]
 
 
 def average_members(entries: Sequence[Entry], precision: str = "auto") -> Volume:
-    """Label map of one case on its native grid, not post-processed.
+    """Label map of one case on its native grid by all models together, not post-processed.
 
     Args:
         entries: One a model; all of the same labels, channels and axis of slices.
@@ -37,23 +37,38 @@ def average_members(entries: Sequence[Entry], precision: str = "auto") -> Volume
         PlanError: The models stack slices along different axes, or their labels differ.
         DataError: The memory of this machine does not suffice.
     """
+    return average_subsets(entries, [tuple(range(len(entries)))], precision)[0]
+
+
+def average_subsets(
+    entries: Sequence[Entry], subsets: Sequence[tuple[int, ...]], precision: str = "auto"
+) -> list[Volume]:
+    """One label map a subset of the models, each model computed once.
+
+    Args:
+        entries: As of `average_members`.
+        subsets: Indices of the models whose probabilities are averaged.
+        precision: See `load_model`.
+    """
     check_alike([plan for _, plan, _ in entries])
     plan, geometry = entries[0][1], entries[0][2].geometry
     decode = decoder(plan, "probs")
 
-    def work(networks: Sequence[nn.Module], batch: int) -> Volume:
-        labels = np.zeros(geometry.scanned_vox, dtype=np.uint8)
+    def work(networks: Sequence[nn.Module], batch: int) -> list[Volume]:
+        labels = [np.zeros(geometry.scanned_vox, dtype=np.uint8) for _ in subsets]
         left = iter(networks)
         streams = [
             _probabilities([next(left) for _ in own], plan, case, batch, precision)
             for own, plan, case in entries
         ]
         start = 0
-        for maps in _mean(streams):
-            stop = start + maps.shape[1]
-            labels[start:stop] = decode(maps.transpose(0, 1)).numpy()
+        for pieces in _in_step(streams):
+            stop = start + pieces[0].shape[1]
+            for target, subset in zip(labels, subsets, strict=True):
+                mean = torch.stack([pieces[index] for index in subset]).mean(dim=0)
+                target[start:stop] = decode(mean.transpose(0, 1)).numpy()
             start = stop
-        return to_native(labels, geometry)
+        return [to_native(array, geometry) for array in labels]
 
     return within_memory(work, [network for own, _, _ in entries for network in own], plan)
 
@@ -94,16 +109,15 @@ def _probabilities(
         yield maps.cpu()
 
 
-def _mean(streams: Sequence[Iterator[Tensor]]) -> Iterator[Tensor]:
-    """Mean of the streams, in pieces that all of them have reached."""
+def _in_step(streams: Sequence[Iterator[Tensor]]) -> Iterator[list[Tensor]]:
+    """The same planes of all streams, in pieces that all of them have reached."""
     held = [next(stream, None) for stream in streams]
-    while all(piece is not None for piece in held):
+    while True:
         pieces = [piece for piece in held if piece is not None]
+        if len(pieces) < len(streams):
+            return
         n_planes = min(piece.shape[1] for piece in pieces)
-        total = pieces[0][:, :n_planes].clone()
-        for piece in pieces[1:]:
-            total.add_(piece[:, :n_planes])
-        yield total.div_(len(pieces))
+        yield [piece[:, :n_planes] for piece in pieces]
         held = [
             piece[:, n_planes:] if piece.shape[1] > n_planes else next(stream, None)
             for piece, stream in zip(pieces, streams, strict=True)

@@ -2,6 +2,7 @@
 
 from acinus.study.benchmark import benchmark
 from acinus.study.demo import run_demo
+from acinus.study.ensembling import EnsembleOutcome, ensemble_runs
 from acinus.study.explaining import explain_image
 from acinus.study.run import (
     RunOutcome,
@@ -16,11 +17,16 @@ from acinus.study.run import (
     train_run,
 )
 from acinus.study.schema import Study, read_study
+from acinus.study.slurm import Request as SlurmRequest
+from acinus.study.slurm import slurm_dataset, slurm_study
 
 __all__ = [
+    "EnsembleOutcome",
     "RunOutcome",
+    "SlurmRequest",
     "Study",
     "benchmark",
+    "ensemble_runs",
     "evaluate_run",
     "explain_image",
     "plan_dataset",
@@ -31,6 +37,8 @@ __all__ = [
     "run_dataset",
     "run_demo",
     "run_study",
+    "slurm_dataset",
+    "slurm_study",
     "train_part",
     "train_run",
 ]
