@@ -101,7 +101,7 @@ def test_a_finished_run_starts_no_process(
 
 
 def test_a_part_must_be_planned_and_known(finished: Path, dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--fold must be one of 1, 2; got 3\."):
+    with pytest.raises(ConfigError, match=r"--fold must be one of 1 to 2; got 3\."):
         train_part(finished, fold=2)
     with pytest.raises(ConfigError, match=r"unknown arm 'Balls'\. Known: Dataset001_Balls"):
         train_part(finished, arm="Balls", fold=0)

@@ -240,7 +240,7 @@ def train_part(
         run_folder: Folder of a run or study, planned and prepared.
         arm: Name of the arm; may be left out where there is one.
         variant: Such as ``loss=dice``; None: the main model.
-        fold: From 0.
+        fold: From 0. One that the split has and the plan does not train is passed over.
 
     Raises:
         ConfigError: No such arm, variant or fold.
@@ -254,10 +254,13 @@ def train_part(
             f"Run 'acinus train {run_folder} --prepare-only' first."
         )
     plan = plan_arm(job)
-    if fold not in plan.folds_to_train:
-        known = ", ".join(str(one + 1) for one in plan.folds_to_train)
-        raise ConfigError(f"--fold must be one of {known}; got {fold + 1}.")
-    train_one_fold(job, plan, fold)
+    if not 0 <= fold < plan.settings.folds:
+        raise ConfigError(f"--fold must be one of 1 to {plan.settings.folds}; got {fold + 1}.")
+    if fold in plan.folds_to_train:
+        train_one_fold(job, plan, fold)
+    else:
+        n = len(plan.folds_to_train)
+        progress.say(f"Fold {fold + 1} is not trained: the plan trains the first {n}.")
     return run_folder
 
 
