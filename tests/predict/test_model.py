@@ -21,7 +21,7 @@ from scipy import ndimage
 
 import acinus
 from acinus import progress
-from acinus.errors import DataError, GridError, PlanError
+from acinus.errors import ConfigError, DataError, GridError, PlanError
 from acinus.predict import Model, load_model
 from acinus.scans import Volume
 from acinus.study import plan_dataset, train_run
@@ -338,6 +338,22 @@ def test_a_fold_that_was_not_trained_is_refused(model_folder: Path) -> None:
         load_model(model_folder, folds=[3])
     with pytest.raises(PlanError, match=r"got \[\]"):
         load_model(model_folder, folds=[])
+
+
+def test_mirroring_can_be_asked_for(model_folder: Path) -> None:
+    for asked, expected in ((None, False), (True, True), (False, False)):
+        loaded = load_model(model_folder, mirroring=asked)
+        assert loaded.plan.settings.predict.use_mirroring is expected
+    mirrored = load_model(model_folder, mirroring=True)
+    volume, label = a_head()
+    found = mirrored.predict(volume).array
+    assert dice(found == 1, label == 1) > 0.7
+    assert dice(found == 2, label == 2) > 0.7
+
+
+def test_an_unknown_precision_is_named(model_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"unknown precision 'half'\. Known: auto, bfloat16"):
+        load_model(model_folder, precision="half")
 
 
 def test_the_folder_of_a_run_is_told_from_its_model(model_folder: Path) -> None:

@@ -28,6 +28,9 @@ def predict(
     folds: Annotated[tuple[int, ...], Parameter(consume_multiple=True, show_default=False)] = (),
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    mirroring: Annotated[
+        bool | None, Parameter(negative="--no-mirroring", show_default=False)
+    ] = None,
     memory: str | None = None,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
@@ -52,6 +55,8 @@ def predict(
         device: Where the networks work; auto: a GPU if this machine has one.
         precision: Of matrix products; auto: bfloat16 where the device has it fast, unless the
             model was trained in float32.
+        mirroring: Average over mirrored images, along the axes that training allowed; this takes
+            two to eight times as long. Default: as the plan decided.
         memory: Most memory that the command may take, such as 4GB; a scan that needs more is
             refused beforehand, with what it would need.
     """
@@ -65,6 +70,7 @@ def predict(
         folds=folds or None,
         device=device,
         precision=precision,
+        mirroring=mirroring,
         memory=memory,
     )
     for case, reason in outcome.failed.items():

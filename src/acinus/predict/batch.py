@@ -68,6 +68,7 @@ def predict_paths(
     folds: Sequence[int] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    mirroring: bool | None = None,
     memory: str | None = None,
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
@@ -82,6 +83,7 @@ def predict_paths(
         folds: Only these folds; None: all.
         device: See `load_model`.
         precision: See `load_model`.
+        mirroring: See `load_model`.
         memory: Most memory that this process shall take, such as ``4GB``; a case that needs
             more fails. None: a case that will hardly fit into what is free is attempted, with
             a warning.
@@ -90,7 +92,7 @@ def predict_paths(
         AcinusError: Nothing can be segmented: the model or source is unusable.
     """
     ceiling = None if memory is None else parse_memory(memory)
-    loaded = load_model(model, folds=folds, device=device, precision=precision)
+    loaded = load_model(model, folds=folds, device=device, precision=precision, mirroring=mirroring)
     scans = find_scans(source, len(loaded.plan.dataset.channel_names), series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)

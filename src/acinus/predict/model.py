@@ -20,7 +20,7 @@ import torch
 
 from acinus.errors import ConfigError, DataError, PlanError, unknown_name
 from acinus.networks import SegmentationNetwork
-from acinus.plan import Plan
+from acinus.plan import Decision, Plan
 from acinus.predict.average import average_members
 from acinus.predict.case import predict_prepared
 from acinus.predict.device import PRECISIONS, device_of, prediction_device
@@ -192,6 +192,7 @@ def load_model(
     folds: Sequence[int] | None = None,
     device: str = "auto",
     precision: str = "auto",
+    mirroring: bool | None = None,
 ) -> Model:
     """A model from its folder.
 
@@ -201,6 +202,8 @@ def load_model(
         device: ``cpu``, ``cuda``, ``mps``, or ``auto``: the best that this machine has.
         precision: ``float32``; ``bfloat16``: matrix products in 16 bits; ``auto``: those where
             the device has them fast, unless the model was trained in float32.
+        mirroring: Whether to average over mirrored tiles, along the axes that the plan allows;
+            None: as it decided.
 
     Raises:
         ConfigError: This machine has no such device, or there is no such precision.
@@ -212,21 +215,28 @@ def load_model(
         raise ConfigError(unknown_name("precision", precision, PRECISIONS))
     if not is_ensemble(folder):
         card = read_card(folder)
-        return Model((_member(folder, folds, where),), card.postprocess, precision)
+        return Model((_member(folder, folds, where, mirroring),), card.postprocess, precision)
     ensemble = read_ensemble_card(folder)
-    members = tuple(_member(folder / one.folder, folds, where) for one in ensemble.members)
-    for stated, member in zip(ensemble.members, members, strict=True):
-        if member.plan.hash() != stated.plan_hash:
+    for stated in ensemble.members:
+        if read_card(folder / stated.folder).plan_hash != stated.plan_hash:
             raise PlanError(
                 f"{folder / stated.folder}: must be the model that the ensemble was made of; its "
                 "plan is another one. Copy the ensemble's folder whole."
             )
+    members = tuple(
+        _member(folder / one.folder, folds, where, mirroring) for one in ensemble.members
+    )
     return Model(members, ensemble.postprocess, precision)
 
 
-def _member(folder: Path, folds: Sequence[int] | None, device: torch.device) -> Member:
+def _member(
+    folder: Path, folds: Sequence[int] | None, device: torch.device, mirroring: bool | None
+) -> Member:
     card = read_card(folder)
     plan = read_model_plan(folder, card.plan_hash)
+    if mirroring is not None:
+        asked = Decision(value=mirroring, rule="asked for at prediction", source="user")
+        plan = plan.with_decisions({"predict.use_mirroring": asked})
     known = {weights.fold: weights for weights in card.weights}
     wanted = tuple(known) if folds is None else tuple(folds)
     unknown = sorted(set(wanted) - set(known))
