@@ -20,6 +20,7 @@ from acinus.networks import NETWORKS as NETWORKS
 from acinus.plan import list_recipes as list_recipes
 from acinus.plan import load_recipe as load_recipe
 from acinus.plan import read_plan as read_plan
+from acinus.predict import import_nnunet as import_nnunet
 from acinus.predict import load_model as load_model
 from acinus.predict import predict_paths as predict_paths
 from acinus.scans import Grid as Grid

@@ -10,6 +10,7 @@ from acinus.cli.demo import demo
 from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
 from acinus.cli.explain import explain
+from acinus.cli.import_ import import_model
 from acinus.cli.listing import list_parts
 from acinus.cli.phantom import phantom
 from acinus.cli.plan import plan
@@ -54,8 +55,9 @@ app.command(evaluate, sort_key=7)
 app.command(report, sort_key=8)
 app.command(predict, sort_key=9)
 app.command(ensemble, sort_key=10)
-app.command(explain, sort_key=11)
-app.command(study, sort_key=12)
-app.command(slurm, sort_key=13)
-app.command(list_parts, name="list", sort_key=14)
-app.command(benchmark, sort_key=15)
+app.command(import_model)
+app.command(explain, sort_key=12)
+app.command(study, sort_key=13)
+app.command(slurm, sort_key=14)
+app.command(list_parts, name="list", sort_key=15)
+app.command(benchmark, sort_key=16)

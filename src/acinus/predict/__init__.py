@@ -6,6 +6,7 @@ from acinus.predict.device import prediction_device
 from acinus.predict.findings import examine, finding_rows
 from acinus.predict.folder import network_from, weight_name, write_model
 from acinus.predict.model import Member, Model, Postprocess, load_model
+from acinus.predict.nnunet import import_nnunet
 from acinus.predict.postprocess import Cleaning, Evidence, clean
 from acinus.predict.source import Scan, find_scans
 
@@ -22,6 +23,7 @@ __all__ = [
     "examine",
     "find_scans",
     "finding_rows",
+    "import_nnunet",
     "load_model",
     "network_from",
     "predict_labels",
