@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from acinus.errors import ConfigError
 
+CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
+"""Layout by the number of dimensions in which a voxel's features lie side by side."""
+
 
 class SegmentationNetwork(nn.Module):
     """A network from images to one logit per class and voxel, on the same grid.
@@ -32,6 +35,15 @@ class SegmentationNetwork(nn.Module):
     stride: tuple[int, ...]
     n_channels: int
     n_classes: int
+
+    def lay_out_weights(self) -> None:
+        """Bring the weights of convolutions into the layout of `memory_format`."""
+        for weight in self.parameters():
+            if weight.ndim == self.n_dims + 2:
+                # Not `contiguous`, which keeps the strides of weights of one channel: they would
+                # pass for channels first, and the layer with them.
+                laid_out = torch.empty_like(weight, memory_format=self.memory_format)
+                weight.data = laid_out.copy_(weight.detach())
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from acinus.config import Settings
-from acinus.networks.contract import SegmentationNetwork
+from acinus.networks.contract import CHANNELS_LAST, SegmentationNetwork
 
 NEGATIVE_SLOPE = 0.01
 """Slope of the activation below zero, and of the draw that fits it."""
@@ -174,6 +174,8 @@ class StagedUNet(SegmentationNetwork):
         self.n_dims = n_dims
         self.n_channels = n_channels
         self.n_classes = n_classes
+        if config.normalisation == "batch":
+            self.memory_format = CHANNELS_LAST[n_dims]
         self.stride = tuple(math.prod(steps) for steps in zip(*strides, strict=True))
         self.encoder = nn.ModuleList(stages)
         self.up = nn.ModuleList()
@@ -196,6 +198,7 @@ class StagedUNet(SegmentationNetwork):
             if config.deep_supervision or level == 0:
                 self.heads.append(CONVOLUTION[n_dims](width, n_classes, kernel_size=1))
         self.apply(draw_weights)
+        self.lay_out_weights()
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:
@@ -213,18 +216,19 @@ class StagedUNet(SegmentationNetwork):
             ConfigError: Channels or axes differ, or a size is not divisible by the stride.
         """
         logits: Tensor = self.heads[-1](self._decoded(images)[-1])
-        return logits
+        return logits.contiguous()
 
     def forward_levels(self, images: Tensor) -> list[Tensor]:
         """Logits of every level with a head, finest first; arguments and errors as `forward`."""
         levels = self._decoded(images)[-len(self.heads) :]
-        return [head(level) for head, level in zip(self.heads, levels, strict=True)][::-1]
+        levels = [head(level) for head, level in zip(self.heads, levels, strict=True)]
+        return [logits.contiguous() for logits in levels][::-1]
 
     def _decoded(self, images: Tensor) -> list[Tensor]:
         """Features of the decoder levels, coarsest first."""
         self.check_input(images)
         skips: list[Tensor] = []
-        features = images
+        features = images.contiguous(memory_format=self.memory_format)
         for stage in self.encoder:
             features = stage(features)
             skips.append(features)

@@ -42,7 +42,7 @@ from pydantic import field_validator
 from torch import Tensor, nn
 
 from acinus.config import Settings
-from acinus.networks.contract import SegmentationNetwork
+from acinus.networks.contract import CHANNELS_LAST, SegmentationNetwork
 
 
 class UNetConfig(Settings):
@@ -102,7 +102,7 @@ class UNet(SegmentationNetwork):
         self.n_classes = n_classes
         self.stride = (2 ** (len(widths) - 1),) * n_dims
         if config.normalisation != "instance":
-            self.memory_format = _CHANNELS_LAST[n_dims]
+            self.memory_format = CHANNELS_LAST[n_dims]
         convolution, pool = _CONVOLUTION[n_dims], _POOL[n_dims]
         inputs = (n_channels, *widths[:-1])
         self.encoder = nn.ModuleList(
@@ -126,9 +126,7 @@ class UNet(SegmentationNetwork):
             # separately, one of two labels that look alike can be lost in the first steps.
             for head in (self.head, *self.coarse_heads):
                 head.weight[2:] = head.weight[1:2]
-        for weight in self.parameters():
-            if weight.ndim == n_dims + 2:
-                weight.data = weight.data.contiguous(memory_format=self.memory_format)
+        self.lay_out_weights()
 
     @property
     def depths(self) -> list[tuple[str, nn.Module]]:
@@ -184,7 +182,6 @@ _CONVOLUTION = {2: nn.Conv2d, 3: nn.Conv3d}
 _TRANSPOSED = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 _POOL = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _BATCH_NORM = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-_CHANNELS_LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 _LINEAR_MODE = {2: "bilinear", 3: "trilinear"}
 
 
