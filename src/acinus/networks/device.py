@@ -6,13 +6,15 @@ states the device it was made for; `auto` is resolved once, when it is made.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psutil
 import torch
+from torch import nn
 
 from acinus.errors import PlanError
+from acinus.networks.contract import SegmentationNetwork
 
 
 def best_device() -> str:
@@ -56,6 +58,33 @@ def has_fast_bfloat16(device: torch.device) -> bool:
     # Without the instruction (AVX512-BF16 or AMX) bfloat16 is emulated, which is slower.
     has = torch.cpu.get_capabilities()
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+
+
+def miscounts_bfloat16(network: SegmentationNetwork, size: Sequence[int]) -> bool:
+    """Whether a CPU may compute wrong gradients of a network in bfloat16.
+
+    Where a 3D convolution gets at least 2 but fewer slices than its kernel has, the gradient of
+    its weights takes up memory that was never written (oneDNN 3.12 of PyTorch 2.13 on a CPU with
+    AVX512-BF16): it differs from run to run and reaches 1e38. Slices are the first axis only.
+
+    Args:
+        network: Any; on the meta device nothing is computed.
+        size: (Y, X) or (Z, Y, X) of a patch.
+    """
+    found = []
+
+    def look(layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        if isinstance(layer, nn.Conv3d):
+            found.append(1 < given[0].shape[2] < layer.kernel_size[0])
+
+    hooks = [layer.register_forward_pre_hook(look) for layer in network.modules()]
+    was_training, device = network.training, next(network.parameters()).device
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, network.n_channels, *size, device=device))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    return any(found)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -22,7 +22,7 @@ from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
 from acinus.networks import SegmentationNetwork, build_network, check_size
-from acinus.networks.device import best_device, has_fast_bfloat16
+from acinus.networks.device import best_device, has_fast_bfloat16, miscounts_bfloat16
 from acinus.plan.auto import auto_decisions
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
 from acinus.plan.mirror import decide_mirror_axes
@@ -170,8 +170,9 @@ def make_plan(
         if recipe.provenance.get(name) != "user" or name == "network.config":
             decisions[name] = decision
     made = _recipe_of(recipe.name, decisions)
-    _refuse_unfit_patch(made, dataset)
-    for name, decision in _machine_decisions(made, device).items():
+    network = _network(made, dataset)
+    _refuse_unfit_patch(made, network)
+    for name, decision in _machine_decisions(made, network, device).items():
         decisions[name] = decision
     if made.train.mirror_axes == "auto":
         decisions["train.mirror_axes"] = decide_mirror_axes(fingerprint, dataset)
@@ -275,20 +276,35 @@ def _slice_decisions(
     return decisions
 
 
-def _machine_decisions(recipe: Recipe, device: str) -> dict[str, Decision]:
-    """Device and precision, where the recipe leaves them to the machine."""
+def _machine_decisions(
+    recipe: Recipe, network: SegmentationNetwork, device: str
+) -> dict[str, Decision]:
+    """Device and precision, where the recipe leaves them to the machine.
+
+    Raises:
+        PlanError: The precision that the user chose gives wrong gradients there.
+    """
     decisions = {}
+    patch = recipe.train.patch_vox
+    is_unsafe = device == "cpu" and miscounts_bfloat16(network, patch)
+    if is_unsafe and recipe.train.precision == "bfloat16":
+        raise PlanError(
+            f"train.precision=bfloat16 must give the gradients of every layer; on a CPU it does "
+            f"not where a level has 2 slices, as with the patch {patch}. Choose a patch of more "
+            "slices, or leave train.precision out."
+        )
     if recipe.train.device == "auto":
         rule = "the best device of the machine that made the plan"
         decisions["train.device"] = Decision(value=device, rule=rule, source="data")
     if recipe.train.precision == "auto":
         is_fast = has_fast_bfloat16(torch.device(device))
         decisions["train.precision"] = Decision(
-            value="bfloat16" if is_fast else "float32",
+            value="bfloat16" if is_fast and not is_unsafe else "float32",
             rule="bfloat16 where the device multiplies it fast (a CPU with AVX512-BF16 or AMX, a "
-            "GPU from compute capability 8.0): 1.7 times the steps on a CPU",
+            "GPU from compute capability 8.0): 1.7 times the steps on a CPU; not on a CPU where a "
+            "level has 2 slices, of which its gradients are wrong",
             source="data",
-            facts={"device": device},
+            facts={"device": device, "level_of_2_slices": is_unsafe},
         )
     return decisions
 
@@ -324,8 +340,7 @@ def _network(recipe: Recipe, dataset: Dataset) -> SegmentationNetwork:
         )
 
 
-def _refuse_unfit_patch(recipe: Recipe, dataset: Dataset) -> None:
-    network = _network(recipe, dataset)
+def _refuse_unfit_patch(recipe: Recipe, network: SegmentationNetwork) -> None:
     _refuse_other_axes(recipe, network)
     try:
         check_size(recipe.train.patch_vox, network.stride, what="train.patch_vox")
