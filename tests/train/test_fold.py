@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +14,20 @@ import numpy as np
 import pytest
 import torch
 from made_store import ball_case, fold_job, write_store
+from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.nn import functional
 
 import acinus.train.fold as fold_module
 from acinus import progress
-from acinus.errors import AcinusError, PlanError
+from acinus.errors import AcinusError, DataError, PlanError
 from acinus.files import hash_file, read_json
 from acinus.plan import Plan
-from acinus.train import FoldJob, seeded_network, train_fold
+from acinus.train import FoldJob, PatchSource, seeded_network, train_fold
+from acinus.train.augment import Changes, apply_changes
+from acinus.train.average import weights_of
 from acinus.train.fold import Training, build_optimiser
+from acinus.train.patches import Batch
 from made_plan import made_plan
 
 
@@ -33,9 +40,9 @@ def train(job: FoldJob) -> str:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, n_steps: int) -> None:
     """Raise in the step after this many."""
-    real: Callable[[Training, int], float] = Training.step
+    real: Callable[[Training, int], torch.Tensor] = Training.step
 
-    def step(training: Training, number: int) -> float:
+    def step(training: Training, number: int) -> torch.Tensor:
         if number == n_steps:
             raise KeyboardInterrupt
         return real(training, number)
@@ -48,6 +55,18 @@ def history(job: FoldJob) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
+def volumes(name: str = "plain_unet", **train: Any) -> dict[str, Any]:
+    """Changes that make a training on slices one on volumes."""
+    strides = [[1, 1, 1], [1, 2, 2], [1, 2, 2]]
+    plain = {"features": [4, 8, 8], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
+    config = {**plain, "strides": strides} if name == "plain_unet" else {"features": [4, 8]}
+    return {
+        "network": {"name": name, "config": config},
+        "sampling": "foreground",
+        "train": {"patch_vox": [4, 16, 16], "batch": 2, **train},
+    }
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "adamw": {},
     "adam": {"train": {"optimiser": "adam"}},
@@ -55,6 +74,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "averaged": {"train": {"average_decay": 0.9}},
     "polynomial": {"train": {"schedule": "polynomial", "warmup": 0.3}},
     "dice": {"loss": "dice", "sampling": "foreground", "network": {"config": {"features": [4, 8]}}},
+    "volumes": volumes(),
+    "volumes, channels last": volumes("unet_3d"),
+    "nnU-Net": volumes(optimiser="sgd", lr=0.01, deep_supervision=True, average_decay=None)
+    | {"sampling": "oversample"},
+    "bfloat16": volumes(precision="bfloat16", average_decay=0.9),
 }
 
 
@@ -214,21 +238,356 @@ def test_a_folder_of_another_plan_seed_or_split_is_refused(
     )
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_loss_that_is_not_finite_names_the_cases_and_leaves_no_weights(
-    tmp_path: Path, value: float
+# A loss that is not finite ----------------------------------------------------------------------
+
+
+def poison(
+    monkeypatch: pytest.MonkeyPatch, at_step: int, value: float, *, always: bool = False
 ) -> None:
-    job = replace(fold_job(tmp_path), train_cases=("p0", "p2"))
-    for case in ("p0", "p2"):
-        image, label = ball_case(0)
-        write_store(tmp_path / "store", {case: (np.full_like(image, value), label)})
+    """The images of one step are not finite, unless other batches are drawn for it."""
+    real = Training._draw
+
+    def draw(training: Training, step: int) -> tuple[Batch, Changes]:
+        batch, changes = real(training, step)
+        if step == at_step and (always or not training.attempt):
+            batch.image.fill_(value)
+        return batch, changes
+
+    monkeypatch.setattr(Training, "_draw", draw)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("variant", ["adamw", "volumes"])
+def test_a_loss_that_is_not_finite_keeps_the_batch_goes_back_and_on_with_others(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    variant: str,
+    value: float,
+) -> None:
+    plan = made_plan(VARIANTS[variant])
+    healthy = fold_job(tmp_path, plan=plan, name="healthy")
+    train(healthy)
+    poison(monkeypatch, 3, value)
+    job = fold_job(tmp_path, plan=plan)
+    train_fold(job)
+    kept = job.folder / "not_finite_step_3.safetensors"
+    said = capsys.readouterr().err
+    assert "Warning: training fold 1: the loss must be finite; got nan at step 3 (cases p" in said
+    assert f"the batch is in {kept}). Going back to the state after epoch 1 and on with" in said
+    with safe_open(kept, framework="pt") as file:
+        cases = file.metadata()["cases"].split(",")
+        image, label = file.get_tensor("image"), file.get_tensor("label")
+    assert set(cases) <= {"p0", "p1", "p2"}
+    assert len(cases) == len(image) == len(label) == plan.settings.train.batch
+    assert image.shape[2:] == label.shape[1:] == tuple(plan.settings.train.patch_vox)
+    assert not torch.isfinite(image).any()
+    # The epoch before is the same, what follows is drawn anew, and nothing is counted twice.
+    assert [row["epoch"] for row in history(job)] == ["1", "2", "3"]
+    assert history(job)[0] == history(healthy)[0]
+    assert history(job)[1] != history(healthy)[1]
+    for weight in load_file(job.weights).values():
+        assert torch.isfinite(weight).all()
+
+
+@pytest.mark.parametrize("at_step", [0, 3])
+@pytest.mark.parametrize("stopped_at", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("variant", ["averaged", "volumes, channels last"])
+def test_a_training_that_went_back_and_was_stopped_equals_one_that_was_not_stopped(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: str,
+    stopped_at: int,
+    at_step: int,
+) -> None:
+    plan = made_plan(VARIANTS[variant])
+    poison(monkeypatch, at_step, np.nan)
+    whole = fold_job(tmp_path, plan=plan, name="whole")
+    expected = train(whole)
+    parts = fold_job(tmp_path, plan=plan, name="parts")
+    with monkeypatch.context() as patch:
+        stop_after(patch, stopped_at)
+        with pytest.raises(KeyboardInterrupt):
+            train(parts)
+    assert train(parts) == expected
+    assert history(parts) == history(whole)
+
+
+@pytest.mark.parametrize("at_step", [0, 3])
+def test_a_second_loss_that_is_not_finite_stops_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_step: int
+) -> None:
+    poison(monkeypatch, at_step, np.nan, always=True)
+    job = replace(fold_job(tmp_path), train_cases=("p0",))
     with pytest.raises(AcinusError) as error:
         train(job)
     message = str(error.value)
-    assert message.startswith("training fold 1: the loss must be finite; got nan at step 0 ")
-    assert "(cases p0, p2)." in message
-    assert "Lower train.lr, or run 'acinus check' on the dataset." in message
+    assert message.startswith(
+        f"training fold 1: the loss must be finite; got nan at step {at_step} (cases p0; the batch "
+        f"is in {job.folder / f'not_finite_step_{at_step}.safetensors'})."
+    )
+    assert message.endswith(
+        "It happened before, and going back to the last good state did not help. Lower train.lr, "
+        "or run 'acinus check' on the dataset."
+    )
     assert not job.weights.exists()
+    assert (job.folder / "checkpoint.safetensors").is_file() == (at_step == 3)
+
+
+def test_scans_that_are_not_finite_stop_a_training_before_its_first_step(tmp_path: Path) -> None:
+    job = replace(fold_job(tmp_path), train_cases=("p0", "p2"))
+    for case in ("p0", "p2"):
+        image, label = ball_case(0)
+        write_store(tmp_path / "store", {case: (np.full_like(image, np.inf), label)})
+    with pytest.raises(AcinusError, match="the loss must be finite; got nan at step 0"):
+        train(job)
+    assert not job.weights.exists()
+
+
+# Collapse ---------------------------------------------------------------------------------------
+
+
+def looks(monkeypatch: pytest.MonkeyPatch, right: Sequence[float], left: Sequence[float]) -> None:
+    """What the looks after the epochs find."""
+    rows = iter(zip(right, left, strict=True))
+
+    def look(*given: object) -> dict[str, float]:
+        ours, theirs = next(rows)
+        names = ("validation_dice_gland_right", "validation_dice_gland_left")
+        mean = (ours + theirs) / 2
+        return {"validation_dice": mean, names[0]: ours, names[1]: theirs}
+
+    monkeypatch.setattr(fold_module, "measure_look", look)
+
+
+def test_a_label_that_collapses_is_reported_and_the_best_state_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    states: list[dict[str, torch.Tensor]] = []
+    real = Training.close_epoch
+
+    def close_epoch(training: Training, train_loss: float) -> object:
+        states.append(weights_of(training.network))
+        return real(training, train_loss)
+
+    monkeypatch.setattr(Training, "close_epoch", close_epoch)
+    looks(monkeypatch, [0.2, 0.5, 0.5, 0.5, 0.5, 0.6], [0.2, 0.5, 0.4, 0.0, 0.0, 0.0])
+    job = fold_job(tmp_path, plan=made_plan({"train": {"epochs": 6}}))
+    train_fold(job)
+    said = capsys.readouterr().err
+    assert said.count("has collapsed") == 1
+    assert (
+        "Fold 1: label 'gland_left' has collapsed: its validation Dice fell to 0 and stays there. "
+        "The best state so far is kept." in said
+    )
+    done = read_json(job.folder / "done.json")
+    assert (done["collapsed"], done["kept"]) == (["gland_left"], "best")
+    kept = load_file(job.weights)
+    for key, value in states[1].items():
+        assert torch.equal(kept[key], value)
+    assert not (job.folder / "best.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [0.2, 0.5, 0.0, 0.0, 0.2, 0.0],  # comes back
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],  # was never learned
+        [0.05, 0.05, 0.0, 0.0, 0.0, 0.0],  # hardly
+    ],
+)
+def test_without_collapse_the_last_state_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: list[float]
+) -> None:
+    looks(monkeypatch, [0.9, 0.5, 0.5, 0.5, 0.5, 0.5], left)
+    job = fold_job(tmp_path, plan=made_plan({"train": {"epochs": 6}}))
+    train(job)
+    done = read_json(job.folder / "done.json")
+    assert (done["collapsed"], done["kept"]) == ([], "last")
+    monkeypatch.undo()
+    assert train(fold_job(tmp_path, name="usual", plan=job.plan)) == done["sha256"]
+
+
+# Memory -----------------------------------------------------------------------------------------
+
+
+def runs_out(monkeypatch: pytest.MonkeyPatch, error: Exception, at_step: int) -> None:
+    def step(training: Training, number: int) -> torch.Tensor:
+        if number == at_step:
+            raise error
+        return real(training, number)
+
+    real = Training.step
+    monkeypatch.setattr(Training, "step", step)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 80 GB"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("at_step", "kept"), [(0, "nothing is lost"), (5, "the state after epoch 2 is kept")]
+)
+def test_out_of_memory_says_what_to_change_and_keeps_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, at_step: int, kept: str
+) -> None:
+    expected = train(fold_job(tmp_path, name="whole"))
+    job = fold_job(tmp_path)
+    with monkeypatch.context() as patch:
+        runs_out(patch, error, at_step)
+        with pytest.raises(AcinusError) as caught:
+            train(job)
+    assert str(caught.value) == (
+        "training fold 1: the memory of cpu must hold a batch of 4 patches (16, 16) and does not; "
+        f"{kept}. Close other programs and start the same command again, or plan anew in another "
+        "folder with --set train.batch=2."
+    )
+    assert caught.value.__cause__ is error
+    assert train(job) == expected
+
+
+def test_out_of_memory_with_one_patch_asks_for_a_smaller_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(network: object, settings: object) -> object:
+        raise MemoryError
+
+    monkeypatch.setattr(fold_module, "build_optimiser", full)  # before the first step
+    with pytest.raises(AcinusError, match=r"with a smaller train\.patch_vox, or fewer netw"):
+        train(fold_job(tmp_path, plan=made_plan({"train": {"batch": 1}})))
+
+
+def test_other_errors_of_torch_are_left_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs_out(monkeypatch, RuntimeError("shapes differ"), 1)
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"):
+        train(fold_job(tmp_path))
+
+
+# Fine-tuning ------------------------------------------------------------------------------------
+
+
+def first_loss(job: FoldJob) -> float:
+    with progress.quiet():
+        training = Training(job)
+        loss = float(training.step(0))
+        training.close()
+    return loss
+
+
+def test_training_begins_with_the_weights_of_another_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = {"epochs": 8, "steps_per_epoch": 12, "lr": 0.03, "mirroring": "none"}
+    teacher = fold_job(tmp_path, name="teacher", plan=made_plan({"train": long}))
+    train(teacher)
+    model = teacher.weights.parent.parent
+    tuned = made_plan({"train": {"pretrained": str(model), "mirroring": "none"}})
+    plain = made_plan({"train": {"mirroring": "none"}})
+    beginner = first_loss(fold_job(tmp_path, name="plain", plan=plain))
+    assert first_loss(fold_job(tmp_path, name="tuned", plan=tuned)) < 0.7 * beginner
+    # Back to the beginning after a loss that is not finite: to those weights, not to others.
+    poison(monkeypatch, 0, np.nan)
+    job = fold_job(tmp_path, name="back", plan=tuned)
+    train(job)
+    assert float(history(job)[0]["train_loss"]) < 0.7 * beginner
+
+
+def test_a_fine_tuning_under_way_no_longer_needs_the_other_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher = fold_job(tmp_path, name="teacher")
+    train(teacher)
+    plan = made_plan({"train": {"pretrained": str(teacher.weights.parent.parent)}})
+    expected = train(fold_job(tmp_path, name="whole", plan=plan))
+    job = fold_job(tmp_path, plan=plan)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(KeyboardInterrupt):
+            train(job)
+    teacher.weights.unlink()
+    assert train(job) == expected
+
+
+# Precision, layout, reading ahead ---------------------------------------------------------------
+
+
+def test_bfloat16_changes_the_products_and_not_the_weights(tmp_path: Path) -> None:
+    changes = volumes(epochs=1, steps_per_epoch=4)
+    full = {**changes, "train": {**changes["train"], "precision": "float32"}}
+    exact = fold_job(tmp_path, name="exact", plan=made_plan(full))
+    short = {**changes, "train": {**changes["train"], "precision": "bfloat16"}}
+    fast = fold_job(tmp_path, name="fast", plan=made_plan(short))
+    train(exact)
+    train(fast)
+    ours, theirs = load_file(fast.weights), load_file(exact.weights)
+    assert {value.dtype for value in ours.values()} == {torch.float32}
+    assert not all(torch.equal(ours[key], theirs[key]) for key in ours)
+    for key, value in ours.items():
+        assert torch.allclose(value, theirs[key], atol=0.02), key
+
+
+def test_deep_supervision_looks_at_the_coarser_levels_too(tmp_path: Path) -> None:
+    """Weights 1, 1/2, 0 of the losses of three levels, normalised; coarser ones get gradients."""
+    changes = volumes(deep_supervision=True, precision="float32")
+    config = {"features": [4, 8, 8, 8], "strides": [[1, 1, 1], [1, 2, 2], [2, 2, 2], [1, 1, 1]]}
+    changes["network"]["config"] = {**config, "kernels": [[3, 3, 3]], "deep_supervision": True}
+    job = fold_job(tmp_path, plan=made_plan(changes))
+    with progress.quiet():
+        training = Training(job)
+    batch, drawn = training.batches.take(0)
+    image, label = apply_changes(batch, drawn, training.swap, 3)
+    with torch.no_grad():
+        levels = training.network.train().forward_levels(image)
+    weights = [2 / 3, 1 / 3, 0]
+    assert len(levels) == len(weights)
+    expected = 0.0
+    for weight, logits in zip(weights, levels, strict=True):
+        size = logits.shape[2:]
+        coarse = functional.interpolate(label[:, None].double(), size, mode="nearest-exact")
+        expected += weight * float(training.loss(logits, coarse[:, 0].long(), None))
+    assert float(training.step(0)) == pytest.approx(expected, rel=1e-5)
+    training.close()
+
+
+@pytest.mark.parametrize("variant", ["adamw", "volumes"])
+def test_reading_ahead_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    plan = made_plan(VARIANTS[variant])
+    expected = train(fold_job(tmp_path, name="here", plan=plan))
+    monkeypatch.setattr(PatchSource, "is_resident", False)
+    assert train(fold_job(tmp_path, name="ahead", plan=plan)) == expected
+    # Batches that were drawn ahead of a way back are thrown away.
+    poison(monkeypatch, 3, np.nan)
+    ahead = train(fold_job(tmp_path, name="ahead and back", plan=plan))
+    monkeypatch.setattr(PatchSource, "is_resident", True)
+    assert train(fold_job(tmp_path, name="back", plan=plan)) == ahead
+
+
+def test_an_error_of_reading_ahead_shows_its_own_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatchSource, "is_resident", False)
+    real = PatchSource._cut
+
+    def cut(source: PatchSource, *given: Any) -> None:
+        if given[0].case_id == "p1":
+            raise DataError("case 'p1': the file is gone.")
+        real(source, *given)
+
+    monkeypatch.setattr(PatchSource, "_cut", cut)
+    with pytest.raises(DataError, match=r"^case 'p1': the file is gone\.") as error:
+        train(fold_job(tmp_path))
+    places = [frame.name for frame in traceback.extract_tb(error.value.__traceback__)]
+    assert places[-3:] == ["_draw", "batch", "cut"]
+    alive = [thread.name for thread in threading.enumerate() if thread.name.startswith("batches")]
+    assert alive == []
 
 
 def test_averaged_weights_differ_from_the_last_and_are_the_mean_at_first(tmp_path: Path) -> None:
