@@ -1,0 +1,150 @@
+"""A look at held-out patches, against Dice counted with numpy; collapse told from what is not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from acinus.plan import Plan
+from acinus.train.watch import Look, class_masks, is_best, lost_labels, measure_look
+from acinus.types import IGNORE
+from made_plan import made_plan, unread_dataset
+
+NAMES = ("gland_right", "gland_left")
+
+
+class Painted(nn.Module):
+    """Says logits that were made beforehand, as the image's channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images * self.weight
+
+
+def made_look(
+    n: int, size: tuple[int, ...], k: int, seed: int = 0, values: int = 3, ignored: bool = False
+) -> Look:
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, k, *size)).astype(np.float32)
+    label = rng.integers(0, values, (n, *size))
+    if ignored:
+        label[:, :2] = IGNORE
+    return Look(torch.from_numpy(logits), torch.from_numpy(label), None)
+
+
+def mean_loss(logits: torch.Tensor, label: torch.Tensor, annotated: object) -> torch.Tensor:
+    return logits.abs().mean()
+
+
+def exact_plan(**dataset: Any) -> Plan:
+    return made_plan({"train": {"precision": "float32"}}, dataset=unread_dataset(**dataset))
+
+
+def dice(ours: np.ndarray, theirs: np.ndarray) -> float:
+    return float(2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()))
+
+
+@pytest.mark.parametrize("size", [(16, 20), (4, 12, 10)])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_dice_pools_the_voxels_of_all_patches(size: tuple[int, ...], ignored: bool) -> None:
+    look = made_look(7, size, 3, ignored=ignored)
+    row = measure_look(Painted(), mean_loss, look, exact_plan())
+    label, winner = look.label.numpy(), look.image.numpy().argmax(axis=1)
+    known = label != IGNORE
+    expected = [dice((winner == v) & known, label == v) for v in (1, 2)]
+    assert [row[f"validation_dice_{name}"] for name in NAMES] == pytest.approx(expected)
+    assert row["validation_dice"] == pytest.approx(np.mean(expected))
+    assert row["validation_loss"] == pytest.approx(float(look.image.abs().mean()), rel=1e-5)
+
+
+def test_large_patches_are_looked_at_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    look = made_look(6, (16, 16), 3)
+    expected = measure_look(Painted(), mean_loss, look, exact_plan())
+    monkeypatch.setattr("acinus.train.watch.VOXELS_AT_ONCE", 2 * 16 * 16)
+    seen = []
+    network = Painted()
+    network.register_forward_pre_hook(lambda module, given: seen.append(len(given[0])))
+    found = measure_look(network, mean_loss, look, exact_plan())
+    assert seen == [2, 2, 2]
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_regions_are_judged_by_the_values_that_they_unite() -> None:
+    regions = {"whole": (1, 2), "core": (2,)}
+    labels = {"whole": 1, "core": 2}
+    plan = exact_plan(labels=labels, regions=regions, mirror_pairs=(), sides={})
+    assert class_masks(plan) == [(1, 2), (2,)]
+    look = made_look(5, (12, 12), 2)
+    row = measure_look(Painted(), mean_loss, look, plan)
+    logits, label = look.image.numpy(), look.label.numpy()
+    assert row["validation_dice_whole"] == pytest.approx(dice(logits[:, 0] > 0, label > 0))
+    assert row["validation_dice_core"] == pytest.approx(dice(logits[:, 1] > 0, label == 2))
+
+
+def test_cases_in_which_a_label_was_not_annotated_do_not_judge_it() -> None:
+    look = made_look(4, (12, 12), 3)
+    flags = torch.tensor([[True, True], [True, False], [False, True], [True, False]])
+    row = measure_look(Painted(), mean_loss, Look(look.image, look.label, flags), exact_plan())
+    label, winner = look.label.numpy(), look.image.numpy().argmax(axis=1)
+    right, left = [0, 1, 3], [0, 2]
+    assert row["validation_dice_gland_right"] == pytest.approx(
+        dice(winner[right] == 1, label[right] == 1)
+    )
+    assert row["validation_dice_gland_left"] == pytest.approx(
+        dice(winner[left] == 2, label[left] == 2)
+    )
+
+
+def test_a_label_that_is_nowhere_has_no_dice_and_nothing_to_look_at_no_row() -> None:
+    look = made_look(3, (8, 8), 3, values=1)
+    empty = Look(look.image.clone(), look.label, None)
+    empty.image[:, 2] = -9
+    row = measure_look(Painted(), mean_loss, empty, exact_plan())
+    assert "validation_dice_gland_left" not in row
+    assert row["validation_dice_gland_right"] == row["validation_dice"] == 0
+    empty.image[:, 0] = 9
+    assert "validation_dice" not in measure_look(Painted(), mean_loss, empty, exact_plan())
+    assert measure_look(Painted(), mean_loss, None, exact_plan()) == {}
+
+
+def rows_of(*values: float | None) -> list[dict[str, float]]:
+    return [{} if one is None else {"validation_dice_gland_left": one} for one in values]
+
+
+@pytest.mark.parametrize(
+    ("values", "is_lost"),
+    [
+        ((0.1, 0.0, 0.0, 0.0), True),
+        ((0.5, 0.7, 0.0, 0.0, 0.0), True),
+        ((0.5, 0.0, None, 0.0, None, 0.0), True),  # epochs without a Dice tell nothing
+        ((0.5, 0.0, 0.0), False),  # not for long enough
+        ((0.09, 0.0, 0.0, 0.0), False),  # hardly learned
+        ((0.5, 0.0, 0.0, 0.0, 0.01), False),  # it comes back
+        ((0.0, 0.0, 0.0, 0.0), False),
+        ((), False),
+    ],
+)
+def test_a_label_is_lost_when_it_was_learned_and_stays_at_zero(
+    values: tuple[float | None, ...], is_lost: bool
+) -> None:
+    assert lost_labels(rows_of(*values), NAMES) == (("gland_left",) if is_lost else ())
+
+
+def test_the_best_row_is_the_first_that_reached_the_highest_dice() -> None:
+    def best(*values: float) -> bool:
+        return is_best([{"validation_dice": value} for value in values])
+
+    assert best(0.2)
+    assert best(0.2, 0.1, 0.3)
+    assert not best(0.2, 0.2)
+    assert not best(0.2, 0.1)
+    assert not best(0.0)
+    assert not is_best([])
+    assert not is_best([{"epoch": 1}])
