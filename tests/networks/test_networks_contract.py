@@ -17,6 +17,7 @@ from acinus.networks import (
     nearest_valid_size,
     padded_size,
 )
+from acinus.networks.instance_norm import InstanceNorm
 
 NARROW = {"features": (2, 3, 4)}
 STAGED = ("plain_unet", "resenc_unet")
@@ -327,3 +328,17 @@ def test_the_layout_in_memory_changes_nothing_but_rounding(name: str) -> None:
         plain = network.to(memory_format=torch.contiguous_format)(images)
     assert fast.is_contiguous()
     torch.testing.assert_close(fast, plain, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 6, 5), (2, 3, 5, 4, 7)])
+def test_instance_normalisation_is_that_of_the_definition(shape: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(shape, generator=generator) * 3 + 2
+    layer = InstanceNorm(shape[1])
+    layer.weight.data = torch.rand(shape[1], generator=generator)
+    layer.bias.data = torch.randn(shape[1], generator=generator)
+    for sample, answer in zip(features, layer(features), strict=True):
+        for channel, values in enumerate(sample.double()):
+            scaled = (values - values.mean()) / (values.var(correction=0) + 1e-5).sqrt()
+            wanted = layer.weight[channel] * scaled + layer.bias[channel]
+            torch.testing.assert_close(answer[channel].double(), wanted, rtol=1e-5, atol=1e-5)

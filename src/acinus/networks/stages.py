@@ -8,13 +8,9 @@ biomedical image segmentation", Nature Methods 18:203-211; layer order and initi
 the public package dynamic-network-architectures 0.4.4 (Apache-2.0), against which outputs are
 tested. No code and no weights were borrowed.
 
-Instance normalisation is written as group normalisation with a group a channel: the same
-numbers, and on a CPU its kernels made a training step 9 to 14% faster in float32 and 3 to 5% in
-bfloat16 (32 to 256 features, batch 2 of 40×56×40, one thread). A normalisation of our own in
-channels-last layout, sample by sample, gained 4 to 6% more and was rejected as not worth its
-code; PyTorch's own are slower there. Convolutions are 85 to 90% of a step and run at three
-quarters of the processor's peak. Adding the halves of the decoder's first convolution instead
-of concatenating its inputs gained 0 to 5% and was not kept.
+Convolutions are 85 to 90 % of a training step on a CPU and run at three quarters of its peak.
+Adding the halves of the decoder's first convolution instead of concatenating its inputs gained
+0 to 5 % and was not kept (docs/decisions/0010).
 
 One class a network was rejected: the two differ in what stands in an encoder stage.
 """
@@ -32,11 +28,10 @@ from torch.nn.functional import leaky_relu
 
 from acinus.config import Settings
 from acinus.networks.contract import CHANNELS_LAST, SegmentationNetwork
+from acinus.networks.instance_norm import EPSILON, InstanceNorm
 
 NEGATIVE_SLOPE = 0.01
 """Slope of the activation below zero, and of the draw that fits it."""
-
-NORM_EPSILON = 1e-5
 
 Normalisation = Literal["instance", "batch"]
 
@@ -137,9 +132,7 @@ class ConvNormAct(nn.Module):
             bias=bias,
         )
         self.norm = (
-            nn.GroupNorm(width, width, eps=NORM_EPSILON)
-            if norm == "instance"
-            else BATCH_NORM[n_dims](width, eps=NORM_EPSILON)
+            InstanceNorm(width) if norm == "instance" else BATCH_NORM[n_dims](width, eps=EPSILON)
         )
         self.activates = activates
 
