@@ -27,7 +27,7 @@ def make_trainer(dataset: str, configuration: str, plans: str, device: str):  # 
     from nnunetv2.run.run_training import get_trainer_from_args
 
     return get_trainer_from_args(
-        dataset, configuration, 0, "nnUNetTrainer", plans, torch.device(device)
+        dataset, configuration, 0, "nnUNetTrainer", plans, device=torch.device(device)
     )
 
 
