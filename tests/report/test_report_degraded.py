@@ -56,7 +56,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
         "Grad-CAM was not computed",
     ),
     "nothing published, nothing varied": (
-        lambda c: replace(one_arm(c), published=None, departures=()),
+        lambda c: replace(one_arm(c), kind="study", published=None, departures=()),
         "Nothing was varied",
     ),
     "no images on disk": (

@@ -113,12 +113,12 @@ def _explain_stage(heading: str, decisions: Mapping[str, Decision]) -> list[str]
         return []
     lines = ["", heading]
     for key, one in decisions.items():
-        named = f"{_phrase(key)}: {_value(one.value)}"
+        named = f"{setting_words(key)} [{key}]: {value_words(one.value)}"
         if not _is_stated(one):
             lines += _wrap(named, indent="  ")
             lines += _wrap(f"why: {one.rule} ({SOURCES[one.source]})", indent="    ")
             if one.facts:
-                lines += _wrap(f"from: {_facts(one.facts)}", indent="    ")
+                lines += _wrap(f"from: {facts_words(one.facts)}", indent="    ")
         elif one.value not in (None, {}):
             lines += _wrap(f"{named} ({SOURCES[one.source]})", indent="  ")
     return lines
@@ -129,13 +129,14 @@ def _is_stated(decision: Decision) -> bool:
     return decision.rule.startswith("recipe ") and not decision.facts
 
 
-def _phrase(key: str) -> str:
-    named = PHRASES.get(key)
-    return f"{named} [{key}]" if named else f"{key.split('.')[-1].replace('_', ' ')} [{key}]"
+def setting_words(key: str) -> str:
+    """A setting as people call it: ``train.patch_vox`` is "patch, voxels"."""
+    return PHRASES.get(key) or key.split(".")[-1].replace("_", " ")
 
 
-def _facts(facts: Mapping[str, Any]) -> str:
-    return "; ".join(f"{_fact_name(name)} {_value(value)}" for name, value in facts.items())
+def facts_words(facts: Mapping[str, Any]) -> str:
+    """Facts of a decision as ``median spacing (mm) 1, 1, 1; number of cases 20``."""
+    return "; ".join(f"{_fact_name(name)} {value_words(value)}" for name, value in facts.items())
 
 
 def _fact_name(name: str) -> str:
@@ -147,7 +148,8 @@ def _fact_name(name: str) -> str:
     return f"{' '.join(words[:-1])} ({unit})" if unit and len(words) > 1 else " ".join(words)
 
 
-def _value(value: Any) -> str:
+def value_words(value: Any) -> str:
+    """A value of a decision as people write it; None is "as scanned", as within a spacing."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if value is None:
@@ -157,7 +159,9 @@ def _value(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{str(key).replace('_', ' ')} {_value(v)}" for key, v in value.items())
+        return ", ".join(
+            f"{str(key).replace('_', ' ')} {value_words(v)}" for key, v in value.items()
+        )
     if isinstance(value, list | tuple):
         return _sequence(value)
     return str(value)
@@ -169,10 +173,10 @@ def _sequence(values: Sequence[Any]) -> str:
         return "none"
     if not all(isinstance(row, list | tuple) for row in values):
         mappings = any(isinstance(one, Mapping) for one in values)
-        return ("; " if mappings else ", ").join(_value(one) for one in values)
+        return ("; " if mappings else ", ").join(value_words(one) for one in values)
     runs: list[tuple[str, int]] = []
     for row in values:
-        text = "×".join(_value(one) for one in row)
+        text = "×".join(value_words(one) for one in row)
         if runs and runs[-1][0] == text:
             runs[-1] = (text, runs[-1][1] + 1)
         else:

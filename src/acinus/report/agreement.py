@@ -108,10 +108,10 @@ def _draw(
     cases: dict[str, tuple[CaseView, str]],
     everything: pd.DataFrame,
 ) -> Any:
-    side = 3.35
+    side, above = 3.35, 0.3
     pictures = any(arm.name in cases for arm in arms)
     below = 2.0 if pictures else 0.0
-    total = side + below
+    total = side + above + below
     figure = new_figure(total)
     limit = 1.08 * float(everything[_VOLUMES].to_numpy().max() or 1.0)
     first = 0.0 if len(arms) == 2 else (PAGE_WIDTH_IN - side) / 2
@@ -152,11 +152,11 @@ def _scatter(
     axes.set_yticks(ticks)
     axes.set_xlabel("Reference volume (mL)")
     axes.set_ylabel("Predicted volume (mL)")
-    axes.set_title(arm.name)
+    axes.set_title(arm.name, pad=27)
     plain_grid(axes, "both")
-    axes.legend(loc="lower right", handletextpad=0.1, borderaxespad=0.2)
-    axes.text(0.03, 0.97, _statistics(arm, agreement), transform=axes.transAxes, va="top",
-              fontsize=7.5, linespacing=1.4, color=INK)  # fmt: skip
+    axes.legend(loc="best", handletextpad=0.1, borderaxespad=0.2)
+    axes.text(0.0, 1.02, _statistics(arm, agreement), transform=axes.transAxes, va="bottom",
+              fontsize=7, linespacing=1.3, color=INK)  # fmt: skip
 
 
 def _statistics(arm: ArmContent, agreement: pd.DataFrame) -> str:
@@ -166,9 +166,8 @@ def _statistics(arm: ArmContent, agreement: pd.DataFrame) -> str:
     if not np.isfinite(row["r"]):
         return f"n = {int(row['n'])}: too few for r"
     return (
-        f"r = {row['r']:.2f}\n{p_text(row['p_naive'])} (naive)\n"
-        f"{p_text(row['p_clustered'])} (clustered)\n"
-        f"n = {int(row['n'])} in {int(row['n_participants'])} participants"
+        f"r = {row['r']:.2f}, n = {int(row['n'])} in {int(row['n_participants'])} participants\n"
+        f"{p_text(row['p_naive'])} (naive), {p_text(row['p_clustered'])} (clustered)"
     )
 
 

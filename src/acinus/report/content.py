@@ -67,7 +67,9 @@ class ArmContent:
             steps from the first that names training or hold-out on are not drawn, since
             the split is drawn from the participants.
         decisions: Columns ``name``, ``value``, ``rule``, ``source``, ``facts``; a row
-            per decision of the plan. ``source`` is e.g. ``"paper"`` or ``"ours"``.
+            per decision of the plan. ``source`` is e.g. ``"paper"`` or ``"ours"``; a rule that
+            begins with ``recipe`` means that the recipe states the value. Optional ``words``:
+            the name in plain words.
         history: Rows as in `HISTORY_COLUMNS`; losses without unit, Dice in [0, 1].
         images: Case to the paths of its channels, in channel order.
         references: Case to its reference label map.
@@ -77,18 +79,27 @@ class ArmContent:
         sampling: Columns ``sampling``, ``share_with_foreground`` ([0, 1]), ``n``
             (patches drawn), and ``chosen`` (bool) if known.
         sampling_maps: ``.npz`` with ``image`` (Y, X) float, ``foreground`` and ``region``
-            (Y, X) bool: one axial slice, rows towards posterior or as stored with the
+            (Y, X) bool: one slice, rows towards posterior or as stored with the
             flag ``display`` (bool) true if row 0 is already the top of the picture.
-            Optional ``spacing_mm`` (2,), ``patch_vox`` (2,), ``case`` and
-            ``slice_index``. Without ``display`` rows increase towards anterior and
+            Optional ``spacing_mm`` (2,), ``case``, ``slice_index`` and ``plane``
+            (``"axial"`` if it is left out). Without ``display`` rows increase towards anterior and
             columns towards the patient's right (canonical), and are flipped for display.
         gradcam: ``.npz`` with ``image`` (Y, X), ``reference`` (Y, X), ``maps`` (9, Y, X) in
             [0, 1], ``names`` (9,), ``case``, ``slice_index``, ``label``; optional
             ``prediction`` (Y, X), ``spacing_mm`` (2,), ``display`` as above.
         settings: What trained the final model, for words in the text, e.g.
-            ``{"sampling": "region", "loss": "dice", "network": "unet_2d"}``.
+            ``{"sampling": "region", "loss": "dice", "network": "unet_2d"}``; for the sketches
+            of the pipeline ``levels`` of the network and ``overlap`` of tiles in [0, 1).
         regions: Label name to the values that it unites, where it is not one value.
         ignore_label: Value of voxels that a reference says nothing about.
+        patch_mm: (S, A, R) extent of a patch, mm; None if unknown.
+        n_dims: 2 if the network sees single slices, 3 if volumes.
+        trained_folds: Which folds of the split were trained, from 0; None: all.
+        trainings: A row a training: ``fold`` (from 0), ``train_cases``, ``validation_cases``,
+            ``epochs``, ``steps``, ``seconds``, ``validation_dice``, ``kept`` (``"last"`` or
+            ``"best"``) and ``lost`` (labels that collapsed).
+        notes: Sentences on how it was trained.
+        caveats: Sentences that the results must be read with.
     """
 
     name: str
@@ -116,6 +127,12 @@ class ArmContent:
     settings: Mapping[str, Any] = field(default_factory=dict)
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     ignore_label: int | None = None
+    patch_mm: tuple[float, float, float] | None = None
+    n_dims: int = 2
+    trained_folds: Sequence[int] | None = None
+    trainings: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: Sequence[str] = ()
+    caveats: Sequence[str] = ()
 
     def mask(self, labelmap: Labelmap, label: str) -> Mask:
         """Where a label map shows a label, a region by any of its values."""

@@ -25,6 +25,9 @@ from acinus.report.style import (
     save_figure,
 )
 
+_LONG_NAME = 16
+"""Letters of an arm's name from which it stands on a line of its own."""
+
 _NUMBER = 8
 _TITLE = "Training"
 
@@ -45,18 +48,23 @@ def draw_curves(content: ReportContent, folders: Folders) -> FigureView:
 
 def _draw(arms: Sequence[ArmContent]) -> Any:
     row = 1.85
-    total = row * len(arms) + 0.1
+    total = row * len(arms) + 0.22
     figure = new_figure(total)
     grid = figure.add_gridspec(
-        len(arms), 3, left=0.06, right=0.985, top=1 - 0.3 / total, bottom=0.48 / total, wspace=0.32,
-        hspace=0.62,
+        len(arms), 3, left=0.06, right=0.985, top=1 - 0.42 / total, bottom=0.48 / total,
+        wspace=0.32, hspace=0.62,
     )  # fmt: skip
     for r, arm in enumerate(arms):
         history = arm.history
         losses, dice, rate = (figure.add_subplot(grid[r, c]) for c in range(3))
         _series(losses, history, "train_loss", MUTED, "training")
         _series(losses, history, "validation_loss", REFERENCE, "validation")
-        losses.set_title(f"{arm.name}: loss")
+        losses.set_title(f"{arm.name}: loss" if len(arm.name) <= _LONG_NAME else "loss")
+        if len(arm.name) > _LONG_NAME:
+            losses.annotate(
+                arm.name, (0, 1), xytext=(0, 18), xycoords="axes fraction",
+                textcoords="offset points", fontsize=8.5, fontweight="bold",
+            )  # fmt: skip
         losses.legend(loc="upper right", handlelength=1.2, borderaxespad=0.1)
         _series(dice, history, "validation_dice", PREDICTION, "")
         dice.set_title("validation Dice")
@@ -96,7 +104,10 @@ def _caption(arms: Sequence[ArmContent]) -> str:
         history = arm.history
         folds, epochs = history["fold"].nunique(), int(history["epoch"].nunique())
         last.append(f"{arm.name} {plural(folds, 'fold')}, {plural(epochs, 'epoch')}")
+    lines = ""
+    if any(arm.history["fold"].nunique() > 1 for arm in arms):
+        lines = "Thin lines: single folds; thick line: their mean. "
     return (
-        "Thin lines: single folds; thick line: their mean. Validation Dice is computed on the "
-        f"fold left out, never on the hold-out. {join_words(last)}."
+        f"{lines}Validation loss and Dice: on patches of the fold left out, never on the hold-out. "
+        f"{join_words(last)}."
     )

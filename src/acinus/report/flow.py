@@ -17,6 +17,7 @@ from acinus.report.content import ArmContent, FlowStep, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
 from acinus.report.numbers import count_text, plural
 from acinus.report.style import (
+    HAIRLINE,
     INK,
     MUTED,
     PAGE_WIDTH_IN,
@@ -236,31 +237,38 @@ def _draw_folds(
     from matplotlib.patches import Rectangle
 
     n = len(folds)
+    trained = set(range(n) if arm.trained_folds is None else arm.trained_folds)
     mine = set(arm.train_participants)
     counts = [len(mine & set(fold)) for fold in folds]
     start, cell = left + 0.52, min((0.58 * room - 0.52) / n, 0.36)
     y = top - 0.3
     axes.text(left, top - 0.14, f"{n} folds by participant", fontsize=7, color=MUTED, va="center")
     for model in range(n):
-        axes.text(left, y - 0.1, f"fold {model}", fontsize=7, va="center")
+        is_trained = model in trained
+        axes.text(left, y - 0.1, f"fold {model + 1}", fontsize=7, va="center",
+                  color=INK if is_trained else MUTED)  # fmt: skip
         for fold in range(n):
             validation = fold == model
+            color = REFERENCE if validation else PREDICTION
             axes.add_patch(
                 Rectangle((start + fold * cell, y - 0.2), cell - 0.03, 0.2, linewidth=0,
-                          facecolor=REFERENCE if validation else PREDICTION,
+                          facecolor=color if is_trained else HAIRLINE,
                           alpha=1.0 if validation else 0.55)
             )  # fmt: skip
             axes.text(start + (fold + 0.5) * cell - 0.015, y - 0.105, str(counts[fold]),
                       fontsize=6.5, ha="center", va="center",
-                      color=INK)  # fmt: skip
+                      color=INK if is_trained else MUTED)  # fmt: skip
         y -= 0.24
-    axes.text(left, y - 0.02, "orange: validation,\nblue: training; participants", fontsize=6.5,
-              color=MUTED, va="top", linespacing=1.2)  # fmt: skip
+    key = "orange: validation,\nblue: training; participants"
+    key += "; grey: not trained" if len(trained) < n else ""
+    axes.text(left, y - 0.02, key, fontsize=6.5, color=MUTED, va="top",
+              linespacing=1.2)  # fmt: skip
     right = start + n * cell
     level = (top - 0.3 + y) / 2
     _line(axes, (right + 0.04, level), (test_middle - 0.02, level))
     _line(axes, (test_middle, level), (test_middle, top), arrow=True)
-    axes.text(test_middle, level - 0.06, f"mean of {n} models,\nscored once", fontsize=6.5,
+    judged = "one model" if len(trained) == 1 else f"mean of {len(trained)} models"
+    axes.text(test_middle, level - 0.06, f"{judged},\nscored once", fontsize=6.5,
               ha="center", va="top", color=MUTED, linespacing=1.2)  # fmt: skip
 
 

@@ -65,6 +65,11 @@ class PlaneMap:
         return str(self.arrays["label"]) if "label" in self.arrays else ""
 
     @property
+    def plane(self) -> str:
+        """``axial``, ``coronal`` or ``sagittal``; axial if not stored."""
+        return str(self.arrays["plane"]) if "plane" in self.arrays else "axial"
+
+    @property
     def slice_index(self) -> int | None:
         """Index of the slice in its volume; None if not stored."""
         return int(self.arrays["slice_index"]) if "slice_index" in self.arrays else None

@@ -8,7 +8,7 @@ in ten years, and print.
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -26,7 +26,7 @@ from acinus.report.curves import draw_curves
 from acinus.report.distributions import draw_spread, draw_variants
 from acinus.report.figure import FigureView, Folders, TableView, write_table
 from acinus.report.flow import draw_flow
-from acinus.report.numbers import seconds_text
+from acinus.report.numbers import join_words, seconds_text
 from acinus.report.overlays import draw_overlays
 from acinus.report.pipeline import draw_pipeline
 from acinus.report.saliency import draw_saliency
@@ -111,14 +111,17 @@ def _sections(
     def of(*keys: str) -> tuple[TableView, ...]:
         return tuple(table for key in keys for table in tables if table.key == key)
 
+    notes = _of_arms({arm.name: arm.notes for arm in content.arms})
+    caveats = _of_arms({arm.name: arm.caveats for arm in content.arms})
     sections = [
         Section("data", "What was done, on what", _numbering(content),
                 (figures[4], figures[3], *of("characteristics"), figures[1])),
-        Section("training", "How it was trained", "", (figures[2], figures[8])),
+        Section("training", "How it was trained", "",
+                (figures[2], *of("trainings"), figures[8]), notes),
         Section("results", "Results on the hold-out",
                 "Nothing was chosen on these cases; each was predicted and scored once.",
                 (*of("evaluation", "sides"), figures[9], figures[5], *of("agreement", "comparison"),
-                 figures[6])),
+                 figures[6]), caveats),
         Section("variants", "What was varied", "",
                 (*of("variants"), *([] if figures[10].absent else [figures[10]]))),
         Section("saliency", "Where the network looked", "", (figures[7],)),
@@ -130,12 +133,26 @@ def _sections(
             Section("paper", "Beside the published study", "", of("published"),
                     tuple(content.departures))
         )  # fmt: skip
+    if content.kind == "run" and not content.variants:
+        sections = [section for section in sections if section.anchor != "variants"]
     sections += [
         Section("details", "Further numbers", "", of("validation", "shapiro")),
-        Section("plan", "Decisions of the plan", "", of("decisions")),
+        Section("plan", "Decisions of the plan", "", of("decisions", "recipe")),
         Section("repeat", "How to repeat it", "", of("split", "provenance")),
     ]
     return sections
+
+
+def _of_arms(sentences: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Sentences by arm as one list: what holds for all once, the others with their arms."""
+    owners: dict[str, list[str]] = {}
+    for arm, some in sentences.items():
+        for sentence in some:
+            owners.setdefault(sentence, []).append(arm)
+    return tuple(
+        sentence if len(arms) == len(sentences) else f"{join_words(arms)}: {sentence}"
+        for sentence, arms in owners.items()
+    )
 
 
 def _numbering(content: ReportContent) -> str:

@@ -7,6 +7,7 @@ without one is drawn without picture.
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,6 +44,7 @@ from acinus.report.views import (
     whole_window,
     window_about,
 )
+from acinus.types import Array
 
 _NUMBER = 4
 _TITLE = "The pipeline as it ran"
@@ -206,35 +208,54 @@ def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
 
 
-def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    """Squares about the structures and elsewhere; a sketch, not the patches of this run."""
+def _patch_size_mm(arm: ArmContent, view: CaseView) -> Array:
+    """(A, R) extent of a patch, mm, at most the image; a third of it where it is not known."""
+    size = np.array(view.image.shape[1:]) * np.array(view.spacing_mm[1:])
+    patch = size / 3 if arm.patch_mm is None else np.array(arm.patch_mm[1:])
+    return np.asarray(np.minimum(patch, size))
+
+
+def _frame(axes: Any, corner: Array, size: Array, color: str, *, width: float) -> None:
+    """A rectangle from its (A, R) corner and size, mm."""
     from matplotlib.patches import Rectangle
 
+    axes.add_patch(
+        Rectangle((corner[1], corner[0]), size[1], size[0], fill=False, edgecolor=color, lw=width,
+                  clip_on=False)
+    )  # fmt: skip
+
+
+def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    """Frames of the size of a patch about the structures and elsewhere, inside the image."""
     _sketch_input(axes, arm, view)
     mask = view.structures()
     index = fullest_index(mask, "axial")
     where = np.argwhere(mask[index])
     centre = where.mean(axis=0) if len(where) else np.array(mask.shape[1:]) / 2
     spacing = np.array(view.spacing_mm[1:])
-    edge = 0.3 * float((np.array(mask.shape[1:]) * spacing).max())
-    for a, r in ((0.0, 0.0), (-0.1, 0.7), (-0.5, -0.6), (-1.2, 0.2)):
-        corner = centre * spacing + np.array([a, r]) * edge - edge / 2
-        axes.add_patch(
-            Rectangle((corner[1], corner[0]), edge, edge, fill=False, edgecolor=REGION, lw=0.9)
-        )
+    size = _patch_size_mm(arm, view)
+    room = np.array(mask.shape[1:]) * spacing - size
+    corners: list[Array] = []
+    for shift in ((0.0, 0.0), (-0.1, 0.7), (-0.5, -0.6), (-1.2, 0.2)):
+        corner = np.clip(centre * spacing + np.array(shift) * size - size / 2, 0, room)
+        if all(np.abs(corner - other).max() > 1.0 for other in corners):
+            corners.append(corner)
+    for corner in corners:
+        _frame(axes, corner, size, REGION, width=0.9)
 
 
 def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    """The slice under overlapping tiles; a sketch, not the tiles of this run."""
-    from matplotlib.patches import Rectangle
-
+    """The slice under its tiles, of the size of a patch and with their overlap."""
     _sketch_input(axes, arm, view)
-    for row in range(3):
-        for column in range(3):
-            axes.add_patch(
-                Rectangle((0.02 + 0.3 * column, 0.02 + 0.3 * row), 0.36, 0.36, fill=False,
-                          edgecolor="white", alpha=0.75, linewidth=0.7, transform=axes.transAxes)
-            )  # fmt: skip
+    whole = np.array(view.image.shape[1:]) * np.array(view.spacing_mm[1:])
+    size = _patch_size_mm(arm, view)
+    step = size * (1 - float(arm.settings.get("overlap", 0.25)))
+    n = np.ceil(np.maximum(whole - size, 0) / step - 1e-6).astype(int) + 1
+    rows, columns = (
+        np.linspace(0, room, count) for room, count in zip(whole - size, n, strict=True)
+    )
+    for row, column in itertools.product(rows, columns):
+        _frame(axes, np.array([row, column]), size, "white", width=0.5)
 
 
 def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
@@ -247,17 +268,20 @@ def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
 
 
 def _sketch_network(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    """A U of five levels; bars as long as the layers are wide."""
+    """A U with as many levels as the network; bars get shorter and wider on the way down."""
     from matplotlib.patches import Rectangle
 
     bare_axes(axes, face="white")
     axes.set(xlim=(0, 10), ylim=(0, 10))
-    for level in range(5):
-        height, y = 1.9 - 0.33 * level, 8.6 - 1.75 * level
-        for x, color in ((1.1 + 0.75 * level, PREDICTION), (8.9 - 0.75 * level, REFERENCE)):
-            wide = 0.45 + 0.16 * level
-            if level == 4:
-                x, color, wide = 5.0, MUTED, 1.2
+    n = int(arm.settings.get("levels") or 5)
+    for level in range(n):
+        depth = level / max(n - 1, 1)
+        height, wide = (1.9 - 1.3 * depth) * min(1, 5 / n), 0.45 + 0.65 * depth
+        y = 8.6 - 7.0 * depth
+        if level == n - 1:
+            axes.add_patch(Rectangle((4.4, y - height / 2), 1.2, height, color=MUTED))
+            continue
+        left, right = 1.1 + 3.0 * depth, 8.9 - 3.0 * depth
+        for x, color in ((left, PREDICTION), (right, REFERENCE)):
             axes.add_patch(Rectangle((x - wide / 2, y - height / 2), wide, height, color=color))
-        if level < 4:
-            axes.plot([1.6 + 0.8 * level, 8.4 - 0.8 * level], [y, y], color=MUTED, lw=0.7, ls=":")
+        axes.plot([left + wide, right - wide], [y, y], color=MUTED, lw=0.7, ls=":")

@@ -41,6 +41,9 @@ _LEGEND = (
     "for the label most, each map scaled to its own largest value. Reference in orange. The CSV "
     "gives the share of each map's heat that lies inside the reference."
 )
+_LETTER_IN = 0.07
+"""Width of a letter of a heading, inches."""
+
 _NUMBER = 7
 _TITLE = "Where the network looked (Grad-CAM)"
 
@@ -165,7 +168,7 @@ def _draw_u(arm: ArmContent, maps: PlaneMap, third: int) -> Any:
 
 
 def _draw_grid(arm: ArmContent, maps: PlaneMap, n: int) -> Any:
-    columns, gap, head = 3, 0.1, 0.2
+    columns, gap, head = 4 if maps.height_over_width > 1 else 3, 0.1, 0.2
     width = (PAGE_WIDTH_IN - (columns - 1) * gap) / columns
     height = width * maps.height_over_width
     n_rows = -(-(n + 1) // columns)
@@ -229,10 +232,12 @@ def _input_panel(
     _outline(axes, maps, "reference", REFERENCE)
     if "prediction" in maps.arrays:
         _outline(axes, maps, "prediction", PREDICTION)
-    words = "reference" + (" and prediction" if "prediction" in maps.arrays else "")
-    figure.text(corner[0] / PAGE_WIDTH_IN, (corner[1] - 0.55 * head) / total,
-                f"{arm.name}: image, {words}", fontsize=7.5, fontweight="bold",
-                va="center")  # fmt: skip
+    words = "image, reference" + (" and prediction" if "prediction" in maps.arrays else "")
+    named = f"{arm.name}: {words}"
+    if len(named) * _LETTER_IN > width:
+        named = words if len(words) * _LETTER_IN <= width else "image"
+    figure.text(corner[0] / PAGE_WIDTH_IN, (corner[1] - 0.55 * head) / total, named,
+                fontsize=7.5, fontweight="bold", va="center")  # fmt: skip
 
 
 def _gray(axes: Any, maps: PlaneMap) -> None:

@@ -1,8 +1,8 @@
 """Figure 2: where each sampling takes its patches, and how often it meets a structure.
 
-Enters: one axial slice with its foreground and region, and measured shares.
-Leaves: the three samplings side by side in red, with bars of the share of patches
-that contain foreground.
+Enters: one slice with its foreground and region, and measured shares. Leaves: the
+three samplings of the lacrimal study side by side in red, and the one that was used
+if it is another, with bars of the share of patches that contain foreground.
 """
 
 from __future__ import annotations
@@ -34,14 +34,22 @@ from acinus.report.style import (
 )
 
 SAMPLINGS = {
-    "random": ("(i) random", "anywhere in the slice, all places alike"),
-    "foreground": ("(ii) foreground", "half of the patches about the structures, half elsewhere"),
-    "region": (
-        "(iii) region",
-        "half of the patches in the structures summed along the superior-inferior axis",
-    ),
+    "random": "anywhere in the image, all places alike",
+    "foreground": "half of the patches about the structures, half elsewhere",
+    "region": "half of the patches in the structures summed over all slices",
 }
-"""Heading and words of each sampling, in the order of the paper."""
+"""Words of each sampling, in the order of the paper."""
+
+FURTHER = {
+    "oversample": "a third of each batch about the structures, the rest anywhere (nnU-Net)",
+    "rarity": "half of the patches about the structures, small and rare ones more often",
+}
+"""Samplings that are drawn if they were used."""
+
+_ROMAN = ("i", "ii", "iii", "iv", "v")
+
+_NEARLY_ALL = 0.95
+"""Share of patches with a structure from which samplings hardly differ."""
 
 _NUMBER = 2
 _TITLE = "Where each sampling takes its patches"
@@ -68,6 +76,17 @@ def draw_sampling(content: ReportContent, folders: Folders) -> FigureView:
     return FigureView(_NUMBER, _TITLE, ((path, caption),), csv)
 
 
+def _shown(arms: Sequence[ArmContent]) -> list[str]:
+    """The samplings of the paper, and those that were used beside them."""
+    used = [str(arm.settings.get("sampling")) for arm in arms]
+    return [*SAMPLINGS, *(name for name in FURTHER if name in used)]
+
+
+def _heading(column: int, sampling: str, used: set[str]) -> str:
+    text = f"({_ROMAN[column]}) {sampling}"
+    return f"{text}, used here" if sampling in used else text
+
+
 def _maps(arms: Sequence[ArmContent]) -> tuple[tuple[ArmContent, PlaneMap] | None, str]:
     trouble = []
     for arm in arms:
@@ -84,19 +103,21 @@ def _draw(
     arms: Sequence[ArmContent], table: pd.DataFrame, drawn: tuple[ArmContent, PlaneMap] | None
 ) -> Any:
     gap, head = 0.1, 0.22
-    width = (PAGE_WIDTH_IN - 2 * gap) / 3
+    shown = _shown(arms)
+    width = (PAGE_WIDTH_IN - (len(shown) - 1) * gap) / len(shown)
     picture = width * drawn[1].height_over_width if drawn else 0.0
     names = [arm.name for arm in arms if len(table) and (table["arm"] == arm.name).any()]
     bars = 0.3 * len(names) + 0.5 if names else 0.12
     total = head + picture + bars
     figure = new_figure(total)
-    for column, sampling in enumerate(SAMPLINGS):
+    used = {str(arm.settings.get("sampling")) for arm in arms}
+    for column, sampling in enumerate(shown):
         left = column * (width + gap) / PAGE_WIDTH_IN
         if drawn:
             axes = figure.add_axes((left, bars / total, width / PAGE_WIDTH_IN, picture / total))
             _draw_region(axes, drawn[1], sampling)
-        figure.text(left, 1 - 0.45 * head / total, SAMPLINGS[sampling][0], fontweight="bold",
-                    fontsize=8.5, va="center")  # fmt: skip
+        figure.text(left, 1 - 0.45 * head / total, _heading(column, sampling, used),
+                    fontweight="bold", fontsize=8.5, va="center")  # fmt: skip
         if names:
             box = (left, 0.16 / total, width / PAGE_WIDTH_IN, (bars - 0.24) / total)
             _draw_bars(figure.add_axes(box), table[table["sampling"] == sampling], names)
@@ -112,7 +133,7 @@ def _draw_region(axes: Any, maps: PlaneMap, sampling: str) -> None:
     if sampling == "random":
         weight = np.ones(image.shape, dtype=bool)
     else:
-        weight = maps.picture(sampling).astype(bool)
+        weight = maps.picture("region" if sampling == "region" else "foreground").astype(bool)
     red = np.zeros((*weight.shape, 4))
     red[weight] = (0.84, 0.15, 0.16, 0.22 if sampling == "random" else 0.75)
     axes.imshow(red, extent=maps.extent_mm, interpolation="nearest", aspect="equal")
@@ -143,25 +164,29 @@ def _caption(
     trouble: str,
 ) -> str:
     labels = join_words([in_sentence(label_title(name)) for name in content.labels])
-    words = [
-        "Red: the places that a sampling favours. "
-        + "; ".join(f"{head}: {text}" for head, text in SAMPLINGS.values())
-        + "."
+    listed = [
+        f"({_ROMAN[column]}) {name}: {(SAMPLINGS | FURTHER)[name]}"
+        for column, name in enumerate(_shown(content.arms))
     ]
+    words = [f"Red: the places that a sampling favours. {'; '.join(listed)}."]
     if len(table):
         words.append(
             f"Bars: share of the patches that contain any of {labels}, of n patches drawn."
         )
+        if (table["share_with_foreground"] > _NEARLY_ALL).all():
+            words.append(
+                "Patches are so large beside the image that each sampling shows the structures."
+            )
     else:
         words.append("The shares were not measured.")
     if drawn:
         arm, maps = drawn
-        where = f"slice of {arm.name}"
+        where = f"{maps.plane} slice of {arm.name}"
         if maps.case:
             where += f", {maps.case}"
         if maps.slice_index is not None:
             where += f", slice {maps.slice_index + 1}"
-        words.append(f"Shown: axial {where}.")
+        words.append(f"Shown: {where}.")
     if trouble:
         words.append(trouble)
     return " ".join(words)

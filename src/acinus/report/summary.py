@@ -34,6 +34,7 @@ def summarise_in_words(content: ReportContent, numbers: Numbers) -> list[str]:
     """Paragraphs: what was done, on what, what came out, how sure it is."""
     paragraphs = [_what_was_done(content)]
     paragraphs += [_result(arm, numbers) for arm in content.arms]
+    paragraphs += list(dict.fromkeys(text for arm in content.arms for text in arm.caveats))
     comparison = _comparison(content, numbers)
     if comparison:
         paragraphs.append(comparison)
@@ -62,10 +63,22 @@ def _what_was_done(content: ReportContent) -> str:
             f"validation{slices}, {plural(len(arm.holdout_participants), 'participant')} kept "
             "aside for one test."
         )
-    n_folds = len(content.split.get("folds", ()))
-    if n_folds > 1:
-        words.append(f"Training went in {n_folds} folds by participant.")
+    words += _folds(content)
     return " ".join(words)
+
+
+def _folds(content: ReportContent) -> list[str]:
+    """How many networks were trained, of how many folds."""
+    n_folds = len(content.split.get("folds", ()))
+    if n_folds < 2:
+        return []
+    counts = {
+        n_folds if arm.trained_folds is None else len(arm.trained_folds) for arm in content.arms
+    }
+    if counts == {n_folds}:
+        return [f"Training went in {n_folds} folds by participant."]
+    n = join_words([str(count) for count in sorted(counts)])
+    return [f"Of {n_folds} folds by participant {n} {'was' if counts == {1} else 'were'} trained."]
 
 
 def _result(arm: ArmContent, numbers: Numbers) -> str:

@@ -33,9 +33,21 @@ from acinus.report.choose import HOLDOUT, all_scores
 from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
 from acinus.report.numbers import MISSING, count_text, is_number, number_text
+from acinus.report.record import (
+    NOTHING,
+    Draft,
+    draft_decisions,
+    draft_provenance,
+    draft_recipe,
+    draft_split,
+    draft_trainings,
+)
 
 N_WORST = 10
 """Structures in the table of the worst."""
+
+N_WARNINGS = 20
+"""Warnings in their table; all of them are in its CSV."""
 
 HEADINGS = {"p, glands as patients": "p, structures as independent"}
 """Column heads that the report writes otherwise, to fit any structure."""
@@ -100,8 +112,12 @@ def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any]
 def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> list[TableView]:
     """All tables, numbered in order, with their CSV files written."""
     made: list[TableView] = []
+    trainings = [draft_trainings(content)]
+    # Beside a paper the first tables have its numbers; else all are numbered as they stand.
+    early, late = ([], trainings) if content.published else (trainings, [])
     drafts = [
         *_characteristics(content),
+        *early,
         _evaluation(content, numbers),
         _sides(content),
         _agreement(numbers),
@@ -112,9 +128,11 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         _published(content, numbers),
         _validation(content),
         _shapiro(content),
-        _decisions(content),
-        _split(content),
-        _provenance(content),
+        *late,
+        draft_decisions(content),
+        draft_recipe(content),
+        draft_split(content),
+        draft_provenance(content),
     ]
     number = 0
     for key, title, raw, shown, caption in drafts:
@@ -128,12 +146,6 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         write_table(shown, folders.tables / f"{name}-as-shown.csv")
         made.append(_view(number, key, title, shown, caption, csv))
     return made
-
-
-_Draft = tuple[str, str, pd.DataFrame | None, pd.DataFrame, str]
-"""Key, title, unrounded numbers (None if absent), as shown, caption or why absent."""
-
-_NOTHING = pd.DataFrame()
 
 
 def _readable(shown: pd.DataFrame) -> pd.DataFrame:
@@ -165,14 +177,19 @@ def _view(
     )
 
 
-def _characteristics(content: ReportContent) -> Iterator[_Draft]:
+def _characteristics(content: ReportContent) -> Iterator[Draft]:
     for arm in content.arms:
         title = f"Baseline characteristics of participants having {arm.name}"
         if len(content.arms) == 1:
             title = "Baseline characteristics of the participants"
-        if arm.participants is None:
-            why = f"{arm.name}: the dataset has no table of participants."
-            yield "characteristics", title, None, _NOTHING, why
+        if arm.participants is None or not _says_anything(arm.participants):
+            lack = (
+                "no table of participants"
+                if arm.participants is None
+                else ("neither age nor sex of its participants")
+            )
+            why = f"{arm.name}: the dataset has {lack}."
+            yield "characteristics", title, None, NOTHING, why
             continue
         raw = characteristics(
             arm.participants, list(arm.train_participants), list(arm.holdout_participants)
@@ -185,35 +202,41 @@ def _characteristics(content: ReportContent) -> Iterator[_Draft]:
         yield "characteristics", title, raw, shown, counts + note("characteristics", raw)
 
 
-def _evaluation(content: ReportContent, numbers: Numbers) -> _Draft:
+def _says_anything(participants: pd.DataFrame) -> bool:
+    """Whether any participant has an age, a sex or a field strength."""
+    known = participants.reindex(columns=["age", "sex", "field_strength_t"])
+    return bool((known.notna() & (known.astype(str) != "")).to_numpy().any())
+
+
+def _evaluation(content: ReportContent, numbers: Numbers) -> Draft:
     title = "Evaluation metrics on the hold-out"
     raw = numbers.evaluation
     if raw.empty:
-        return "evaluation", title, None, _NOTHING, "No prediction of the hold-out was scored."
+        return "evaluation", title, None, NOTHING, "No prediction of the hold-out was scored."
     caption = note("evaluation_table", raw) + (
         " HD95 is the larger of the two directed 95th percentiles of surface distance."
     )
     return "evaluation", title, raw, display("evaluation_table", raw), caption
 
 
-def _sides(content: ReportContent) -> _Draft:
+def _sides(content: ReportContent) -> Draft:
     title = "Side errors on the hold-out"
     raw = side_error_table(all_scores(content))
     if raw.empty:
-        return "sides", title, None, _NOTHING, ""
+        return "sides", title, None, NOTHING, ""
     return "sides", title, raw, display("side_error_table", raw), note("side_error_table", raw)
 
 
-def _published(content: ReportContent, numbers: Numbers) -> _Draft:
+def _published(content: ReportContent, numbers: Numbers) -> Draft:
     title = "Published figures beside ours, for orientation"
     if not content.published:
-        return "published", title, None, _NOTHING, ""
+        return "published", title, None, NOTHING, ""
     rows = []
     for figure in content.published.get("figures", ()):
         rows.append({**figure, **_ours(content, numbers, figure)})
     raw = pd.DataFrame(rows)
     if raw.empty:
-        return "published", title, None, _NOTHING, "No published figure was given."
+        return "published", title, None, NOTHING, "No published figure was given."
     shown = pd.DataFrame(
         {
             "Scan type": [row["arm"] for row in rows],
@@ -292,12 +315,12 @@ def _figure_text(row: Mapping[str, Any], prefix: str) -> str:
     return text
 
 
-def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[_Draft]:
+def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:
     if len(content.arms) < 2:
         return
     if numbers.comparison.empty:
         why = "The arms have no scored participants in common."
-        yield "comparison", "Comparison of scan types", None, _NOTHING, why
+        yield "comparison", "Comparison of scan types", None, NOTHING, why
         return
     for (a, b), raw in numbers.comparison.groupby(["a", "b"], sort=False):
         raw = raw.reset_index(drop=True)
@@ -305,38 +328,38 @@ def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[_Draft]:
         yield "comparison", title, raw, display("arm_comparison", raw), note("arm_comparison", raw)
 
 
-def _agreement(numbers: Numbers) -> _Draft:
+def _agreement(numbers: Numbers) -> Draft:
     title = "Agreement of volumes on the hold-out"
     raw = numbers.agreement
     if raw.empty:
-        return "agreement", title, None, _NOTHING, "No volume of the hold-out was measured."
+        return "agreement", title, None, NOTHING, "No volume of the hold-out was measured."
     return "agreement", title, raw, display("volume_agreement", raw), note("volume_agreement", raw)
 
 
-def _variants(content: ReportContent) -> _Draft:
+def _variants(content: ReportContent) -> Draft:
     title = "What was varied, one thing at a time"
     if not content.variants:
-        return "variants", title, None, _NOTHING, "Nothing was varied in this run."
+        return "variants", title, None, NOTHING, "Nothing was varied in this run."
     raw = variant_comparison(all_scores(content))
     chosen = {str(one["setting"]): str(one["value"]) for one in content.variants
               if one["model"] == FINAL_MODEL}  # fmt: skip
     if raw.empty or set(raw["model"]) <= {FINAL_MODEL}:
-        return "variants", title, None, _NOTHING, "No variant was scored."
+        return "variants", title, None, NOTHING, "No variant was scored."
     words = ", ".join(f"{setting} {value}" for setting, value in chosen.items())
     shown = display("variant_comparison", raw)
     shown.loc[shown["Setting"] == FINAL_MODEL, "Choice"] = words
     return "variants", title, raw, shown, note("variant_comparison", raw)
 
 
-def _worst(content: ReportContent) -> _Draft:
+def _worst(content: ReportContent) -> Draft:
     title = "Failed and worst structures of the hold-out"
     raw = worst_cases(all_scores(content), n=N_WORST)
     if raw.empty:
-        return "worst", title, None, _NOTHING, "No prediction of the hold-out was scored."
+        return "worst", title, None, NOTHING, "No prediction of the hold-out was scored."
     return "worst", title, raw, display("worst_cases", raw), note("worst_cases", raw)
 
 
-def _warnings(content: ReportContent) -> _Draft:
+def _warnings(content: ReportContent) -> Draft:
     title = "Warnings of the prediction"
     tables = [
         arm.predictions_table.assign(arm=arm.name)
@@ -344,31 +367,43 @@ def _warnings(content: ReportContent) -> _Draft:
         if {"case", "label", "warnings"} <= set(arm.predictions_table.columns)
     ]
     if not tables:
-        return "warnings", title, None, _NOTHING, "Predictions were not recorded."
+        return "warnings", title, None, NOTHING, "Predictions were not recorded."
     raw = pd.concat(tables, ignore_index=True)
     for column, wanted in (("part", HOLDOUT), ("model", FINAL_MODEL)):
         if column in raw:
             raw = raw[raw[column] == wanted]
     raw = raw[raw["warnings"].fillna("").astype(str).str.strip() != ""]
     if raw.empty:
-        return "warnings", title, None, _NOTHING, "No prediction of the hold-out had a warning."
+        return "warnings", title, None, NOTHING, "No prediction of the hold-out had a warning."
+    raw = _weightiest_first(raw)
+    first = raw.head(N_WARNINGS)
     shown = pd.DataFrame(
         {
-            "Case": raw["case"],
-            "Scan type": raw["arm"],
-            "Organ": [label_title(str(name)) for name in raw["label"]],
-            "Volume (in mL)": [number_text(v) for v in raw.get("volume_ml", [None] * len(raw))],
-            "Warning": raw["warnings"],
+            "Case": first["case"],
+            "Scan type": first["arm"],
+            "Organ": [label_title(str(name)) for name in first["label"]],
+            "Volume (in mL)": [number_text(v) for v in first.get("volume_ml", [None] * len(first))],
+            "Warning": first["warnings"],
         }
     )
-    return "warnings", title, raw, shown, "Given at prediction, without knowledge of the reference."
+    caption = "Given at prediction, without knowledge of the reference."
+    if len(raw) > len(first):
+        caption += f" The first {len(first)} of {len(raw)}; the CSV has all."
+    return "warnings", title, raw, shown, caption
 
 
-def _validation(content: ReportContent) -> _Draft:
+def _weightiest_first(warned: pd.DataFrame) -> pd.DataFrame:
+    """Rows on a wrong side first, then empty ones, then the others as they come."""
+    words = warned["warnings"].astype(str)
+    rank = 2 - words.str.contains("empty").astype(int) - 2 * words.str.contains("wrong side")
+    return warned.iloc[rank.to_numpy().argsort(kind="stable")].reset_index(drop=True)
+
+
+def _validation(content: ReportContent) -> Draft:
     title = "Evaluation metrics in cross-validation"
     raw = evaluation_table(all_scores(content), part="validation")
     if raw.empty:
-        return "validation", title, None, _NOTHING, "Validation cases were not scored one by one."
+        return "validation", title, None, NOTHING, "Validation cases were not scored one by one."
     caption = (
         "Each case by the model of the fold that left it out. Choices were made on these cases, "
         "so that they flatter; the hold-out is the test. " + note("evaluation_table", raw)
@@ -376,85 +411,12 @@ def _validation(content: ReportContent) -> _Draft:
     return "validation", title, raw, display("evaluation_table", raw), caption
 
 
-def _shapiro(content: ReportContent) -> _Draft:
+def _shapiro(content: ReportContent) -> Draft:
     title = "Test of normality (Shapiro-Wilk)"
     raw = shapiro_table(all_scores(content), metrics=TABLE_3_METRICS)
     if raw.empty:
-        return "shapiro", title, None, _NOTHING, "No prediction of the hold-out was scored."
+        return "shapiro", title, None, NOTHING, "No prediction of the hold-out was scored."
     return "shapiro", title, raw, display("shapiro_table", raw), note("shapiro_table", raw)
-
-
-def _decisions(content: ReportContent) -> _Draft:
-    """One table for all arms; a decision that differs between them has a row for each value."""
-    title = "Decisions of the plan"
-    rows: dict[tuple[str, ...], list[str]] = {}
-    columns = ("name", "value", "rule", "source", "facts")
-    for arm in content.arms:
-        for row in arm.decisions.to_dict("records"):
-            key = tuple("" if pd.isna(row.get(c)) else str(row.get(c)) for c in columns)
-            rows.setdefault(key, []).append(arm.name)
-    if not rows:
-        return "decisions", title, None, _NOTHING, "No plan was recorded."
-    order = {name: i for i, name in enumerate(dict.fromkeys(key[0] for key in rows))}
-    found = sorted(rows.items(), key=lambda item: order[item[0][0]])
-    raw = pd.DataFrame([key for key, _ in found], columns=list(columns))
-    everyone = len(content.arms)
-    raw["arms"] = ["all" if len(names) == everyone else ", ".join(names) for _, names in found]
-    shown = raw.rename(
-        columns={"name": "Decision", "value": "Value", "rule": "Rule", "source": "Source",
-                 "facts": "Facts it rests on", "arms": "Scan type"}
-    )  # fmt: skip
-    caption = "Each decision with its value, the rule that made it and where the rule is from."
-    if everyone == 1:
-        shown = shown.drop(columns="Scan type")
-    return "decisions", title, raw, shown, caption
-
-
-def _split(content: ReportContent) -> _Draft:
-    title = "Hold-out and folds"
-    rows = [("hold-out", one) for one in content.split.get("holdout", ())]
-    for k, fold in enumerate(content.split.get("folds", ())):
-        rows += [(f"fold {k}", one) for one in fold]
-    if not rows:
-        return "split", title, None, _NOTHING, "The split was not recorded."
-    raw = pd.DataFrame(rows, columns=["part", "participant"])
-    shown = pd.DataFrame(
-        [
-            {"Part": part, "n": len(some), "Participants": ", ".join(map(str, some["participant"]))}
-            for part, some in raw.groupby("part", sort=False)
-        ]
-    )
-    caption = "By participant: nobody is in two parts. Folds: validation of that fold's model."
-    return "split", title, raw, shown, caption
-
-
-_PROVENANCE = {
-    "command": "Command",
-    "started": "Started",
-    "seconds": "Seconds used",
-    "budget": "Budget",
-    "seed": "Seed",
-    "machine": "Machine",
-}
-
-
-def _provenance(content: ReportContent) -> _Draft:
-    title = "How to repeat it"
-    facts = content.provenance
-    rows = [(head, "", str(facts[key])) for key, head in _PROVENANCE.items() if facts.get(key)
-            not in (None, "")]  # fmt: skip
-    rows += [
-        ("Dataset", arm.name, str(arm.dataset_folder or arm.dataset_name)) for arm in content.arms
-    ]
-    for key, head in (("versions", "Version"), ("hashes", "SHA-256")):
-        group = facts.get(key) or {}
-        rows += [(head, str(name), str(value)) for name, value in dict(group).items()]
-    for key, value in facts.items():
-        if key not in _PROVENANCE and key not in ("versions", "hashes"):
-            rows.append((str(key).replace("_", " ").capitalize(), "", str(value)))
-    raw = pd.DataFrame(rows, columns=["What", "Of", "Value"])
-    caption = "The same command, data, seed and device give the same numbers."
-    return "provenance", title, raw, raw, caption
 
 
 def write_raw_tables(content: ReportContent, folders: Folders) -> list[str]:

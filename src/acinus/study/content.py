@@ -11,16 +11,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from acinus.cohort import Case, Dataset, Split
 from acinus.files import read_json
-from acinus.plan import Plan, load_recipe, read_plan
+from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
+from acinus.plan.explain import facts_words, setting_words, value_words
 from acinus.plan.recipe import flatten
 from acinus.report.content import ArmContent, FlowStep, ReportContent
 from acinus.study.claim import varied_value
 from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.schema import Study
+from acinus.study.trainings import (
+    AXES,
+    caveats,
+    mirrored_directions,
+    training_notes,
+    training_table,
+)
 
 FINAL = "final"
 
@@ -44,7 +53,9 @@ def arm_content(
         for case in holdout
         if (path := folder.predictions("holdout") / f"{case.case_id}.nii.gz").is_file()
     }
-    n_slices = _count_slices(train, folder, plan)
+    n_slices = None if plan.n_dims == 3 else _count_slices(train, folder, plan)
+    trainings = training_table(plan, folder, _fold_sizes(dataset, split))
+    facts = take_fingerprint(dataset, folder.fingerprint) if folder.fingerprint.is_file() else None
     return ArmContent(
         name=name,
         dataset_name=dataset.name,
@@ -75,7 +86,15 @@ def arm_content(
             "sampling": plan.settings.sampling.name,
             "loss": plan.settings.loss.name,
             "network": plan.settings.network.name,
+            "levels": len(plan.settings.network.config.get("features", ())),
+            "overlap": plan.settings.predict.overlap,
         },
+        patch_mm=_patch_mm(plan, facts),
+        n_dims=plan.n_dims,
+        trained_folds=plan.folds_to_train,
+        trainings=trainings,
+        notes=training_notes(plan, facts, trainings, folder),
+        caveats=caveats(plan, trainings),
         regions=dict(dataset.regions),
         ignore_label=dataset.ignore_label,
     )
@@ -137,17 +156,16 @@ def cohort_flow(
 
 
 def decision_table(plan: Plan) -> pd.DataFrame:
-    """Decisions as rows: name, value, rule, source, facts."""
+    """Decisions as rows: name, words, value, rule, source, facts."""
     return pd.DataFrame(
         [
             {
                 "name": name,
-                "value": _plain(decision.value),
+                "words": setting_words(name),
+                "value": _decided_words(decision.value),
                 "rule": decision.rule,
                 "source": decision.source,
-                "facts": ", ".join(
-                    f"{key} {_plain(value)}" for key, value in decision.facts.items()
-                ),
+                "facts": facts_words(decision.facts),
             }
             for name, decision in plan.decisions.items()
         ]
@@ -204,25 +222,27 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
         (
             "Preparation",
             f"{_normalisation_words(prepare.normalisation)} intensities\n"
-            f"{_spacing_words(prepare.spacing_mm)}{size}",
+            f"{_spacing_words(prepare.spacing_mm, plan.n_dims)}{size}",
         ),
         (
             "Patches",
             f"{_by(train.patch_vox)} voxels, {settings.sampling.name} sampling\n"
-            f"mirroring: {train.mirroring}",
+            f"{_mirroring_words(plan)}",
         ),
         (
             "Network",
-            f"{settings.network.name}, {settings.loss.name} loss\n"
+            f"{settings.network.name}{_width_words(plan)}, {settings.loss.name} loss\n"
             f"{n_folds} of {settings.folds} folds, {steps} steps each",
         ),
         (
             "Inference",
-            f"sliding window, {predict.overlap:.0%} overlap\nmean of {n_folds} network(s)",
+            f"sliding window, {predict.overlap:.0%} overlap\n"
+            + ("one network" if n_folds == 1 else f"mean of {n_folds} networks")
+            + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else ""),
         ),
         (
             "Output",
-            f"post-processing: {_words(predict.postprocess)}\nlabels on the scan's own grid",
+            f"{_cleaning_words(predict.postprocess)}\nlabels on the scan's own grid",
         ),
     ]
 
@@ -274,11 +294,61 @@ def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def _decided_words(value: Any) -> str:
+    if value is None:
+        return "not set"
+    return value_words(value) or "defaults"
+
+
+def _fold_sizes(dataset: Dataset, split: Split) -> list[int]:
+    """Cases that each fold leaves out."""
+    return [len(split.cases(dataset, "validation", fold=k)) for k in range(len(split.folds))]
+
+
+def _patch_mm(plan: Plan, facts: Fingerprint | None) -> tuple[float, float, float] | None:
+    """(S, A, R) extent of a patch, mm: one slice thick where patches are slices."""
+    if facts is None:
+        return None
+    scanned = np.median([case.spacing_mm for case in facts.cases.values()], axis=0)
+    own = [scanned["ZYX".index(axis)] for axis in plan.axes]
+    planned = plan.settings.prepare.spacing_mm or (None, None, None)
+    sizes = [
+        float(n * (step or own_mm))
+        for n, step, own_mm in zip(plan.patch_vox, planned, own, strict=True)
+    ]
+    s, a, r = (sizes[plan.axes.index(axis)] for axis in "ZYX")
+    return s, a, r
+
+
+def _mirroring_words(plan: Plan) -> str:
+    directions = mirrored_directions(plan)
+    if not directions:
+        return "no mirroring"
+    how = f" ({plan.settings.train.mirroring})" if AXES["X"] in directions else ""
+    return f"mirroring: {', '.join(one.replace(' and ', '-') for one in directions)}{how}"
+
+
+def _width_words(plan: Plan) -> str:
+    widths = plan.settings.network.config.get("features")
+    return f", {widths[0]} to {widths[-1]} features" if widths else ""
+
+
+def _cleaning_words(name: str) -> str:
+    return {
+        "largest_component": "largest component of each label",
+        "validation": "largest component where validation gains by it",
+        "none": "no post-processing",
+    }[name]
+
+
 def _by(sizes: Sequence[int]) -> str:
     return " × ".join(str(size) for size in sizes)
 
 
-def _spacing_words(spacing_mm: Sequence[float | None] | None) -> str:
+def _spacing_words(spacing_mm: Sequence[float | None] | None, n_dims: int) -> str:
+    if n_dims == 3:
+        steps = [f"{step:g}" if step else "as scanned" for step in spacing_mm or (None,)]
+        return f"voxels of {' × '.join(steps)} mm"
     slices, *plane = spacing_mm or (None, None, None)
     in_plane = " × ".join(f"{step:g}" if step else "as scanned" for step in dict.fromkeys(plane))
     return f"{in_plane} mm in plane" + (f", slices every {slices:g} mm" if slices else "")

@@ -23,6 +23,10 @@ N_DRAWN = 2000
 """Patches drawn to estimate a share; its standard error is at most 0.011."""
 
 
+PLANE_ACROSS = {"Z": "axial", "Y": "coronal", "X": "sagittal"}
+"""Axis across the slices to the plane in which they lie."""
+
+
 def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunFolder) -> None:
     """Write the share of patches with foreground under every sampling, and the maps."""
     ids = [case.case_id for case in cases]
@@ -57,7 +61,7 @@ def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder)
             foreground=np.asarray(label[index]),
             region=np.asarray(label.any(axis=0)),
             spacing_mm=np.array(store.facts(case_id).geometry.resampled_mm[1:]),
-            patch_vox=np.array(plan.settings.train.patch_vox),
+            plane=np.array(PLANE_ACROSS[plan.axes[0]]),
             case=np.array(case_id),
             slice_index=np.array(index),
         )
