@@ -3,12 +3,14 @@
 Enters: a fingerprint. Leaves: the axes. Where one label lies before another
 along an axis in nearly all cases, a mirrored patch shows anatomy that does not
 exist and blurs the two labels: nnU-Net, which mirrors every axis, took the
-posterior hippocampus for the anterior one in short trainings. Labels of a mirror
-pair are exempt along X, since they are swapped there.
+posterior hippocampus for the anterior one in short trainings. Along X the labels of
+a mirror pair change places as well: a right gland that always lies right of a nerve
+contradicts nothing if the left one always lies left of it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
 from acinus.cohort import Dataset
@@ -23,15 +25,12 @@ MIN_CASES = 3
 
 
 def decide_mirror_axes(fingerprint: Fingerprint, dataset: Dataset) -> Decision:
-    """Axes along which no two labels keep their order, and X only if sides can be swapped."""
-    shares = {axis: order_shares(fingerprint, dataset, axis) for axis in "ZYX"}
-    fixed = {
-        axis: [pair for pair, share in pairs.items() if max(share, 1 - share) >= SAME_ORDER]
-        for axis, pairs in shares.items()
-    }
-    paired = {name for pair in dataset.mirror_pairs for name in pair}
-    alone = sorted(set(dataset.sides) - paired)
-    axes = tuple(axis for axis in "ZYX" if not fixed[axis] and not (axis == "X" and alone))
+    """Axes along which mirroring contradicts no order of labels, and X only if sides can swap."""
+    partner = {name: other for a, b in dataset.mirror_pairs for name, other in ((a, b), (b, a))}
+    shares = {axis: order_shares(fingerprint, axis) for axis in "ZYX"}
+    kept = {axis: not _contradicts(shares[axis], partner if axis == "X" else {}) for axis in "ZYX"}
+    alone = sorted(set(dataset.sides) - set(partner))
+    axes = tuple(axis for axis in "ZYX" if kept[axis] and not (axis == "X" and alone))
     facts: dict[str, object] = {
         f"share_of_cases_in_one_order_{axis}": {
             f"{first} before {second}": round(share, 3) for (first, second), share in pairs.items()
@@ -45,29 +44,24 @@ def decide_mirror_axes(fingerprint: Fingerprint, dataset: Dataset) -> Decision:
         value=axes,
         rule=(
             f"axes along which no two labels keep the same order in {SAME_ORDER:.0%} of the "
-            "cases, since mirroring would contradict it; left-right only if sides can be swapped"
+            "cases, since mirroring would contradict it (left-right with the labels of mirror "
+            "pairs swapped); left-right only if sides can be swapped"
         ),
         source="data",
         facts=facts,
     )
 
 
-def order_shares(
-    fingerprint: Fingerprint, dataset: Dataset, axis: str
-) -> dict[tuple[str, str], float]:
+def order_shares(fingerprint: Fingerprint, axis: str) -> dict[tuple[str, str], float]:
     """Per pair of labels the share of cases in which the first lies before the second.
 
     Args:
         fingerprint: Facts of the dataset.
-        dataset: Its mirror pairs are left out along X.
         axis: Canonical axis Z, Y or X; "before" is at a smaller coordinate.
     """
     index = "ZYX".index(axis)
-    swapped = {frozenset(pair) for pair in dataset.mirror_pairs} if axis == "X" else set()
     shares = {}
     for first, second in combinations(fingerprint.labels, 2):
-        if frozenset((first, second)) in swapped:
-            continue
         both = [
             case.centroid_mm
             for case in fingerprint.cases.values()
@@ -77,3 +71,20 @@ def order_shares(
             before = sum(place[first][index] < place[second][index] for place in both)
             shares[first, second] = before / len(both)
     return shares
+
+
+def _contradicts(shares: Mapping[tuple[str, str], float], partner: Mapping[str, str]) -> bool:
+    """Whether mirrored cases would show two labels in an order that they never have.
+
+    Args:
+        shares: From `order_shares`.
+        partner: Label to the label that it becomes when mirrored.
+    """
+    for (first, second), share in shares.items():
+        # What is seen there after mirroring was, before it, the partners in the other order.
+        ours, theirs = partner.get(first, first), partner.get(second, second)
+        before = shares.get((ours, theirs), 1 - shares.get((theirs, ours), 1 - share))
+        mirrored = 1 - before
+        if share >= SAME_ORDER > mirrored or 1 - share >= SAME_ORDER > 1 - mirrored:
+            return True
+    return False
