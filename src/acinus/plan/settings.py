@@ -177,6 +177,9 @@ class TrainSettings(Settings):
     """Compiled graphs; auto: where they pay (GPU, and long trainings)."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto: decided when the plan is made, the best that this machine has."""
+    devices: int = Field(1, ge=1)
+    """GPUs, or processes on a CPU, that share the batches of one training; `batch` is that of all
+    together."""
     pretrained: str | None = None
     """Model folder whose weights training begins with, where they fit (fine-tuning)."""
     threads: int = Field(2, ge=1)

@@ -56,7 +56,8 @@ from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
 from acinus.study.shares import rounds
 from acinus.study.stamps import once
-from acinus.train import FoldJob, train_fold
+from acinus.train import FoldJob
+from acinus.train.distributed import refuse_uneven, train_on_devices
 from acinus.train.fold import pinned_threads
 
 EVALUATION_S = 0.05
@@ -157,6 +158,7 @@ def plan_arm(job: ArmJob) -> Plan:
         plan = fit_to_steps(plan, job.budget.steps)
     if job.share_left_s is not None:
         plan = _fit_to_clock(job, plan, job.share_left_s)
+    refuse_uneven(plan)
     write_plan(plan, job.folder.plan)
     return plan
 
@@ -190,7 +192,7 @@ def train_one_fold(
     """
     store = Store(job.store)
     with pinned_threads(plan.settings.train.threads):
-        train_fold(
+        train_on_devices(
             FoldJob(
                 plan=plan,
                 store=store,

@@ -25,6 +25,7 @@ from acinus.prepare import PreparedCase, Store
 from acinus.train import FoldJob, seeded_network
 from acinus.train.allocator import keep_memory
 from acinus.train.fold import Training, pinned_threads
+from acinus.train.team import Alone
 
 WARM_STEPS = 2
 TIMED_STEPS = 8
@@ -95,7 +96,7 @@ def time_training(plan: Plan, store: Store, case_ids: Sequence[str]) -> tuple[fl
             folder=Path(scratch) / "training",
             weights=Path(scratch) / "weights.safetensors",
         )
-        training = Training(job)
+        training = Training(job, Alone(plan.settings.train.devices))
         steps = []
         begin = time.monotonic()
         for step in range(WARM_STEPS + TIMED_STEPS):

@@ -36,10 +36,17 @@ def fit_to_memory(plan: Plan) -> Plan:
     device = open_device(plan.settings.train.device)
     usable = USABLE_SHARE * free_bytes(device)
     fixed, per_patch = memory_bytes(plan)
-    wanted = batch = plan.settings.train.batch
-    while batch > 1 and fixed + batch * per_patch > usable:
-        batch //= 2
-    if fixed + batch * per_patch > usable:
+    n, wanted = plan.settings.train.devices, plan.settings.train.batch
+    sharing = n if device.type == "cpu" else 1
+
+    def needed(batch: int) -> float:
+        """Bytes of the members of a training that share one memory."""
+        return sharing * (fixed + batch / n * per_patch)
+
+    batch = wanted
+    while batch >= 2 * n and needed(batch) > usable:
+        batch = batch // 2 // n * n
+    if needed(batch) > usable:
         raise PlanError(
             f"one patch {plan.settings.train.patch_vox} must fit into the memory of {device}; it "
             f"needs about {_gib(fixed + per_patch)} of {_gib(usable)} usable. Close other "
@@ -54,6 +61,7 @@ def fit_to_memory(plan: Plan) -> Plan:
                 rule=f"halved from {wanted} until a step fits into the free memory of the device",
                 source="data",
                 facts={
+                    "batch_wanted": wanted,
                     "usable_gib": round(usable / 2**30, 2),
                     "gib_a_patch": round(per_patch / 2**30, 3),
                     "gib_of_weights": round(fixed / 2**30, 3),

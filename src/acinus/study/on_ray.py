@@ -17,7 +17,8 @@ from typing import Any
 
 from acinus import progress
 from acinus.errors import AcinusError, ConfigError, PlanError
-from acinus.study.parallel import GRACE_S, Task, TaskTraceback, Workers
+from acinus.study.parallel import Task, Workers
+from acinus.train.processes import GRACE_S, OtherTraceback
 
 MOST_RETRIES = 3
 """How often Ray starts a task again whose process or machine was lost; it goes on from its
@@ -77,7 +78,7 @@ class RayTasks:
             self.ray.get(reference)
         except errors.RayTaskError as error:
             if isinstance(error.cause, Exception):
-                raise error.cause from TaskTraceback(str(error))
+                raise error.cause from OtherTraceback(str(error))
             raise RuntimeError(f"{task.name}: {error}") from None
         except errors.RayError as error:
             what = str(error).strip().splitlines()[0]

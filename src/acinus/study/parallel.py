@@ -8,33 +8,31 @@ the system ends one of them, a pool gives up the tasks of all the others.
 
 from __future__ import annotations
 
-import copy
 import os
-import signal
 import threading
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context, parent_process
+from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
-from types import FrameType
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import torch
 
 from acinus import progress
 from acinus.errors import AcinusError
 from acinus.study.relay import Ended, Event, Reached, Receiver, Said, Sender
-
-GRACE_S = 15.0
-"""Seconds that a process has to leave whole files behind once it is told to stop."""
+from acinus.train.processes import (
+    GRACE_S,
+    Failure,
+    follow_parent,
+    how_it_ended,
+    raise_failure,
+    send_failure,
+)
 
 MOST_STARTS = 2
 """A task whose process was ended by the system is started once more."""
-
-TOLD_TO_STOP = 128 + signal.SIGTERM
-"""Exit status of a process that stopped because it was told to."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +111,6 @@ def work_off(
             following += then(done)
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """An error of a task: itself where it can travel, and how it came about."""
-
-    error: Exception | None
-    text: str
-    traceback: str
-
-
 @dataclass
 class _Running:
     """A task under way and the process that does it."""
@@ -132,7 +121,7 @@ class _Running:
     messages: Connection
     receiver: Receiver
     is_done: bool = False
-    failure: _Failure | None = None
+    failure: Failure | None = None
 
 
 @dataclass
@@ -174,7 +163,7 @@ class Processes:
             for one in ended:
                 one.process.join()
                 if one.failure is not None:
-                    _raise(one.failure)
+                    raise_failure(one.failure)
                 if not one.is_done:
                     self._start_again(one)
             done = [one.task for one in ended if one.is_done]
@@ -197,7 +186,7 @@ class Processes:
     def _listen(self, one: _Running) -> None:
         """Take what a process says; a process that is gone closes its end."""
         try:
-            message: Event | _Failure | None = one.messages.recv()
+            message: Event | Failure | None = one.messages.recv()
         except (EOFError, OSError):
             one.receiver.close()
             one.messages.close()
@@ -208,7 +197,7 @@ class Processes:
             one.is_done, one.failure = message is None, message
 
     def _start_again(self, one: _Running) -> None:
-        how = _how_it_ended(one.process.exitcode)
+        how = how_it_ended(one.process.exitcode)
         if self._starts[one.task.name] >= MOST_STARTS:
             raise AcinusError(
                 f"{one.task.name}: a worker process must run to its end; it {how}, "
@@ -251,14 +240,12 @@ def devices_of_place(place: int, n_devices: int) -> str | None:
 
 def _work(messages: Connection, task: Task, devices: str | None) -> None:
     """What a worker process does from its start to its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches everyone; the first one decides.
-    signal.signal(signal.SIGTERM, _leave)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    follow_parent()
     if devices is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = devices
     lock = threading.Lock()
 
-    def send(message: Event | _Failure | None) -> None:
+    def send(message: Event | Failure | None) -> None:
         with lock, suppress(BrokenPipeError):  # Nobody listens any more: this process must stop.
             messages.send(message)
 
@@ -266,54 +253,6 @@ def _work(messages: Connection, task: Task, devices: str | None) -> None:
     try:
         task.work(*task.arguments)
     except Exception as error:  # noqa: BLE001 - whatever it is, another process must show it
-        _send_failure(error, send)
+        send_failure(error, send)
     else:
         send(None)
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    """End a process so that files which are being written are cleared away."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(TOLD_TO_STOP)
-
-
-def _end_with_parent() -> None:
-    """Wait until the process that started this one is gone, then leave too."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _send_failure(error: Exception, send: Callable[[_Failure], None]) -> None:
-    steps = "".join(traceback.format_exception(error))
-    text = f"{type(error).__name__}: {error}"
-    try:
-        copy.copy(error)  # is made from its arguments, as it will be where it arrives
-        send(_Failure(error, text, steps))
-    except Exception:  # noqa: BLE001 - an error of any library may refuse to travel, in any way
-        send(_Failure(None, text, steps))
-
-
-class TaskTraceback(Exception):
-    """How an error came about in another process."""
-
-    def __str__(self) -> str:
-        return f"\n{self.args[0]}"
-
-
-def _raise(failure: _Failure) -> NoReturn:
-    """Raise the error of a task as it was, with its own traceback as its cause."""
-    error = failure.error or RuntimeError(failure.text)
-    raise error from TaskTraceback(failure.traceback)
-
-
-def _how_it_ended(status: int | None) -> str:
-    if status == TOLD_TO_STOP:
-        status = -signal.SIGTERM
-    if status is not None and status < 0:
-        names = {number.value: number.name for number in signal.Signals}
-        name = names.get(-status, str(-status))
-        why = ", most often for want of memory" if name == "SIGKILL" else ""
-        return f"was ended by the system ({name}{why})"
-    return f"ended with status {status} before its work was done"

@@ -246,7 +246,9 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
 def _crowding(job: ArmJob, n_places: int) -> float:
     train = job.recipe.train
     device = best_device() if train.device == "auto" else train.device
-    return crowding(n_places, train.threads, device)
+    if device == "cpu":
+        return crowding(n_places, train.threads * train.devices, device)
+    return crowding(n_places * train.devices, train.threads, device)
 
 
 def _trainings(recipe: Recipe, n_places: int) -> int:

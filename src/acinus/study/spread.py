@@ -54,9 +54,13 @@ def open_workers(on: Place, jobs: Sequence[ArmJob], n: int) -> Iterator[Workers 
         raise ConfigError(f"--jobs must be at least 1; got {n}.")
     if on == "ray":
         settings = [job.recipe.train for job in jobs]
-        devices = {best_device() if one.device == "auto" else one.device for one in settings}
-        n_threads = max(one.threads for one in settings)
-        with ray_workers(n_threads, int("cuda" in devices), n if n > 1 else None) as workers:
+        n_threads, n_gpus = 1, 0
+        for train in settings:
+            device = best_device() if train.device == "auto" else train.device
+            on_gpu = device == "cuda"
+            n_threads = max(n_threads, train.threads * (1 if on_gpu else train.devices))
+            n_gpus = max(n_gpus, train.devices if on_gpu else 0)
+        with ray_workers(n_threads, n_gpus, n if n > 1 else None) as workers:
             yield workers
     elif n > 1:
         with local_workers(n) as workers:
@@ -217,14 +221,15 @@ def _fold_name(job: ArmJob, fold: int) -> str:
 
 def _fold_task(arm: _Arm, fold: int, end: float | None, *, evaluate: bool) -> Task:
     train = arm.plan.settings.train
+    on_gpu = train.device == "cuda"
     is_last = arm.folds == [fold]
     return Task(
         name=_fold_name(arm.job, fold),
         work=train_and_finish_task if is_last else train_task,
         arguments=(arm.job, fold, end, evaluate) if is_last else (arm.job, fold, end),
         prefix=f"{_title(arm.job)}: ",
-        n_threads=train.threads,
-        n_devices=int(train.device == "cuda"),
+        n_threads=train.threads * (1 if on_gpu else train.devices),
+        n_devices=train.devices if on_gpu else 0,
     )
 
 

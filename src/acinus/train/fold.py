@@ -38,6 +38,7 @@ from acinus.train.patches import Batch, PatchSource
 from acinus.train.pretrained import load_what_fits
 from acinus.train.schedule import Correction, Schedule
 from acinus.train.stream import Ahead
+from acinus.train.team import Alone, Team
 from acinus.train.watch import Look, class_masks, is_best, lost_labels, measure_look
 
 N_LOOKED_AT = 32
@@ -99,26 +100,43 @@ class FoldJob:
         }
 
 
-def train_fold(job: FoldJob) -> None:
+def is_trained(job: FoldJob) -> bool:
+    """Whether the weights of a training are written.
+
+    Raises:
+        PlanError: The folder belongs to another plan, seed or split, or its weights are not
+            those that the training wrote.
+    """
+    done = job.folder / "done.json"
+    if not done.is_file():
+        return False
+    facts = read_json(done)
+    _refuse_other_key(job, facts, done)
+    if not job.weights.is_file():
+        return False
+    _refuse_altered(job.weights, facts)
+    return True
+
+
+def train_fold(job: FoldJob, team: Team | None = None) -> None:
     """Train, or go on training, until the weights file is written.
+
+    Args:
+        job: What to train.
+        team: Who takes part; None: this process alone. See `train_on_devices`.
 
     Raises:
         PlanError: The folder belongs to another plan, seed or split, or its weights are not
             those that the training wrote.
         AcinusError: The loss is not finite, or the memory does not suffice.
     """
-    done = job.folder / "done.json"
-    if done.is_file():
-        facts = read_json(done)
-        _refuse_other_key(job, facts, done)
-        if job.weights.is_file():
-            _refuse_altered(job.weights, facts)
-            return
+    if is_trained(job):
+        return
     keep_memory()
     with pinned_threads(job.plan.settings.train.threads):
         training = None
         try:
-            training = Training(job)
+            training = Training(job, team)
             training.run()
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
@@ -131,17 +149,24 @@ def train_fold(job: FoldJob) -> None:
 
 
 class Training:
-    """A training under way: its state in memory, and the loop over its epochs."""
+    """A training under way: its state in memory, and the loop over its epochs.
 
-    def __init__(self, job: FoldJob) -> None:
+    Args:
+        job: What to train.
+        team: Who takes part, None: this process alone. Member 0 alone looks, saves and writes.
+    """
+
+    def __init__(self, job: FoldJob, team: Team | None = None) -> None:
         settings = job.plan.settings
-        self.job, self.train = job, settings.train
+        self.job, self.train, self.team = job, settings.train, team or Alone()
+        is_first = self.team.rank == 0
         self.device = open_device(self.train.device)
         self.checkpoint = job.folder / "checkpoint.safetensors"
         self.best = job.folder / "best.safetensors"
         is_new = not self.checkpoint.is_file()
         self.network = self._first_network() if is_new else seeded_network(job.plan, job.fold)
         self.network.to(self.device)
+        self.team.arrange(self.network)
         self.loss = plan_loss(job.plan)
         self.levels_loss = DeepSupervision(self.loss) if self.train.deep_supervision else None
         self.optimiser = build_optimiser(self.network, self.train)
@@ -156,10 +181,10 @@ class Training:
             reach=bool(settings.augment.rotate or settings.augment.scale),
         )
         self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
-        self.look = _look(job, self.device)
+        self.look = _look(job, self.device) if is_first else None
         self.swap = side_swap(job.plan)
         self.schedule = Schedule(self.train, self.train.epochs, self.train.steps_per_epoch or 1)
-        self.history = History(job.folder, job.plan.dataset.labels)
+        self.history = History(job.folder if is_first else None, job.plan.dataset.labels)
         self.forward = _compiled(self.network, self.train, self.schedule, self.device)
         self.epoch, self.elapsed_s, self.attempt = 0, 0.0, 0
         self.epoch_seconds: list[float] = []
@@ -187,14 +212,15 @@ class Training:
                     bar.resume_at(self.epoch * spe)
                     continue
                 row = self.close_epoch(float(torch.stack(losses).mean()))
-                epoch_s = float(np.mean(self.epoch_seconds[-5:]))
-                if job.seconds_left is not None and self.schedule.correct(
-                    self.epoch, epoch_s, job.seconds_left()
-                ):
-                    bar.retotal(self.schedule.last_epoch * spe)
-                    self._save()
+                if job.seconds_left is not None:
+                    epoch_s = float(np.mean(self.epoch_seconds[-5:]))
+                    if self.schedule.correct(self.epoch, epoch_s, job.seconds_left()):
+                        bar.retotal(self.schedule.last_epoch * spe)
+                        self._save()
+                self.schedule.corrections = self.team.tell(self.schedule.corrections)
                 bar.advance(0, note=f"Dice {row.get('validation_dice', float('nan')):.2f}")
-        self._finish()
+        if self.team.rank == 0:
+            self._finish()
 
     def step(self, step: int) -> torch.Tensor:
         """One optimiser step; the loss of its batch as a scalar tensor on the device."""
@@ -207,6 +233,7 @@ class Training:
         self.optimiser.zero_grad(set_to_none=True)
         with autocast(self.device, self.train.precision):
             levels = self.forward(image)
+        levels, label, annotated = self.team.gather(levels, label, annotated)
         if self.levels_loss is not None:
             loss = self.levels_loss(levels, label, annotated)
         else:
@@ -215,6 +242,7 @@ class Training:
         if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
             self._look_back()
         loss.backward()
+        self.team.sum_gradients(self.network)
         if self.train.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.train.gradient_clip)
         self.optimiser.step()
@@ -225,6 +253,9 @@ class Training:
     def close_epoch(self, train_loss: float) -> Row:
         """Look at the held-out patches, add a row to the curves and write the checkpoint."""
         job = self.job
+        if self.team.rank != 0:
+            self.epoch += 1
+            return {}
         step = (self.epoch + 1) * self.schedule.steps_per_epoch
         row: Row = {
             "fold": job.fold,
@@ -270,14 +301,15 @@ class Training:
         """Batch and changes of a step, from nothing but seed, fold, step and attempt."""
         seed = [self.job.plan.seed, self.job.fold, step]
         rng = np.random.default_rng([*seed, self.attempt] if self.attempt else seed)
-        batch = self.source.batch(self.train.batch, rng)
-        return batch, draw_changes(self.job.plan, self.train.batch, rng)
+        part = self.team.part(self.train.batch)
+        batch = self.source.batch(self.train.batch, rng, part)
+        return batch, draw_changes(self.job.plan, self.train.batch, rng).part(part)
 
     def _look_back(self) -> None:
         """Raise for the first step since the last look whose loss is not finite."""
         if not self._unseen:
             return
-        values = torch.stack([loss for _, loss in self._unseen]).cpu()
+        values = self.team.agree(torch.stack([loss for _, loss in self._unseen])).cpu()
         steps = [step for step, _ in self._unseen]
         self._unseen.clear()
         for step, value in zip(steps, values.tolist(), strict=True):
@@ -288,7 +320,8 @@ class Training:
         """To the last good state, once; the batch is kept for a look at it."""
         batch, changes = self._draw(fault.step)
         image, label = apply_changes(batch, changes, self.swap, self.job.plan.n_dims)
-        kept = self.job.folder / f"not_finite_step_{fault.step}.safetensors"
+        member = f"_of_process_{self.team.rank + 1}" if self.train.devices > 1 else ""
+        kept = self.job.folder / f"not_finite_step_{fault.step}{member}.safetensors"
         with whole_file(kept) as beside:
             tensors = {"image": image.cpu().contiguous(), "label": label.cpu().contiguous()}
             save_file(tensors, beside, metadata={"cases": ",".join(batch.cases)})

@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from acinus.files import write_text
 
@@ -19,13 +20,16 @@ validation_dice and validation_dice_<label>; an undefined Dice is absent."""
 
 
 class History:
-    """The rows of one fold and their two outlets."""
+    """The rows of one fold and their two outlets.
 
-    def __init__(self, folder: Path, labels: Mapping[str, int]) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+    Args:
+        folder: Of the training; None: nothing is written.
+        labels: Names of the labels.
+    """
 
+    def __init__(self, folder: Path | None, labels: Mapping[str, int]) -> None:
         self.rows: list[Row] = []
-        self._path = folder / "history.csv"
+        self._path = None if folder is None else folder / "history.csv"
         self._columns = [
             "fold",
             "epoch",
@@ -37,18 +41,22 @@ class History:
             "validation_dice",
             *(f"validation_dice_{name}" for name in labels),
         ]
-        self._events = SummaryWriter(log_dir=str(folder / "tensorboard"))
+        self._events = None if folder is None else _writer(folder / "tensorboard")
 
     def add(self, row: Row) -> None:
         """Append a row and write both outlets."""
         self.rows.append(row)
         self.write()
+        if self._events is None:
+            return
         for name, value in row.items():
             if name not in ("fold", "epoch", "step"):
                 self._events.add_scalar(name, value, global_step=int(row["step"]))
 
     def write(self) -> None:
         """Write ``history.csv`` from the rows."""
+        if self._path is None:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, self._columns, restval="", lineterminator="\n")
         writer.writeheader()
@@ -60,4 +68,11 @@ class History:
 
     def close(self) -> None:
         """Flush the events."""
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _writer(folder: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(log_dir=str(folder))

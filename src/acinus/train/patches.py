@@ -143,17 +143,24 @@ class PatchSource:
         """Whether all cases stay in the memory of the device."""
         return self._sources[0].image.device.type == self.device.type
 
-    def batch(self, n: int, rng: np.random.Generator) -> Batch:
-        """`n` patches with their rim."""
+    def batch(self, n: int, rng: np.random.Generator, places: slice = slice(None)) -> Batch:
+        """`n` patches with their rim, or those at some places of these `n`.
+
+        All `n` are drawn, so that several processes that cut a part each make the batch that one
+        would make by itself.
+        """
         size = tuple(
             patch + 2 * rim for patch, rim in zip(self.patch_vox, self.rim_vox, strict=True)
         )
         where = self._sources[0].image.device
-        image = torch.zeros(n, self._sources[0].image.shape[0], *size, device=where)
-        label = torch.zeros(n, *size, dtype=torch.uint8, device=where)
+        drawn = [
+            (source, self._start(source, preferred, rng))
+            for source, preferred in self._drawn_cases(n, rng)
+        ][places]
+        image = torch.zeros(len(drawn), self._sources[0].image.shape[0], *size, device=where)
+        label = torch.zeros(len(drawn), *size, dtype=torch.uint8, device=where)
         cases = []
-        for place, (source, preferred) in enumerate(self._drawn_cases(n, rng)):
-            start = self._start(source, preferred, rng)
+        for place, (source, start) in enumerate(drawn):
             self._cut(source, start, image[place], label[place])
             cases.append(source.case_id)
         annotated = None

@@ -13,7 +13,8 @@ normalisation. With z-scores the two nearly agree.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +59,15 @@ class Changes:
     gammas: Array
     in_plane: bool = False
     keep_zeros: bool = False
+
+    def part(self, places: slice) -> Changes:
+        """The changes of some patches of the batch."""
+        arrays: dict[str, Any] = {
+            one.name: value[places]
+            for one in fields(self)
+            if isinstance(value := getattr(self, one.name), np.ndarray)
+        }
+        return replace(self, **arrays)
 
 
 def no_changes(n: int, channels: int = 1) -> Changes:
