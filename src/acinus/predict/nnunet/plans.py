@@ -287,6 +287,12 @@ def _decisions(recipe: Recipe, values: Mapping[str, Any], imported: str) -> dict
     }
     for dotted, value in values.items():
         decisions[dotted] = Decision(value=value, rule=imported, source=_source(dotted))
+    decisions["train.precision"] = Decision(
+        value="float32",
+        rule="label maps agree with nnU-Net's; in bfloat16 a model that was trained for minutes "
+        "agreed in 99.6 % of the foreground",
+        source="ours",
+    )
     return decisions
 
 
