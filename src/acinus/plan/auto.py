@@ -88,14 +88,18 @@ def auto_decisions(
         recipe: With the user's changes.
         device: ``cpu``, ``cuda`` or ``mps``.
     """
-    decisions = {"prepare.normalisation": _normalisation(dataset)}
-    intensity = decide_intensity(fingerprint, decisions["prepare.normalisation"].value)
+    decisions: dict[str, Decision] = {}
+    normalisation = recipe.prepare.normalisation
+    if normalisation == "by_name":
+        decisions["prepare.normalisation"] = _normalisation(dataset)
+        normalisation = decisions["prepare.normalisation"].value
+    intensity = decide_intensity(fingerprint, normalisation)
     if intensity is not None:
         decisions["prepare.intensity"] = intensity
-    axis = decide_slice_axis(fingerprint)
-    if recipe.prepare.slice_axis == "auto":
-        decisions["prepare.slice_axis"] = axis
-    slice_axis = decisions.get("prepare.slice_axis", axis).value
+    slice_axis = recipe.prepare.slice_axis
+    if slice_axis == "auto":
+        decisions["prepare.slice_axis"] = decide_slice_axis(fingerprint)
+        slice_axis = decisions["prepare.slice_axis"].value
     order = ["ZYX".index(name) for name in PLANES[slice_axis]]
     spacings = np.array([case.spacing_mm for case in fingerprint.cases.values()])[:, order]
     sizes = np.array([case.shape_vox for case in fingerprint.cases.values()])[:, order]
@@ -176,10 +180,14 @@ def _volumes(
         target = np.array(
             [step or own for step, own in zip(recipe.prepare.spacing_mm, spacing, strict=True)]
         )
-    wanted = _patch(target, size_mm, scale.patch_voxels)
-    topology = decide_topology(target.tolist(), wanted.tolist())
+    wanted = _patch(target, size_mm, scale.patch_voxels).tolist()
+    if _is_given(recipe, "train.patch_vox"):
+        wanted = list(recipe.train.patch_vox)
+    topology = decide_topology(target.tolist(), wanted)
     patch = topology.patch_vox
     batch = int(np.clip(round(scale.batch_voxels / math.prod(patch)), 2, LARGEST_BATCH))
+    if _is_given(recipe, "train.batch"):
+        batch = recipe.train.batch
     shared = {**facts, "largest_extent_mm": _rounded(extent_mm)}
     return {
         "prepare.spacing_mm": Decision(
