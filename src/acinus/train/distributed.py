@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from multiprocessing import get_context
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -29,7 +31,8 @@ from torch import Tensor, nn
 from acinus import progress
 from acinus.errors import AcinusError, PlanError
 from acinus.plan import Plan
-from acinus.train.fold import FoldJob, is_trained, train_fold
+from acinus.train.fold import train_fold
+from acinus.train.job import FoldJob, is_trained
 from acinus.train.processes import (
     Failure,
     follow_parent,
@@ -40,6 +43,12 @@ from acinus.train.processes import (
 
 PATIENCE = timedelta(minutes=30)
 """How long a member waits for the others; member 0 looks and saves while they wait."""
+
+NEWS_S = 2.0
+"""Seconds in which the news that another process is gone arrives."""
+
+READY, DONE = "ready", "done"
+"""What a helper says before it joins, and when it has nothing more to do."""
 
 LOCAL_INTERFACE = {"linux": "lo", "darwin": "lo0"}
 """All members are on one machine: none of them listens beyond it."""
@@ -58,7 +67,7 @@ def train_on_devices(job: FoldJob) -> None:
         return
     refuse_uneven(job.plan)
     backend = _backend(job.plan)
-    with TemporaryDirectory() as scratch, _helpers(job, Path(scratch)) as helpers:
+    with TemporaryDirectory() as scratch, _helpers(job, Path(scratch), backend) as helpers:
         try:
             with _joined(Path(scratch), 0, n, backend) as team:
                 train_fold(job, team)
@@ -155,6 +164,28 @@ class _Helper:
     rank: int
     process: BaseProcess
     messages: Connection
+    is_ready: Event = field(default_factory=Event)
+    is_gone: Event = field(default_factory=Event)
+    failure: Failure | None = None
+
+    def listen(self, backend: str) -> None:
+        """Take what it says until it is done or gone; a thread of member 0 does this."""
+        try:
+            for word in iter(self.messages.recv, DONE):
+                if word == READY:
+                    self.is_ready.set()
+                else:
+                    self.failure = word
+                    break
+            else:
+                return
+        except (EOFError, OSError):
+            pass
+        self.is_gone.set()
+        self.is_ready.set()
+        if backend == "nccl" and dist.group.WORLD is not None:
+            # Gloo notices that a member is gone; NCCL would wait for it until its patience ends.
+            dist.group.WORLD.abort()
 
 
 def _backend(plan: Plan) -> str:
@@ -177,7 +208,7 @@ def _backend(plan: Plan) -> str:
 
 
 @contextmanager
-def _helpers(job: FoldJob, scratch: Path) -> Iterator[list[_Helper]]:
+def _helpers(job: FoldJob, scratch: Path, backend: str) -> Iterator[list[_Helper]]:
     """The other members, ready to join, for the length of the block."""
     context = get_context("spawn")
     n, helpers = job.plan.settings.train.devices, list[_Helper]()
@@ -185,38 +216,33 @@ def _helpers(job: FoldJob, scratch: Path) -> Iterator[list[_Helper]]:
     try:
         for rank in range(1, n):
             ours, theirs = context.Pipe(duplex=False)
-            arguments = (rank, n, scratch, plain, theirs)
+            arguments = (rank, n, scratch, backend, plain, theirs)
             process = context.Process(target=_help, args=arguments, name=f"member {rank}")
             process.start()
             theirs.close()
             helpers.append(_Helper(rank, process, ours))
+            Thread(target=helpers[-1].listen, args=(backend,), daemon=True).start()
         for helper in helpers:
-            if not wait([helper.messages], PATIENCE.total_seconds()) or not _is_ready(helper):
-                _raise_what_helpers_said(helpers, job)
+            helper.is_ready.wait()
+        if any(helper.is_gone.is_set() for helper in helpers):
+            _raise_what_helpers_said(helpers, job)
         yield helpers
     finally:
         for helper in helpers:
             helper.process.kill()  # It writes no file, and may wait within a library.
             helper.process.join()
-            helper.messages.close()
 
 
-def _is_ready(helper: _Helper) -> bool:
-    """Whether the first word of a helper is that it is ready; another word is kept for later."""
-    try:
-        return helper.messages.recv() is None
-    except (EOFError, OSError):
-        return False
-
-
-def _help(rank: int, n: int, scratch: Path, job: FoldJob, messages: Connection) -> None:
+def _help(
+    rank: int, n: int, scratch: Path, backend: str, job: FoldJob, messages: Connection
+) -> None:
     """What another member does from its start to its end."""
     follow_parent()
     try:
-        with progress.quiet():
-            messages.send(None)
-            with _joined(scratch, rank, n, _backend(job.plan)) as team:
-                train_fold(job, team)
+        messages.send(READY)
+        with progress.quiet(), _joined(scratch, rank, n, backend) as team:
+            train_fold(job, team)
+        messages.send(DONE)
     except Exception as error:  # noqa: BLE001 - whatever it is, another process must show it
         send_failure(error, messages.send)
 
@@ -240,17 +266,18 @@ def _joined(scratch: Path, rank: int, n: int, backend: str) -> Iterator[Group]:
 
 def _raise_what_helpers_said(helpers: Sequence[_Helper], job: FoldJob) -> None:
     """The error of a helper, if one has failed: then member 0 only noticed that it is gone."""
-    for helper in helpers:
-        if not wait([helper.messages], 0):
-            continue
-        try:
-            message: Failure = helper.messages.recv()
-        except (EOFError, OSError):
-            helper.process.join()
-            raise AcinusError(
-                f"training fold {job.fold + 1}: process {helper.rank + 1} of {len(helpers) + 1} "
-                f"must run to the end of the training; it {how_it_ended(helper.process.exitcode)}. "
-                "The state after the last epoch is kept. Start the same command again; it goes on "
-                "from there."
-            ) from None
-        raise_failure(message)
+    end = time.monotonic() + NEWS_S
+    while time.monotonic() < end and not any(helper.is_gone.is_set() for helper in helpers):
+        time.sleep(0.05)
+    gone = [helper for helper in helpers if helper.is_gone.is_set()]
+    for helper in gone:
+        if helper.failure is not None:
+            raise_failure(helper.failure)
+    for helper in gone:
+        helper.process.join()
+        raise AcinusError(
+            f"training fold {job.fold + 1}: process {helper.rank + 1} of {len(helpers) + 1} must "
+            f"run to the end of the training; it {how_it_ended(helper.process.exitcode)}. The "
+            "state after the last epoch is kept. Start the same command again; it goes on from "
+            "there."
+        ) from None
