@@ -374,6 +374,12 @@ def test_other_axes_and_images_are_refused(
         import_nnunet(results, tmp_path / "model")
 
 
+def test_mirrored_axes_must_be_those_of_the_patch(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "r", "slices", inference_allowed_mirroring_axes=(0, 1, 2))
+    with pytest.raises(PlanError, match=r"axes of the patch \[16, 8\]; got \(0, 1, 2\)"):
+        import_nnunet(results, tmp_path / "model")
+
+
 def test_a_trainer_of_somebody_else_is_refused_unless_it_is_trusted(tmp_path: Path) -> None:
     results = write_results(tmp_path / "r", trainer_name="nnUNetTrainerMine")
     with pytest.raises(PlanError, match=r"got 'nnUNetTrainerMine', which may .* --trust-trainer"):
@@ -499,6 +505,37 @@ def test_numbers_of_numpy_1_and_2_are_read(tmp_path: Path, home: bytes) -> None:
     assert torch.equal(checkpoint.weights["w"], torch.ones(2))
 
 
+def test_a_forged_type_of_numpy_is_not_built(tmp_path: Path) -> None:
+    """The state of a dtype says whether its items are pointers; NumPy would believe it."""
+    torch.save(made_checkpoint({"w": torch.ones(2)}), tmp_path / "c.pth")
+    # (version, "<", no fields, itemsize -1, alignment -1, flags 0): flags become 0x1B, objects.
+    state = b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00t"
+    forged = rewritten(tmp_path / "c.pth", state, state.replace(b"K\x00t", b"K\x1bt"))
+    assert read_checkpoint(forged).configuration == "made"
+
+
+def test_damaged_pickles_are_refused_or_read_and_never_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    torch.save(made_checkpoint({"w": torch.ones(2)}), path)
+    whole = path.read_bytes()
+    with zipfile.ZipFile(path) as packed:
+        (name,) = (entry for entry in packed.namelist() if entry.endswith("/data.pkl"))
+        pickled = packed.read(name)
+    rng = np.random.default_rng(0)
+    n_refused = 0
+    for _ in range(60):
+        damaged = bytearray(pickled)
+        for place in rng.integers(len(damaged), size=2):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(whole)
+        rewritten(path, pickled, bytes(damaged))
+        try:
+            read_checkpoint(path)
+        except DataError:
+            n_refused += 1
+    assert n_refused > 30
+
+
 class Runs:
     """Unpickled, it runs a function of the system."""
 
@@ -562,6 +599,11 @@ def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, share: float) -> Non
         ({"network_weights": {}, "init_args": {}, "trainer_name": "t"}, "with 'configuration'"),
         (made_checkpoint({"w": 3}), "'network_weights' must hold tensors only"),
         (made_checkpoint({}, trainer_name=None), "with 'trainer_name'"),
+        (
+            made_checkpoint({}, inference_allowed_mirroring_axes=(0, 3)),
+            r"among 0, 1, 2; got \(0, 3",
+        ),
+        (made_checkpoint({}, inference_allowed_mirroring_axes="xy"), "among 0, 1, 2; got 'xy'"),
     ],
 )
 def test_a_checkpoint_of_another_program_is_refused(

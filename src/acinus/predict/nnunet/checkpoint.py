@@ -2,9 +2,10 @@
 
 Enters: ``checkpoint_final.pth`` of a fold. Leaves: its weights and the few facts beside them.
 torch's weights-only loader builds tensors and plain values and nothing else. Genuine
-checkpoints also hold NumPy numbers in their log, so their reconstruction is allowed, for
-numeric types alone; every other class or function is refused by its name. Loading the pickle
-freely was rejected: whoever made the file could then run a program here.
+checkpoints also hold NumPy numbers in their log; the names that rebuild these are allowed, and
+stand for nothing here, as the log is not needed. Every other class or function is refused by
+its name. Loading the pickle freely was rejected: whoever made the file could then run a program
+here. So was NumPy's own rebuilding: the state of a forged dtype corrupts the memory.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from acinus.errors import DataError
 
-NUMBERS = ("?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
-"""NumPy's numeric types that a log may hold."""
-
-Allowed = Callable[..., Any] | tuple[Callable[..., Any], str]
-"""A class or function, under its own or another name."""
+NUMPY_NAMES = (
+    "numpy.dtype",
+    "numpy.ndarray",
+    "numpy.core.multiarray.scalar",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray.scalar",
+    "numpy._core.multiarray._reconstruct",
+)
+"""What pickles of NumPy 1 and 2 call to rebuild types, arrays and numbers."""
 
 UNREADABLE = (
     pickle.UnpicklingError,
@@ -34,13 +38,22 @@ UNREADABLE = (
     ValueError,
     EOFError,
     OSError,
-    KeyError,
-    IndexError,
+    LookupError,
     TypeError,
     AttributeError,
     AssertionError,
 )
 """What torch and pickle raise for files that are damaged or of another kind."""
+
+
+class Unread:
+    """A number, array or type of NumPy that was passed over."""
+
+    def __init__(self, *_: Any) -> None:
+        """Take whatever it would be rebuilt from."""
+
+    def __setstate__(self, _: Any) -> None:
+        """Take whatever its state would be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +82,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file. Give a results folder of nnU-Net that was trained.")
-    allowed = _numpy_numbers()
     try:
-        with safe_globals(allowed):
+        with _numbers_passed_over():
             data = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UNREADABLE as error:
-        raise _refusal(path, error, allowed) from None
+        raise _refusal(path, error) from None
     if not isinstance(data, Mapping):
         raise DataError(f"{path}: must hold a mapping; got {type(data).__name__}. {_REMEDY}")
     weights = _entry(data, "network_weights", Mapping, path)
     arguments = _entry(data, "init_args", Mapping, path)
-    axes = data.get("inference_allowed_mirroring_axes")
+    axes = data.get("inference_allowed_mirroring_axes") or ()
+    if not isinstance(axes, tuple | list) or any(axis not in (0, 1, 2) for axis in axes):
+        raise DataError(
+            f"{path}: 'inference_allowed_mirroring_axes' must be among 0, 1, 2; got {axes!r}. "
+            f"{_REMEDY}"
+        )
     if any(not isinstance(value, Tensor) for value in weights.values()):
         raise DataError(f"{path}: 'network_weights' must hold tensors only. {_REMEDY}")
     return Checkpoint(
         weights={str(name): value for name, value in weights.items()},
         configuration=_entry(arguments, "configuration", str, path),
         trainer=_entry(data, "trainer_name", str, path),
-        mirror_axes=tuple(int(axis) for axis in axes or ()),
+        mirror_axes=tuple(axes),
     )
 
 
@@ -103,21 +120,17 @@ def _entry(data: Mapping[Any, Any], key: str, kind: type, path: Path) -> Any:
     return data[key]
 
 
-def _numpy_numbers() -> list[Allowed]:
-    """Reconstruction of NumPy's numbers and arrays, under the names of NumPy 1 and 2."""
-    scalar: Any = np.float32(0).__reduce__()[0]
-    array: Any = np.zeros(1).__reduce__()[0]
-    names: list[Allowed] = [np.dtype, np.ndarray]
-    for home in ("numpy.core.multiarray", "numpy._core.multiarray"):
-        names += [(scalar, f"{home}.scalar"), (array, f"{home}._reconstruct")]
-    # torch asks for the class of a type (numpy.dtypes.Float32DType) when it sets its state.
-    return [*names, *(type(np.dtype(number)) for number in NUMBERS)]
+def _numbers_passed_over() -> safe_globals:
+    """Context in which NumPy's names are allowed and build `Unread`."""
+    allowed: list[Callable[..., Any] | tuple[Callable[..., Any], str]]
+    allowed = [(Unread, name) for name in NUMPY_NAMES]
+    return safe_globals(allowed)
 
 
-def _refusal(path: Path, error: Exception, allowed: list[Allowed]) -> DataError:
+def _refusal(path: Path, error: Exception) -> DataError:
     """Why a file cannot be read, naming what it must not hold."""
     try:
-        with safe_globals(allowed):
+        with _numbers_passed_over():
             strange = sorted(get_unsafe_globals_in_checkpoint(path))
     except UNREADABLE:
         strange = []

@@ -170,6 +170,10 @@ def _values(
     network = read_architecture(stated, where)
     if any(len(kernel) != len(patch) for kernel in network.config["kernels"]):
         raise PlanError(f"{where}: patch {patch} and kernels must have as many axes.")
+    if max(origin.mirror_axes, default=0) >= len(patch):
+        raise PlanError(
+            f"{where}: mirrored axes must be axes of the patch {patch}; got {origin.mirror_axes}."
+        )
     spacing = [float(step) for step in stated["spacing"]]
     axes = PLANES[slice_axis][-len(patch) :]
     return {
