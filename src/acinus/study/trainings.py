@@ -155,11 +155,10 @@ def _mirroring(plan: Plan) -> list[str]:
     directions = mirrored_directions(plan)
     if not directions:
         return ["Patches were not mirrored."]
-    words = " and ".join(f"{one.replace(' and ', '-')}" for one in directions)
-    pairs = plan.dataset.mirror_pairs
-    swapped = AXES["X"] in directions and plan.settings.train.mirroring == "swap" and pairs
-    how = "; left-right with the labels of each pair swapped" if swapped else ""
-    return [f"Patches were mirrored at random ({words}{how})."]
+    swaps = plan.settings.train.mirroring == "swap" and plan.dataset.mirror_pairs
+    how = {AXES["X"]: ", the labels of each pair swapped"} if swaps else {}
+    words = [f"{one.replace(' and ', '-')}{how.get(one, '')}" for one in directions]
+    return [f"Patches were mirrored at random: {'; '.join(words)}."]
 
 
 def _batch(plan: Plan) -> list[str]:
