@@ -9,7 +9,6 @@ the checkpoints as they are was rejected: a pickle is no format to pass on.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import save_file
@@ -91,48 +90,36 @@ def import_nnunet(
     files = _checkpoint_files(folder, checkpoint)
     if dataset is not None:
         orientation = _orientation_of(Path(dataset))
-    plan: Plan | None = None
-    first: Checkpoint | None = None
+    found = {fold: read_checkpoint(file) for fold, file in files.items()}
+    first = next(iter(found.values()))
+    for fold, one in found.items():
+        _refuse_other_trainer(one, files[fold], trust=trust_trainer)
+        _refuse_mixed_folds(first, one, files[fold])
+    origin = Origin(
+        folder=folder,
+        configuration=first.configuration,
+        trainer=first.trainer,
+        mirror_axes=first.mirror_axes,
+        orientation=orientation,
+        n_folds=len(found),
+    )
+    plan = read_plan_of(origin)
+    n_cases = read_dataset_json(folder).n_training or 0
     with whole_folder(target) as beside:
-        for fold, file in enumerate(files.values()):
-            found = read_checkpoint(file)
-            _refuse_other_trainer(found, file, trust=trust_trainer)
-            if plan is None or first is None:
-                first = found
-                plan = read_plan_of(_origin(folder, found, orientation, len(files)))
-            _refuse_mixed_folds(first, found, file)
-            weights = our_weights(found.weights)
-            _refuse_other_network(plan, weights, found.trainer, file)
-            with whole_file(beside / weight_name(_number(fold, list(files)))) as out:
+        for fold, one in found.items():
+            weights = our_weights(one.weights)
+            _refuse_other_network(plan, weights, first.trainer, files[fold])
+            with whole_file(beside / weight_name(fold)) as out:
                 save_file(weights, out)
-        if plan is None:
-            raise DataError(f"{folder}: must hold at least one trained fold; there is none.")
-        n_cases = read_dataset_json(folder).n_training or 0
         write_model(
             beside,
             plan,
-            [_number(fold, list(files)) for fold in range(len(files))],
+            list(found),
             {},
             n_training_cases=n_cases,
             n_training_participants=n_cases,
         )
     return plan
-
-
-def _number(index: int, names: Sequence[str]) -> int:
-    """Fold number of the index-th fold; the one trained on all cases is 0."""
-    return 0 if names[index] == "all" else int(names[index])
-
-
-def _origin(folder: Path, found: Checkpoint, orientation: str | None, n_folds: int) -> Origin:
-    return Origin(
-        folder=folder,
-        configuration=found.configuration,
-        trainer=found.trainer,
-        mirror_axes=found.mirror_axes,
-        orientation=orientation,
-        n_folds=n_folds,
-    )
 
 
 def _require_results_folder(folder: Path) -> None:
@@ -164,23 +151,23 @@ def _subs(folder: Path) -> list[str]:
     return [".", *sorted(path.name for path in folder.iterdir() if path.is_dir())]
 
 
-def _checkpoint_files(folder: Path, checkpoint: str | None) -> dict[str, Path]:
-    """Fold to its checkpoint; the fold of all cases only where there is no other."""
+def _checkpoint_files(folder: Path, checkpoint: str | None) -> dict[int, Path]:
+    """Fold to its checkpoint; that of all cases counts as fold 0, where there is no other."""
     wanted = CHECKPOINTS if checkpoint is None else (checkpoint,)
     folds: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in folder.iterdir():
         match = FOLD.fullmatch(path.name)
         there = [path / name for name in wanted if (path / name).is_file()]
         if match and there:
             folds[match.group(1)] = there[0]
-    if len(folds) > 1:
-        folds.pop("all", None)
     if not folds:
         raise DataError(
             f"{folder}: must hold a trained fold, such as fold_0/{wanted[0]}; there is none. "
             "Train it to the end, or name the file with --checkpoint."
         )
-    return dict(sorted(folds.items(), key=lambda entry: (len(entry[0]), entry[0])))
+    of_all = folds.pop("all", None)
+    numbered = {int(name): path for name, path in folds.items()}
+    return dict(sorted(numbered.items())) if numbered or of_all is None else {0: of_all}
 
 
 def _orientation_of(dataset: Path) -> str:
