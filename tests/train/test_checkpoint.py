@@ -13,8 +13,8 @@ from torch import nn
 
 from acinus.errors import PlanError
 from acinus.plan.settings import TrainSettings
+from acinus.train.build import build_optimiser, seeded_network
 from acinus.train.checkpoint import load_checkpoint, save_checkpoint
-from acinus.train.fold import build_optimiser, seeded_network
 from made_plan import made_plan
 
 STATE: dict[str, Any] = {"plan": "abc", "epoch": 3, "elapsed_s": 1.5, "history": [{"epoch": 1}]}

@@ -26,7 +26,8 @@ from acinus.plan import Plan
 from acinus.train import FoldJob, PatchSource, seeded_network, train_fold
 from acinus.train.augment import Changes, apply_changes
 from acinus.train.average import weights_of
-from acinus.train.fold import Training, build_optimiser
+from acinus.train.build import build_optimiser
+from acinus.train.fold import Training
 from acinus.train.patches import Batch
 from made_plan import made_plan
 

@@ -7,7 +7,6 @@ without mirroring, which would show each square under both names.
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,7 @@ from made_store import ball_case, fold_job, write_store
 from acinus import progress
 from acinus.plan import Plan
 from acinus.train import FoldJob, train_fold
-from acinus.train.augment import no_changes
-from acinus.train.fold import _mirrored_annotation
+from acinus.train.augment import mirrored_annotation
 from acinus.types import IGNORE
 from made_plan import made_plan, unread_dataset
 
@@ -28,7 +26,14 @@ LEARNING: dict[str, Any] = {
     "network": {"config": {"features": [8, 16]}},
     "sampling": "rarity",
     "loss": "dice_ce",
-    "train": {"epochs": 8, "steps_per_epoch": 12, "lr": 0.03, "mirroring": "none", "batch": 8},
+    "train": {
+        "epochs": 8,
+        "steps_per_epoch": 12,
+        "lr": 0.03,
+        "mirroring": "none",
+        "batch": 8,
+        "precision": "float32",
+    },
 }
 
 UNPAIRED: dict[str, Any] = {"mirror_pairs": (), "sides": {}}
@@ -95,7 +100,6 @@ def test_annotation_changes_place_with_the_labels() -> None:
     """A flip across the sagittal plane turns a drawn right gland into a drawn left one."""
     labels = {"gland_right": 1, "nerve": 2, "gland_left": 3}
     annotated = torch.tensor([[True, True, False], [True, True, False]])
-    changes = no_changes(2)
     for axis in ("Z", "X"):
         plan = made_plan(
             {"prepare": {"slice_axis": axis, "spacing_mm": None}},
@@ -103,7 +107,7 @@ def test_annotation_changes_place_with_the_labels() -> None:
         )
         flips = np.zeros((2, 3), bool)
         flips[1, plan.axes.index("X")] = True
-        found = _mirrored_annotation(annotated, replace(changes, flips=flips), plan)
+        found = mirrored_annotation(annotated, flips, plan)
         assert found is not None
         assert found.tolist() == [[True, True, False], [False, True, True]]
     regions = {"right": (1, 2), "cyst": (2,), "left": (3, 4)}
@@ -115,8 +119,6 @@ def test_annotation_changes_place_with_the_labels() -> None:
     )
     flips = np.zeros((2, 3), bool)
     flips[0, 2] = True
-    found = _mirrored_annotation(
-        annotated, replace(changes, flips=flips), made_plan(dataset=dataset)
-    )
+    found = mirrored_annotation(annotated, flips, made_plan(dataset=dataset))
     assert found is not None
     assert found.tolist() == [[False, True, True], [True, True, False]]

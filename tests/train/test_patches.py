@@ -266,18 +266,24 @@ def test_flags_of_annotation_follow_the_cases(tmp_path: Path, rng: np.random.Gen
     assert plain.batch(2, rng).annotated is None
 
 
-@pytest.mark.parametrize("free", [10**9, 10])
+@pytest.mark.parametrize(("free", "kept"), [(10**6, 0.0), (10**6, 0.99e6), (10, 0.0)])
 def test_cases_stay_on_the_device_where_they_fit_into_its_memory(
-    tmp_path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, free: int
+    tmp_path: Path,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    free: int,
+    kept: float,
 ) -> None:
-    """A CUDA device is told by its name; the meta device stands in for its memory."""
+    """A CUDA device is told by its name; what it has free is made up."""
     store = write_store(tmp_path, cases_of({"a": 2, "b": 3}))
     source = PatchSource(store, ["a", "b"], Choice(name="random"), (8, 8))
     assert source.is_resident  # on a CPU the memory maps are read where they are
     monkeypatch.setattr(patches_module, "free_bytes", lambda device: free)
     source.device = torch.device("cuda")
     n_bytes = sum(store.image(case).nbytes + store.label(case).nbytes for case in ("a", "b"))
-    assert source._home(store, ["a", "b"]).type == ("cuda" if n_bytes < free / 2 else "cpu")
+    assert source._home(store, ["a", "b"], kept).type == (
+        "cuda" if n_bytes < (free - kept) / 2 else "cpu"
+    )
     assert not source.is_resident
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from acinus.plan import Plan
-from acinus.train.watch import Look, class_masks, is_best, lost_labels, measure_look
+from acinus.train.watch import Look, is_best, lost_labels, measure_look
 from acinus.types import IGNORE
 from made_plan import made_plan, unread_dataset
 
@@ -80,7 +80,7 @@ def test_regions_are_judged_by_the_values_that_they_unite() -> None:
     regions = {"whole": (1, 2), "core": (2,)}
     labels = {"whole": 1, "core": 2}
     plan = exact_plan(labels=labels, regions=regions, mirror_pairs=(), sides={})
-    assert class_masks(plan) == [(1, 2), (2,)]
+    assert plan.label_values == ((1, 2), (2,))
     look = made_look(5, (12, 12), 2)
     row = measure_look(Painted(), mean_loss, look, plan)
     logits, label = look.image.numpy(), look.label.numpy()

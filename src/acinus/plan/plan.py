@@ -109,12 +109,17 @@ class Plan(Settings):
         return len(self.dataset.labels) + (0 if self.dataset.regions else 1)
 
     @property
+    def label_values(self) -> tuple[tuple[int, ...], ...]:
+        """Values in the references that each label stands for; of a region those it unites."""
+        dataset = self.dataset
+        return tuple(dataset.regions.get(name, (value,)) for name, value in dataset.labels.items())
+
+    @property
     def mirror_table(self) -> tuple[int, ...]:
         """New value of each label value when left and right change places."""
-        dataset = self.dataset
-        values = dataset.regions or {name: (value,) for name, value in dataset.labels.items()}
+        values = dict(zip(self.dataset.labels, self.label_values, strict=True))
         table = list(range(max((max(those) for those in values.values()), default=0) + 1))
-        for first, second in dataset.mirror_pairs:
+        for first, second in self.dataset.mirror_pairs:
             # Regions that swap list their values in the same order, see cohort/header.py.
             for ours, theirs in zip(values[first], values[second], strict=True):
                 table[ours], table[theirs] = theirs, ours

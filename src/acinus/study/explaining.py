@@ -22,7 +22,6 @@ from acinus.predict import find_scans, load_model, network_from, predict_labels,
 from acinus.prepare import Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
-from acinus.train.watch import class_masks
 from acinus.types import Array
 
 
@@ -41,7 +40,7 @@ def explain_arm(
     label = np.asarray(store.label(case_id))
     masks = {
         name: np.isin(label, values)
-        for name, values in zip(plan.dataset.labels, class_masks(plan), strict=True)
+        for name, values in zip(plan.dataset.labels, plan.label_values, strict=True)
     }
     name = max(masks, key=lambda one: int(masks[one].sum()))
     index = int(masks[name].sum(axis=(1, 2)).argmax())

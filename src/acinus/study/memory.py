@@ -1,30 +1,19 @@
-"""What a training needs of memory, forecast before it starts, and a batch that fits.
+"""A batch that fits into the memory of the device, before a training starts.
 
-Enters: a plan. Leaves: bytes, or the plan with a smaller batch. The network is run
-once on torch's meta device, which computes shapes and no values, so that the
-forecast costs milliseconds and no memory. Trying a batch and catching the failure
-was rejected: on a CPU the system ends the process instead.
+Enters: a plan. Leaves: the plan, with a smaller batch where it must be. Trying a
+batch and catching the failure was rejected: on a CPU the system ends the process
+instead.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-from torch.autograd.graph import saved_tensors_hooks
-
 from acinus.errors import PlanError
 from acinus.networks.device import free_bytes, open_device
 from acinus.plan import Decision, Plan
-from acinus.train import plan_loss, seeded_network
+from acinus.train.memory import memory_bytes
 
 USABLE_SHARE = 0.85
 """Share of the free memory that a training may be planned to take."""
-
-WORKSPACE = 1.3
-"""Factor on what is kept for the way back, for the gradients of the layer under work."""
-
-OPTIMISER_COPIES = {"sgd": 1, "adam": 2, "adamw": 2}
 
 
 def fit_to_memory(plan: Plan) -> Plan:
@@ -69,36 +58,6 @@ def fit_to_memory(plan: Plan) -> Plan:
             )
         }
     )
-
-
-def memory_bytes(plan: Plan) -> tuple[float, float]:
-    """Bytes that a training needs for weights, and for each patch of a batch."""
-    train = plan.settings.train
-    network = seeded_network(plan, 0)
-    weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
-    copies = 2 + OPTIMISER_COPIES[train.optimiser] + (train.average_decay is not None)
-    network.to("meta")
-    saved: dict[int, int] = {}
-
-    def note(tensor: torch.Tensor) -> torch.Tensor:
-        if not isinstance(tensor, torch.nn.Parameter):
-            saved[id(tensor.untyped_storage())] = tensor.numel() * tensor.element_size()
-            kept.append(tensor)
-        return tensor
-
-    kept: list[Any] = []  # keeps storages alive, so that their identities stay distinct
-    n_patches = 2  # normalisation over a batch needs more than one value a channel
-    image = torch.empty(n_patches, network.n_channels, *train.patch_vox, device="meta")
-    label = torch.zeros(n_patches, *train.patch_vox, dtype=torch.int64, device="meta")
-    with saved_tensors_hooks(note, lambda tensor: tensor):
-        levels = network.forward_levels(image) if train.deep_supervision else [network(image)]
-        for logits in levels:
-            size = logits.shape[2:]
-            plan_loss(plan)(logits, label[(slice(None), *(slice(0, n) for n in size))])
-    activations = sum(saved.values()) / n_patches
-    if train.precision == "bfloat16":
-        activations /= 2
-    return float(copies * weights), WORKSPACE * activations
 
 
 def _gib(n_bytes: float) -> str:

@@ -11,7 +11,7 @@ from acinus.plan import Plan, explain_plan, read_plan, small_structure_warnings,
 from acinus.prepare import prepare_store
 from acinus.study.arm import ArmJob
 from acinus.study.forecast import measure_costs
-from acinus.study.memory import memory_bytes
+from acinus.train.memory import memory_bytes
 
 N_TIMED_CASES = 4
 """Cases that are prepared to time a step and a prediction."""

@@ -9,11 +9,9 @@ with the weights of an uninterrupted one (same CPU, same number of threads).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,101 +19,38 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from acinus import progress
-from acinus.errors import AcinusError, PlanError
-from acinus.files import hash_file, read_json, whole_file, write_json
-from acinus.losses import DeepSupervision, build_loss
-from acinus.networks import SegmentationNetwork, build_network
+from acinus.errors import AcinusError
+from acinus.files import hash_file, whole_file, write_json
+from acinus.losses import DeepSupervision
+from acinus.networks import SegmentationNetwork
 from acinus.networks.device import autocast, is_out_of_memory, open_device
-from acinus.plan import Choice, Plan
-from acinus.plan.settings import TrainSettings
 from acinus.prepare import Store
 from acinus.train.allocator import keep_memory
-from acinus.train.augment import Changes, apply_changes, draw_changes, no_changes, side_swap
+from acinus.train.augment import (
+    Changes,
+    apply_changes,
+    draw_changes,
+    mirrored_annotation,
+    side_swap,
+)
 from acinus.train.average import average_in, weights_of, with_weights
+from acinus.train.build import build_optimiser, plan_loss, seeded_network, training_forward
 from acinus.train.checkpoint import load_checkpoint, save_checkpoint
 from acinus.train.history import History, Row
+from acinus.train.job import FoldJob, is_trained, refuse_other_key
+from acinus.train.memory import step_bytes
 from acinus.train.patches import Batch, PatchSource
 from acinus.train.pretrained import load_what_fits
 from acinus.train.schedule import Correction, Schedule
 from acinus.train.stream import Ahead
 from acinus.train.team import Alone, Team
-from acinus.train.watch import Look, class_masks, is_best, lost_labels, measure_look
-
-N_LOOKED_AT = 32
-"""Patches that are looked at after every epoch, the same ones each time; fewer where they are
-large, see `VOXELS_LOOKED_AT`."""
-
-VOXELS_LOOKED_AT = 2**21
-
-VALIDATION_STREAM = 2**40
-"""Stream of random numbers that validation patches are drawn from, apart from all steps."""
+from acinus.train.watch import draw_look, is_best, lost_labels, measure_look
 
 READ_AHEAD = 3
 """Batches read ahead by threads where the data do not stay on the device."""
 
 LOOK_BACK = 20
 """Steps on a GPU between two looks at the losses: each look makes it wait."""
-
-COMPILE_STEPS = 3000
-"""Shorter trainings do not earn back the time of compiling."""
-
-
-@dataclass(frozen=True)
-class FoldJob:
-    """What one training needs.
-
-    Attributes:
-        plan: Frozen decisions.
-        store: Prepared cases.
-        fold: Index of the fold.
-        train_cases: Case ids that are learned from.
-        validation_cases: Case ids of the held-out part.
-        folder: For curves and checkpoint, ``training/fold_K``.
-        weights: File that receives the final weights.
-        seconds_left: Wall time that this training may still take, s; None without a clock.
-        annotated: Case to its annotated labels; a case that is not in it has all.
-    """
-
-    plan: Plan
-    store: Store
-    fold: int
-    train_cases: tuple[str, ...]
-    validation_cases: tuple[str, ...]
-    folder: Path
-    weights: Path
-    seconds_left: Callable[[], float] | None = None
-    annotated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-    def annotation_flags(self) -> dict[str, list[bool]]:
-        """Case to one flag a label, whether it was annotated there."""
-        names = list(self.plan.dataset.labels)
-        return {case: [name in given for name in names] for case, given in self.annotated.items()}
-
-    def key(self) -> dict[str, Any]:
-        """What the result depends on; a folder with another key is refused."""
-        return {
-            "plan": self.plan.hash(),
-            "fold": self.fold,
-            "train_cases": list(self.train_cases),
-        }
-
-
-def is_trained(job: FoldJob) -> bool:
-    """Whether the weights of a training are written.
-
-    Raises:
-        PlanError: The folder belongs to another plan, seed or split, or its weights are not
-            those that the training wrote.
-    """
-    done = job.folder / "done.json"
-    if not done.is_file():
-        return False
-    facts = read_json(done)
-    _refuse_other_key(job, facts, done)
-    if not job.weights.is_file():
-        return False
-    _refuse_altered(job.weights, facts)
-    return True
 
 
 def train_fold(job: FoldJob, team: Team | None = None) -> None:
@@ -179,13 +114,15 @@ class Training:
             device=self.device,
             annotated=job.annotation_flags(),
             reach=bool(settings.augment.rotate or settings.augment.scale),
+            kept_free=step_bytes(job.plan) if self.device.type == "cuda" else 0.0,
         )
         self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
-        self.look = _look(job, self.device) if is_first else None
+        self.look = draw_look(job, self.device) if is_first else None
         self.swap = side_swap(job.plan)
         self.schedule = Schedule(self.train, self.train.epochs, self.train.steps_per_epoch or 1)
         self.history = History(job.folder if is_first else None, job.plan.dataset.labels)
-        self.forward = _compiled(self.network, self.train, self.schedule, self.device)
+        n_steps = self.schedule.n_epochs * self.schedule.steps_per_epoch
+        self.forward = training_forward(self.network, self.train, n_steps, self.device)
         self.epoch, self.elapsed_s, self.attempt = 0, 0.0, 0
         self.epoch_seconds: list[float] = []
         self._since = time.monotonic()
@@ -226,7 +163,7 @@ class Training:
         """One optimiser step; the loss of its batch as a scalar tensor on the device."""
         batch, changes = self.batches.take(step)
         image, label = apply_changes(batch, changes, self.swap, self.job.plan.n_dims)
-        annotated = _mirrored_annotation(batch.annotated, changes, self.job.plan)
+        annotated = mirrored_annotation(batch.annotated, changes.flips, self.job.plan)
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(step)
         self.network.train()
@@ -364,7 +301,7 @@ class Training:
 
     def _resume(self) -> None:
         state = load_checkpoint(self.checkpoint, self.network, self.optimiser, self.averaged)
-        _refuse_other_key(self.job, state, self.checkpoint)
+        refuse_other_key(self.job, state, self.checkpoint)
         self.epoch, self.elapsed_s = int(state["epoch"]), float(state["elapsed_s"])
         self.attempt = int(state["attempt"])
         self.schedule.corrections = [Correction(*pair) for pair in state["corrections"]]
@@ -402,91 +339,6 @@ class _NotFiniteError(ArithmeticError):
         self.step, self.value = step, value
 
 
-def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
-    """An untrained network whose weights follow from the plan's seed and the fold."""
-    return build_network(
-        plan.settings.network.name,
-        plan.settings.network.config,
-        n_channels=len(plan.dataset.channel_names),
-        n_classes=plan.n_classes,
-        seed=int(np.random.default_rng([plan.seed, fold]).integers(2**62)),
-    )
-
-
-def plan_loss(plan: Plan) -> Callable[..., torch.Tensor]:
-    """The loss of a plan, of logits (N, K, ...), target (N, ...) and annotated (N, K) or None."""
-    loss = plan.settings.loss
-    regions = tuple(class_masks(plan)) if plan.dataset.regions else None
-    return build_loss(loss.name, loss.config, plan.n_classes, regions=regions)
-
-
-def build_optimiser(network: nn.Module, train: TrainSettings) -> torch.optim.Optimizer:
-    """The optimiser of a recipe."""
-    weights = network.parameters()
-    if train.optimiser == "sgd":
-        return torch.optim.SGD(
-            weights,
-            train.lr,
-            momentum=train.momentum,
-            nesterov=train.momentum > 0,
-            weight_decay=train.weight_decay,
-            fused=True,
-        )
-    kind = torch.optim.Adam if train.optimiser == "adam" else torch.optim.AdamW
-    return kind(weights, train.lr, weight_decay=train.weight_decay, fused=True)
-
-
-def _look(job: FoldJob, device: torch.device) -> Look | None:
-    """Fixed patches of the validation cases, half of them where labels are."""
-    if not job.validation_cases:
-        return None
-    patch_voxels = int(np.prod(job.plan.patch_vox))
-    n = min(N_LOOKED_AT, max(8, VOXELS_LOOKED_AT // patch_voxels))
-    source = PatchSource(
-        job.store,
-        job.validation_cases,
-        Choice(name="region" if job.plan.n_dims == 2 else "foreground"),
-        job.plan.settings.train.patch_vox,
-        annotated=job.annotation_flags(),
-        reach=False,
-    )
-    rng = np.random.default_rng([job.plan.seed, job.fold, VALIDATION_STREAM])
-    batch = source.batch(n, rng)
-    image, label = apply_changes(batch, no_changes(n), side_swap(job.plan), job.plan.n_dims)
-    annotated = None if batch.annotated is None else batch.annotated.to(device)
-    return Look(image.to(device), label.to(device), annotated)
-
-
-def _mirrored_annotation(
-    annotated: torch.Tensor | None, changes: Changes, plan: Plan
-) -> torch.Tensor | None:
-    """(N, K) annotation after flips: a pair whose labels changed places changes it too."""
-    if annotated is None or plan.settings.train.mirroring != "swap" or "X" not in plan.axes:
-        return annotated
-    axis = plan.axes.index("X")
-    names, pairs = list(plan.dataset.labels), plan.dataset.mirror_pairs
-    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
-    places = [names.index(partner.get(name, name)) for name in names]
-    order = torch.tensor(places, device=annotated.device)
-    flipped = torch.from_numpy(np.ascontiguousarray(changes.flips[:, axis])).to(annotated.device)
-    return torch.where(flipped[:, None], annotated[:, order], annotated)
-
-
-def _compiled(
-    network: SegmentationNetwork, train: TrainSettings, schedule: Schedule, device: torch.device
-) -> Callable[[torch.Tensor], Any]:
-    """The forward pass that training calls: all levels under deep supervision, else the finest."""
-    forward: Callable[[torch.Tensor], Any] = (
-        network.forward_levels if train.deep_supervision else network
-    )
-    n_steps = schedule.n_epochs * schedule.steps_per_epoch
-    pays = device.type == "cuda" and n_steps >= COMPILE_STEPS
-    if train.compile == "on" or (train.compile == "auto" and pays):
-        compiled: Callable[[torch.Tensor], Any] = torch.compile(forward)
-        return compiled
-    return forward
-
-
 def _save_weights(weights: dict[str, torch.Tensor], path: Path) -> None:
     with whole_file(path) as beside:
         save_file({key: value.cpu().contiguous() for key, value in weights.items()}, beside)
@@ -516,25 +368,6 @@ def pinned_threads(n: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _refuse_other_key(job: FoldJob, state: dict[str, Any], path: Path) -> None:
-    for name, ours in job.key().items():
-        if state.get(name) != ours:
-            raise PlanError(
-                f"{path}: must belong to this plan, seed and split; its {name} differs. "
-                "Choose another --out folder, or delete this one."
-            )
-
-
-def _refuse_altered(weights: Path, facts: dict[str, Any]) -> None:
-    found = hash_file(weights)
-    if found != facts.get("sha256"):
-        raise PlanError(
-            f"{weights}: must be the weights that this training wrote (SHA-256 "
-            f"{str(facts.get('sha256'))[:12]}…); found {found[:12]}…. Put the file back, or delete "
-            "it to train this fold again."
-        )
 
 
 def check_cases(store: Store, cases: Sequence[str]) -> list[str]:

@@ -2,9 +2,9 @@
 
 Enters: a store, the training cases and a random generator. Leaves: images and
 labels with a rim of context, so that rotation and scaling find real voxels at
-the border, on the device that trains. Where the prepared cases fit into half
-of its free memory they are loaded once; otherwise they are read from memory
-maps. The generator of a step depends on nothing but seed, fold and step: a run
+the border, on the device that trains. Where the prepared cases fit into half of
+the memory that training leaves free they are loaded once; otherwise they are read
+from memory maps. The generator of a step depends on nothing but seed, fold and step: a run
 that goes on after a kill draws what it would have drawn.
 """
 
@@ -35,7 +35,7 @@ MAX_DRAWS = 20
 """Draws of a background voxel before one of the preferred set is accepted."""
 
 RESIDENT_SHARE = 0.5
-"""Share of the free memory of a GPU that prepared cases may take."""
+"""Share of what a training leaves free of the memory of a GPU that prepared cases may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +94,7 @@ class PatchSource:
         device: Where batches are made.
         annotated: Case to one flag a label, whether it was annotated; a case not in it has all.
         reach: Whether rotation or scaling may look beyond the patch, so that a rim is cut.
+        kept_free: Bytes of the device that the training itself will need.
 
     Raises:
         DataError: There is no case.
@@ -109,6 +110,7 @@ class PatchSource:
         device: torch.device | str = "cpu",
         annotated: Mapping[str, Sequence[bool]] | None = None,
         reach: bool = True,
+        kept_free: float = 0.0,
     ) -> None:
         if not case_ids:
             raise DataError("at least one case must be there to draw patches from; none is.")
@@ -122,7 +124,7 @@ class PatchSource:
         rims = [math.ceil(RIM * size) if reach and size > 1 else 0 for size in self.patch_vox]
         self.rim_vox = (rims[0], rims[1], rims[2])
         self.annotated = {case: torch.tensor(flags) for case, flags in (annotated or {}).items()}
-        where = self._home(store, case_ids)
+        where = self._home(store, case_ids, kept_free)
         self._sources = []
         for case_id in case_ids:
             label, voxels = store.label(case_id), store.sites(case_id)
@@ -185,12 +187,12 @@ class PatchSource:
             hits += bool(((seen > 0) & (seen != IGNORE)).any())
         return hits / n
 
-    def _home(self, store: Store, case_ids: Sequence[str]) -> torch.device:
+    def _home(self, store: Store, case_ids: Sequence[str], kept_free: float) -> torch.device:
         """Where the prepared cases stay: on the device if they fit there, else where they are."""
         if self.device.type != "cuda":
             return torch.device("cpu")
         n_bytes = sum(store.image(case).nbytes + store.label(case).nbytes for case in case_ids)
-        fits = n_bytes < RESIDENT_SHARE * free_bytes(self.device)
+        fits = n_bytes < RESIDENT_SHARE * (free_bytes(self.device) - kept_free)
         return self.device if fits else torch.device("cpu")
 
     def _case_weights(self) -> Array:

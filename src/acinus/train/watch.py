@@ -15,8 +15,11 @@ import torch
 from torch import nn
 
 from acinus.networks.device import autocast
-from acinus.plan import Plan
+from acinus.plan import Choice, Plan
+from acinus.train.augment import apply_changes, no_changes, side_swap
 from acinus.train.history import Row
+from acinus.train.job import FoldJob
+from acinus.train.patches import PatchSource
 from acinus.types import IGNORE
 
 LEARNED_DICE = 0.1
@@ -24,6 +27,15 @@ LEARNED_DICE = 0.1
 
 LOST_EPOCHS = 3
 """A learned label is lost when its Dice was 0 for so many epochs up to the last one."""
+
+N_LOOKED_AT = 32
+"""Patches that are looked at after every epoch, the same ones each time; fewer where they are
+large, see `VOXELS_LOOKED_AT`."""
+
+VOXELS_LOOKED_AT = 2**21
+
+VALIDATION_STREAM = 2**40
+"""Stream of random numbers that validation patches are drawn from, apart from all steps."""
 
 VOXELS_AT_ONCE = 2**20
 """Voxels of validation patches that go through the network together."""
@@ -42,6 +54,27 @@ class Look:
     image: torch.Tensor
     label: torch.Tensor
     annotated: torch.Tensor | None
+
+
+def draw_look(job: FoldJob, device: torch.device) -> Look | None:
+    """Fixed patches of the validation cases, half of them where labels are."""
+    if not job.validation_cases:
+        return None
+    patch_voxels = int(np.prod(job.plan.patch_vox))
+    n = min(N_LOOKED_AT, max(8, VOXELS_LOOKED_AT // patch_voxels))
+    source = PatchSource(
+        job.store,
+        job.validation_cases,
+        Choice(name="region" if job.plan.n_dims == 2 else "foreground"),
+        job.plan.settings.train.patch_vox,
+        annotated=job.annotation_flags(),
+        reach=False,
+    )
+    rng = np.random.default_rng([job.plan.seed, job.fold, VALIDATION_STREAM])
+    batch = source.batch(n, rng)
+    image, label = apply_changes(batch, no_changes(n), side_swap(job.plan), job.plan.n_dims)
+    annotated = None if batch.annotated is None else batch.annotated.to(device)
+    return Look(image.to(device), label.to(device), annotated)
 
 
 @torch.no_grad()
@@ -63,7 +96,7 @@ def measure_look(
         return {}
     network.eval()
     n_at_once = max(1, VOXELS_AT_ONCE // look.label[0].numel())
-    masks = class_masks(plan)
+    masks = plan.label_values
     sums = torch.zeros(len(masks), 2, dtype=torch.float64)
     losses = []
     for first in range(0, len(look.label), n_at_once):
@@ -84,12 +117,6 @@ def measure_look(
         row["validation_dice"] = float(np.mean(list(dice.values())))
     row.update({f"validation_dice_{name}": value for name, value in dice.items()})
     return row
-
-
-def class_masks(plan: Plan) -> list[tuple[int, ...]]:
-    """Label values in the reference that each name of the plan stands for."""
-    regions = plan.dataset.regions
-    return [regions.get(name, (value,)) for name, value in plan.dataset.labels.items()]
 
 
 def lost_labels(rows: Sequence[Row], labels: Sequence[str]) -> tuple[str, ...]:

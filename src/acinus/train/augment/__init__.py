@@ -8,7 +8,7 @@ probabilities and ranges are the plan's.
 
 from acinus.train.augment.apply import apply_changes
 from acinus.train.augment.changes import Changes, draw_changes, flip_axes, no_changes
-from acinus.train.augment.sides import SideSwap, side_swap
+from acinus.train.augment.sides import SideSwap, mirrored_annotation, side_swap
 
 __all__ = [
     "Changes",
@@ -16,6 +16,7 @@ __all__ = [
     "apply_changes",
     "draw_changes",
     "flip_axes",
+    "mirrored_annotation",
     "no_changes",
     "side_swap",
 ]

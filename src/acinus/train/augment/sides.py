@@ -46,3 +46,24 @@ def swap_sides(label: torch.Tensor, flips: Array, swap: SideSwap) -> torch.Tenso
     table = torch.from_numpy(values).to(label.device)
     rows = torch.from_numpy(flipped).to(label.device)
     return label.index_copy(0, rows, table[label[rows].int()])
+
+
+def mirrored_annotation(
+    annotated: torch.Tensor | None, flips: Array, plan: Plan
+) -> torch.Tensor | None:
+    """Which labels were annotated, (N, K), after flips: partners that change places change it.
+
+    Args:
+        annotated: (N, K) bool before the flips; None: all labels, which no flip changes.
+        flips: (N, 3) bool, as of `Changes`.
+        plan: Says which labels are partners, and whether they are swapped.
+    """
+    if annotated is None or plan.settings.train.mirroring != "swap":
+        return annotated
+    names, pairs = list(plan.dataset.labels), plan.dataset.mirror_pairs
+    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
+    places = [names.index(partner.get(name, name)) for name in names]
+    order = torch.tensor(places, device=annotated.device)
+    flipped = np.ascontiguousarray(flips[:, plan.axes.index("X")])
+    rows = torch.from_numpy(flipped).to(annotated.device)
+    return torch.where(rows[:, None], annotated[:, order], annotated)
