@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from acinus.config import Settings, key_lines, merge, nest, read_yaml, validate
 from acinus.errors import ConfigError
 from acinus.plan import list_recipes, load_recipe
+from acinus.study.claim import arm_recipe
 from acinus.study.schema import read_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,4 +136,4 @@ def test_every_study_loads_with_its_recipes(path: Path) -> None:
         load_recipe(arm.recipe or study.recipe, merge(study.set, arm.set))
     for part, names in study.vary.items():
         for name in names:
-            load_recipe(study.recipe, {part: name})
+            arm_recipe(study, next(iter(study.arms)), {part: name})

@@ -7,6 +7,7 @@ is shown with --debug alone.
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import shutil
@@ -291,7 +292,7 @@ def test_a_study_file_that_cannot_be(
         (["--seed", "7"], ["made with seed 2018", "has seed 7"]),
         (["--budget", "50steps"], ["made with budget 40steps", "has budget 50steps"]),
         (["--set", "train.lr=0.5"], ["made with train.lr=", "has train.lr=0.5"]),
-        (["--recipe", "lacrimal-2d"], ["made with recipe unet-2d", "has recipe lacrimal-2d"]),
+        (["--recipe", "lacrimal-2d"], ["made with recipe auto", "has recipe lacrimal-2d"]),
         (["--folds", "1"], ["made with --folds not given", "has --folds 1"]),
         (["--holdout", "3"], ["made with --holdout not given", "has --holdout 3"]),
     ],
@@ -331,7 +332,7 @@ def test_a_slip_of_the_pen_does_not_cost_the_folder(
 ) -> None:
     out = tmp_path / "out"
     line = ["plan", dataset, "--out", out, *QUICK_WORDS, *STEPS]
-    refused(capsys, [*line, "--set", "train.patch_vox=[32, 32, 32]"], "train.patch_vox")
+    refused(capsys, [*line, "--set", "train.patch_vox=[31, 31, 31]"], "train.patch_vox")
     assert (out / "identity.json").is_file()
     assert main([str(word) for word in line]) == 0
     kept = yaml.safe_load((out / "study.yaml").read_text())
@@ -431,6 +432,7 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]
     if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only root on Linux can mount a small file system")
     yield place
+    gc.collect()  # memory maps that a failed training left in a cycle keep the place busy
     subprocess.run(["umount", str(place)], check=True, capture_output=True)
 
 

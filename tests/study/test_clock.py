@@ -120,7 +120,7 @@ def quiet() -> Iterator[None]:
 @pytest.mark.usefixtures("quiet")
 def test_a_budget_too_small_says_what_is_needed(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError) as caught:
-        plan_dataset(dataset, out=tmp_path / "run", budget="1s", settings=QUICK)
+        plan_dataset(dataset, out=tmp_path / "run", budget="1s", folds=2, settings=QUICK)
     assert "at least 10 steps of each of 2 training(s)" in str(caught.value)
     assert "s more, or fewer --folds" in str(caught.value)
 

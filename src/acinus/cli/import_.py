@@ -36,8 +36,7 @@ def nnunet(
     every scan to them, and scans that are stored otherwise are segmented as well.
 
     ```console
-    acinus import nnunet nnUNet_results/Dataset004_Glands/nnUNetTrainer__nnUNetPlans__3d_fullres \\
-      models/glands --dataset nnUNet_raw/Dataset004_Glands
+    acinus import nnunet RESULTS_FOLDER models/glands --dataset nnUNet_raw/Dataset004_Glands
     acinus predict models/glands scan.nii.gz labels
     ```
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.cohort import Dataset
+from acinus.errors import PlanError
 from acinus.plan.fingerprint import Fingerprint
 from acinus.plan.nnunet import BY_CHANNEL_NAME, Topology, decide_intensity, decide_topology
 from acinus.plan.rules import PLANES, Decision, decide_patch, decide_slice_axis, decide_spacing
@@ -263,11 +264,18 @@ def _slices(
 
 def _plain_config(topology: Topology, width: int, batch: int, recipe: Recipe) -> dict[str, object]:
     over_batch = batch >= BATCH_NORM_FROM
+    given = recipe.network.config.get("features")
+    n_levels = len(given) if isinstance(given, list | tuple) else topology.n_levels
+    if n_levels > topology.n_levels:
+        raise PlanError(
+            f"network.config.features must have at most {topology.n_levels} levels for patches of "
+            f"{topology.patch_vox} voxels; got {n_levels}. Leave some out, or take a larger patch."
+        )
     return {
         "normalisation": "batch" if over_batch else "instance",
         "conv_bias": not over_batch,
-        "kernels": [list(kernel) for kernel in topology.kernels],
-        "strides": [list(stride) for stride in topology.strides],
+        "kernels": [list(kernel) for kernel in topology.kernels[:n_levels]],
+        "strides": [list(stride) for stride in topology.strides[:n_levels]],
         "features": [min(width * 2**level, MAX_FEATURES) for level in range(topology.n_levels)],
         **recipe.network.config,
     }
