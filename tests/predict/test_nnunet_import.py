@@ -223,11 +223,18 @@ def test_an_existing_folder_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_a_refusal_leaves_nothing_behind(tmp_path: Path) -> None:
-    results = write_results(tmp_path / "r")
-    (results / "fold_1" / "checkpoint_final.pth").write_bytes(b"broken")
-    with pytest.raises(DataError, match="fold_1"):
+    results = write_results(tmp_path / "r", folds=("0",))
+    (results / "fold_1").mkdir()
+    state = made_state("plain 3d", PREDICTIONS["thick slices"]["shapes"])
+    del state["decoder.seg_layers.0.bias"]  # found when the first fold is written already
+    torch.save(made_checkpoint(state), results / "fold_1" / "checkpoint_final.pth")
+    with pytest.raises(PlanError, match="fold_1"):
         import_nnunet(results, tmp_path / "models" / "mine")
     assert list((tmp_path / "models").iterdir()) == []
+    (results / "fold_1" / "checkpoint_final.pth").write_bytes(b"broken")
+    with pytest.raises(DataError, match="fold_1"):
+        import_nnunet(results, tmp_path / "others" / "mine")
+    assert not (tmp_path / "others").exists()
 
 
 # Orientation
