@@ -29,8 +29,8 @@ demo: $(RUNTIME)  ## install and run the demonstration; OUT=FOLDER names where t
 test: lint types unit  ## all checks: lint, types, import direction, tests, documentation
 
 lint: $(DEV)  ## style and format
-	$(BIN)/ruff check src tests scripts
-	$(BIN)/ruff format --check src tests scripts
+	$(BIN)/ruff check src tests scripts benchmarks
+	$(BIN)/ruff format --check src tests scripts benchmarks
 
 types: $(DEV)  ## static types
 	$(BIN)/mypy

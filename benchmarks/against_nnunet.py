@@ -44,7 +44,7 @@ BARE = ("dynamic_network_architectures", "batchgeneratorsv2", "acvl_utils", "fft
 
 
 def install(environment: Path) -> None:
-    """An environment with nnunetv2 beside a CPU torch; timm is a stub, since it wants torchvision."""
+    """An environment with nnunetv2 beside a CPU torch."""
     python = str(environment / "bin" / "python")
     subprocess.run([sys.executable, "-m", "venv", str(environment)], check=True)
     pip = [python, "-m", "pip", "install", "--quiet"]

@@ -120,7 +120,8 @@ def replace(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 def test_run_hands_every_option_on(replace: Replace, capsys: pytest.CaptureFixture[str]) -> None:
     calls = replace("run_dataset", Outcome())
-    words = "run D --recipe unet-2d --budget 15m --out R --folds 2 --seed 7 --holdout 14 --jobs 2 --on ray"
+    words = "run D --recipe unet-2d --budget 15m --out R --folds 2 --seed 7 --holdout 14"
+    words += " --jobs 2 --on ray"
     assert main([*words.split(), "--set", "train.lr=0.01", "--set", "loss=dice"]) == 0
     assert calls == [
         (

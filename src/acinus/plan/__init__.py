@@ -1,8 +1,8 @@
 """Planning: facts, rules, recipes, budget, and the plan that freezes them."""
 
 from acinus.plan.budget import Budget, parse_budget
-from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges_ml
 from acinus.plan.explain import explain_plan
+from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges_ml
 from acinus.plan.plan import DatasetFacts, Plan, make_plan, read_plan, write_plan
 from acinus.plan.recipe import list_recipes, load_recipe, parse_settings
 from acinus.plan.rules import PLANES, Decision, small_structure_warnings
