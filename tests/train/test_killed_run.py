@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +22,17 @@ DEADLINE_POLLS = 40_000
 """Polls after which the test fails rather than hangs."""
 
 
-def start(dataset: Path, out: Path) -> subprocess.Popen[bytes]:
+VOLUMES = (
+    *(change for change in QUICK if "patch_vox" not in change and "batch" not in change),
+    "train.patch_vox=[8, 32, 32]",
+    "train.batch=2",
+)
+
+
+def start(dataset: Path, out: Path, changes: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "acinus", "run", str(dataset), "--out", str(out)]
     command += ["--budget", f"{STEPS}steps", "--folds", "1", "--holdout", "1", "--seed", "5"]
-    for change in QUICK:
+    for change in changes:
         command += ["--set", change]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
@@ -69,16 +77,19 @@ def curves(out: Path) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("changes", [QUICK, VOLUMES], ids=["slices", "volumes"])
+def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, changes: Sequence[str]
+) -> None:
     dataset = make_dataset(tmp_path / "Dataset001_Glands", [f"p{n:02d}" for n in range(6)])
     moment = random.SystemRandom()
     peaceful, killed = tmp_path / "peaceful", tmp_path / "killed"
-    left_alone = start(dataset, peaceful)
+    left_alone = start(dataset, peaceful, changes)
     for _ in range(2):
         n_epochs, n_polls = moment.randint(1, 8), moment.randint(0, 15)
-        kill_after(start(dataset, killed), killed, n_epochs, n_polls)
+        kill_after(start(dataset, killed, changes), killed, n_epochs, n_polls)
     reached = epochs_done(killed)
-    finish(start(dataset, killed))
+    finish(start(dataset, killed, changes))
     finish(left_alone)
     assert 2 <= reached < len(curves(peaceful))
     assert hash_file(killed / WEIGHTS) == hash_file(peaceful / WEIGHTS)
