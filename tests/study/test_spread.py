@@ -94,8 +94,7 @@ def test_a_finished_run_starts_no_process(
     def refuse(*_: object) -> None:
         raise AssertionError("nothing is left to train")
 
-    monkeypatch.setattr("acinus.study.spread._fold_task", refuse)
-    monkeypatch.setattr("acinus.study.spread._finish_task", refuse)
+    monkeypatch.setattr("acinus.study.spread._task", refuse)
     run_dataset(dataset, out=out, budget=STEPS, settings=QUICK, jobs=2)
     assert_same_run(out, finished)
 

@@ -54,7 +54,7 @@ from acinus.study.forecast import (
 )
 from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
-from acinus.study.shares import rounds
+from acinus.study.shares import START_S, rounds
 from acinus.study.stamps import once
 from acinus.train import FoldJob
 from acinus.train.distributed import refuse_uneven, train_on_devices
@@ -62,6 +62,9 @@ from acinus.train.fold import pinned_threads
 
 EVALUATION_S = 0.05
 """Set aside for scoring one case before any was scored, s."""
+
+PAIRS_A_PROCESS = 30
+"""Scoring fewer cases takes less time than starting another process for it."""
 
 EXPLAIN_S = 2.0
 """Set aside for Grad-CAM of one slice, s."""
@@ -319,7 +322,9 @@ def _all_trainings_s(job: ArmJob, plan: Plan, left_s: float) -> float:
 def _after_rounds_s(job: ArmJob, plan: Plan) -> float:
     """Wall time that is not training: validation in each round, and finishing the arm."""
     each_s = [validation_s(job, fold) for fold in plan.folds_to_train]
-    return finish_s(job, plan) + sum(each_s) / len(each_s) * rounds(len(each_s), job.places)
+    start_s = START_S if job.places > 1 else 0.0
+    round_s = start_s + sum(each_s) / len(each_s)
+    return finish_s(job, plan) + round_s * rounds(len(each_s), job.places)
 
 
 def _keep_predict_s(job: ArmJob, predict_s: float) -> None:
@@ -465,7 +470,7 @@ def _score(job: ArmJob, part: str) -> pd.DataFrame:
         arm=job.name,
         model=job.model,
         part=part,
-        jobs=job.jobs,
+        jobs=min(job.jobs, 1 + len(pairs) // PAIRS_A_PROCESS),
         regions=job.dataset.regions,
         ignore_label=job.dataset.ignore_label,
         annotated=job.dataset.annotated,

@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+START_S = 5.0
+"""Set aside for the start of a process, which imports torch before it does anything, s."""
+
 
 def rounds(n_trainings: int, n_places: int) -> int:
     """How often a place is taken anew until all trainings are done.

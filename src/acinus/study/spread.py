@@ -19,6 +19,7 @@ from acinus.cohort import Case, Dataset
 from acinus.errors import ConfigError, DataError
 from acinus.networks.device import best_device
 from acinus.plan import Plan, read_plan
+from acinus.progress import Bar
 from acinus.study.arm import (
     ArmJob,
     complete_arm,
@@ -32,7 +33,7 @@ from acinus.study.arm import (
 from acinus.study.folders import RunFolder
 from acinus.study.on_ray import ray_workers
 from acinus.study.parallel import Task, Workers, local_workers, work_off
-from acinus.study.shares import deadline
+from acinus.study.shares import START_S, deadline
 
 Place = Literal["here", "ray"]
 """Where work is done that can be spread: on this machine, or on a Ray cluster."""
@@ -100,41 +101,72 @@ def spread_arms(
         evaluate: Whether each arm is predicted, scored and explained too, or only its model
             completed.
     """
-    arms = [_open_arm(job, max(1, workers.n_places // len(jobs))) for job in jobs]
-    waiting = [(arm, fold) for arm in arms for fold in arm.folds]
-    by_name = {_fold_name(arm.job, fold): (arm, fold) for arm, fold in waiting}
+    n_scorers = workers.n_places // len(jobs) if workers.share_machine else 1
+    spread = _Spread([_open_arm(job, max(1, n_scorers)) for job in jobs], workers, left_s, evaluate)
     title = "Trainings, all arms" if len(jobs) > 1 else "Trainings, all folds"
-    with progress.stage(title, total=len(waiting), unit="training") as bar:
+    n_trainings = sum(len(arm.folds) for arm in spread.arms)
+    with progress.stage(title, total=n_trainings, unit="training") as bar:
+        work_off(spread.tasks(), workers, then=lambda task: spread.follow(task, bar))
+    if spread.finish_here:
+        finish_task(spread.arms[0].job, evaluate)
 
-        def tasks() -> Iterator[Task]:
-            for arm in arms:
-                if not arm.folds and is_finished(arm.job, evaluated=evaluate):
-                    finish_task(arm.job, evaluate)
-                elif not arm.folds:
-                    yield _finish_task(arm, evaluate=evaluate)
-            for index, (arm, fold) in enumerate(waiting):
-                end = None
-                if left_s is not None:
-                    kept_s = _still_to_finish_s(arms, workers.n_places)
-                    end = deadline(
-                        left_s() - kept_s,
-                        index,
-                        len(waiting),
-                        workers.n_places,
-                        validation_s(arm.job, fold),
-                    )
-                yield _fold_task(arm, fold, end, evaluate=evaluate)
 
-        def then(task: Task) -> Iterator[Task]:
-            if task.name not in by_name:
-                return
-            arm, fold = by_name[task.name]
-            bar.advance(1)
-            arm.folds.remove(fold)
-            if not arm.folds and task.work is train_task:
-                yield _finish_task(arm, evaluate=evaluate)
+@dataclass
+class _Spread:
+    """Which tasks there are, and which follow from them; attributes as for `spread_arms`."""
 
-        work_off(tasks(), workers, then=then)
+    arms: list[_Arm]
+    workers: Workers
+    left_s: Callable[[], float] | None
+    evaluate: bool
+
+    @property
+    def finish_here(self) -> bool:
+        """Whether this process finishes the arm: it has nothing else to do, and need not start."""
+        return len(self.arms) == 1
+
+    def tasks(self) -> Iterator[Task]:
+        """What must be done first, in the order of arms and folds; deadlines from when asked."""
+        for arm in self.arms:
+            if not arm.folds and is_finished(arm.job, evaluated=self.evaluate):
+                finish_task(arm.job, self.evaluate)
+            elif not arm.folds and not self.finish_here:
+                yield self._finish_task(arm)
+        waiting = [(arm, fold) for arm in self.arms for fold in arm.folds]
+        for index, (arm, fold) in enumerate(waiting):
+            yield self._fold_task(arm, fold, self._deadline(arm, fold, index, len(waiting)))
+
+    def follow(self, task: Task, bar: Bar) -> Iterator[Task]:
+        """What follows from a task that is done: the finish of an arm, after its last fold."""
+        if task.work is finish_task:
+            return
+        bar.advance(1)
+        job, fold = task.arguments[:2]
+        arm = next(one for one in self.arms if one.job is job)
+        arm.folds.remove(fold)
+        if not arm.folds and not self.finish_here and task.work is train_task:
+            yield self._finish_task(arm)
+
+    def _deadline(self, arm: _Arm, fold: int, index: int, n: int) -> float | None:
+        if self.left_s is None:
+            return None
+        n_places = self.workers.n_places
+        # Finishing goes side by side too, but no arm faster than it can.
+        start_s = 0.0 if self.finish_here else START_S
+        each_s = [start_s + finish_s(one.job, one.plan) for one in self.arms if one.folds]
+        kept_s = max([sum(each_s) / n_places, *each_s])
+        return deadline(self.left_s() - kept_s, index, n, n_places, validation_s(arm.job, fold))
+
+    def _fold_task(self, arm: _Arm, fold: int, end: float | None) -> Task:
+        """The task of a fold; the only one that an arm lacks finishes the arm too."""
+        words = (arm.job, fold, end)
+        name = f"{_title(arm.job)}, fold {fold + 1}"
+        if arm.folds == [fold] and not self.finish_here:
+            return _task(arm, name, train_and_finish_task, (*words, self.evaluate))
+        return _task(arm, name, train_task, words)
+
+    def _finish_task(self, arm: _Arm) -> Task:
+        return _task(arm, _title(arm.job), finish_task, (arm.job, self.evaluate))
 
 
 def train_task(job: ArmJob, fold: int, end: float | None) -> None:
@@ -215,37 +247,15 @@ def _title(job: ArmJob) -> str:
     return job.name if job.model == "final" else f"{job.name}, {job.model}"
 
 
-def _fold_name(job: ArmJob, fold: int) -> str:
-    return f"{_title(job)}, fold {fold + 1}"
-
-
-def _fold_task(arm: _Arm, fold: int, end: float | None, *, evaluate: bool) -> Task:
+def _task(arm: _Arm, name: str, work: Callable[..., None], arguments: tuple[object, ...]) -> Task:
+    """A task with what it needs of a machine."""
     train = arm.plan.settings.train
     on_gpu = train.device == "cuda"
-    is_last = arm.folds == [fold]
     return Task(
-        name=_fold_name(arm.job, fold),
-        work=train_and_finish_task if is_last else train_task,
-        arguments=(arm.job, fold, end, evaluate) if is_last else (arm.job, fold, end),
+        name=name,
+        work=work,
+        arguments=arguments,
         prefix=f"{_title(arm.job)}: ",
         n_threads=train.threads * (1 if on_gpu else train.devices),
         n_devices=train.devices if on_gpu else 0,
     )
-
-
-def _finish_task(arm: _Arm, *, evaluate: bool) -> Task:
-    train = arm.plan.settings.train
-    return Task(
-        name=_title(arm.job),
-        work=finish_task,
-        arguments=(arm.job, evaluate),
-        prefix=f"{_title(arm.job)}: ",
-        n_threads=train.threads,
-        n_devices=int(train.device == "cuda"),
-    )
-
-
-def _still_to_finish_s(arms: Sequence[_Arm], n_places: int) -> float:
-    """Seconds that finishing the arms will take: side by side, but none faster than it can."""
-    each = [finish_s(arm.job, arm.plan) for arm in arms if arm.folds]
-    return max([sum(each) / n_places, *each], default=0.0)
