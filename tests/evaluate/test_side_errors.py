@@ -95,6 +95,16 @@ def test_no_error_reads_as_zero_and_models_are_named_where_there_are_several(tmp
     assert "There is none." in note("side_error_table", side_error_table(tables[0]))
 
 
+def test_errors_of_several_models_are_summed_apart(tmp_path):
+    tables = [
+        score(tmp_path, {"swapped": CASES["good"]}),
+        score(tmp_path, {"swapped": CASES["swapped"]}, model="train.mirroring=plain"),
+    ]
+    numbers = side_error_table(pd.concat(tables, ignore_index=True))
+    said = note("side_error_table", numbers)
+    assert "Found: 0 (final), 2 (train.mirroring=plain)." in said
+
+
 def test_the_evaluation_table_has_them_beside_the_missed(tmp_path):
     numbers = evaluation_table(score(tmp_path, CASES), metrics=("dice",), with_all=True)
     counts = numbers.set_index("label")["n_side_errors"]

@@ -76,6 +76,12 @@ def test_a_run_has_no_section_of_variants_and_a_study_says_that_it_varied_nothin
     assert "Nothing was varied" in one
 
 
+def test_variants_are_read_with_their_caveats(study: ReportContent, tmp_path: Path) -> None:
+    sentence = "train.mirroring=plain: left and right may be confused."
+    text = write_report(replace(study, variant_caveats=(sentence,)), tmp_path).read_text("utf-8")
+    assert text.index('id="variants"') < text.index(sentence) < text.index('id="saliency"')
+
+
 def test_side_errors_have_their_table_and_stand_beside_the_missed(
     study: ReportContent, tmp_path: Path
 ) -> None:

@@ -158,6 +158,7 @@ class ReportContent:
         variants: What was varied, one at a time: dicts with ``setting`` (``"sampling"``),
             ``value`` (``"random"``) and ``model`` (as in the scores, `FINAL_MODEL` for the
             value that the main model has).
+        variant_caveats: Sentences that the results of variants must be read with.
         split: ``holdout`` (participants), ``folds`` (lists of participants), ``seed``,
             ``by``, ``conditions``.
         departures: Sentences, what was done otherwise than in the paper and why.
@@ -181,6 +182,7 @@ class ReportContent:
     arms: Sequence[ArmContent]
     scores: pd.DataFrame
     variants: Sequence[Mapping[str, Any]] = ()
+    variant_caveats: Sequence[str] = ()
     split: Mapping[str, Any] = field(default_factory=dict)
     departures: Sequence[str] = ()
     failures: Sequence[str] = ()

@@ -100,6 +100,8 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
 def _write_notes(content: ReportContent, summary: Sequence[str], folders: Folders) -> None:
     """The sentences of the page as CSV, since they hold numbers too."""
     rows = [("summary", text) for text in summary]
+    rows += [("note", f"{arm.name}: {text}") for arm in content.arms for text in arm.notes]
+    rows += [("caveat", f"{arm.name}: {text}") for arm in content.arms for text in arm.caveats]
     rows += [("departure", text) for text in content.departures]
     rows += [("failure", text) for text in content.failures]
     write_table(pd.DataFrame(rows, columns=["kind", "text"]), folders.tables / "notes.csv")
@@ -123,7 +125,8 @@ def _sections(
                 (*of("evaluation", "sides"), figures[9], figures[5], *of("agreement", "comparison"),
                  figures[6]), caveats),
         Section("variants", "What was varied", "",
-                (*of("variants"), *([] if figures[10].absent else [figures[10]]))),
+                (*of("variants"), *([] if figures[10].absent else [figures[10]])),
+                tuple(content.variant_caveats)),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
                 _failures(content)),

@@ -25,6 +25,7 @@ from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.schema import Study
 from acinus.study.trainings import (
     AXES,
+    PLAIN_MIRRORING,
     caveats,
     mirrored_directions,
     training_notes,
@@ -119,6 +120,7 @@ def report_content(
         arms=arms,
         scores=scores,
         variants=variant_rows(study, first),
+        variant_caveats=_variant_caveats(study, first),
         split=asdict(split),
         departures=[*study.departures, *automatic_departures(plans)],
         failures=[*notes, *_failed_rows(scores)],
@@ -204,6 +206,14 @@ def variant_rows(study: Study, plan: Plan) -> list[dict[str, str]]:
             if value != own
         ]
     return rows
+
+
+def _variant_caveats(study: Study, plan: Plan) -> list[str]:
+    """What must be known of variants before their numbers are read."""
+    is_varied = "plain" in study.vary.get("train.mirroring", ())
+    if not is_varied or plan.settings.train.mirroring == "plain" or not plan.dataset.sides:
+        return []
+    return [f"train.mirroring=plain: {PLAIN_MIRRORING[0].lower()}{PLAIN_MIRRORING[1:]}"]
 
 
 def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> list[tuple[str, str]]:

@@ -134,6 +134,8 @@ def _where(plan: Plan) -> str:
     precision = "numbers of 32 bits"
     if train.precision == "bfloat16":
         precision = "matrix products in bfloat16, weights in 32 bits"
+    if train.devices > 1:
+        where = f"{train.devices} devices at once ({where})"
     return f"Trained on {where}, {precision}: {kind}, {by} voxels, {train.batch} in a step."
 
 

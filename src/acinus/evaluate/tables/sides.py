@@ -102,8 +102,13 @@ def display_sides(numbers: pd.DataFrame, names: Mapping[str, str] | None = None)
 
 def note_on_sides(numbers: pd.DataFrame) -> str:
     """What counts as a side error, and whether there were any."""
-    total = int(numbers["side_errors"].sum())
-    found = "There is none." if not total else f"Found: {total}."
+    counts = numbers.groupby("model", sort=False)["side_errors"].sum()
+    if not counts.sum():
+        found = "There is none."
+    elif len(counts) == 1:
+        found = f"Found: {int(counts.sum())}."
+    else:
+        found = f"Found: {', '.join(f'{int(n)} ({model})' for model, n in counts.items())}."
     return (
         "A side error is a connected part of a prediction that shares more voxels with the "
         "partner's reference than with its own or, touching neither, lies beyond the plane "
