@@ -124,7 +124,8 @@ def test_the_same_samples_twice_change_no_mean(case: Given) -> None:
     twice = [torch.cat([one, one]) for one in (case.logits, case.target)]
     known = None if case.annotated is None else torch.cat([case.annotated, case.annotated])
     once = case.loss(case.logits, case.target, case.annotated)
-    torch.testing.assert_close(case.loss(*twice, known), once, rtol=1e-4, atol=1e-4)
+    # Of one voxel the smoothing still weighs half as much: up to smooth / p² of the value.
+    torch.testing.assert_close(case.loss(*twice, known), once, rtol=1e-3, atol=1e-3)
 
 
 @LAWFUL

@@ -86,7 +86,7 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(
     peaceful, killed = tmp_path / "peaceful", tmp_path / "killed"
     left_alone = start(dataset, peaceful, changes)
     for _ in range(2):
-        n_epochs, n_polls = moment.randint(1, 8), moment.randint(0, 15)
+        n_epochs, n_polls = moment.randint(2, 8), moment.randint(0, 15)
         kill_after(start(dataset, killed, changes), killed, n_epochs, n_polls)
     reached = epochs_done(killed)
     finish(start(dataset, killed, changes))
