@@ -234,6 +234,8 @@ class Sides:
                     str(images),
                     str(self.out / f"ours_{mirrored}"),
                     flag,
+                    "--precision",
+                    "bfloat16",
                 ],
                 dict(os.environ),
             )
