@@ -114,7 +114,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], bool]] = {
     "2 slices, flat kernels": ("plain_unet", {**FLAT, "kernels": [[1, 3, 3]]}, (2, 16, 16), False),
     "2 rows": ("plain_unet", {"features": [4, 8], "kernels": [[3, 3, 3]]}, (6, 4, 8), False),
     "3 slices": ("plain_unet", {**FLAT, "kernels": [[3, 3, 3]]}, (3, 16, 16), False),
-    "1 slice": ("plain_unet", {**FLAT, "kernels": [[3, 3, 3]]}, (1, 16, 16), False),
+    "1 slice": ("plain_unet", {**FLAT, "kernels": [[3, 3, 3]]}, (1, 16, 16), True),
     "4 slices, kernel of 5": ("plain_unet", {**FLAT, "kernels": [[5, 3, 3]]}, (4, 16, 16), True),
     "slices": ("unet_2d", {"features": [4, 8]}, (4, 4), False),
 }
@@ -175,8 +175,8 @@ def test_a_plan_takes_bfloat16_only_where_gradients_are_right(
         planned(4, precision="bfloat16")
     assert str(error.value) == (
         "train.precision=bfloat16 must give the gradients of every layer; on a CPU it does not "
-        "where a level has 2 slices, as with the patch (4, 16, 16). Choose a patch of more slices, "
-        "or leave train.precision out."
+        "where a level has fewer slices than its kernel, as with the patch (4, 16, 16). Choose a "
+        "patch of more slices, or leave train.precision out."
     )
     monkeypatch.setattr(device_module.torch.cuda, "is_available", lambda: True)
     assert planned(4, precision="bfloat16", device="cuda") == "bfloat16"

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import psutil
 import torch
 from torch import nn
 
 from acinus.errors import PlanError
 from acinus.networks.contract import SegmentationNetwork
+from acinus.types import Array
 
 
 def best_device() -> str:
@@ -39,7 +41,25 @@ def open_device(name: str) -> torch.device:
             f"train.device must be one that this machine has; got '{name}', here: {have}. "
             "Go on where the plan was made, or plan anew with --set train.device=cpu."
         )
+    if wanted == "cuda":
+        # Patches of a training are all of one size: the fastest convolution is worth a search.
+        torch.backends.cudnn.benchmark = True
     return torch.device(wanted)
+
+
+def upload(values: Array, device: torch.device) -> torch.Tensor:
+    """A small array on a device, without waiting for what the device still has to do.
+
+    A plain copy to a GPU waits for all that was asked of it before; a step has dozens of them.
+
+    Args:
+        values: Of any shape and type; not written to afterwards.
+        device: Any.
+    """
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -63,9 +83,10 @@ def has_fast_bfloat16(device: torch.device) -> bool:
 def miscounts_bfloat16(network: SegmentationNetwork, size: Sequence[int]) -> bool:
     """Whether a CPU may compute wrong gradients of a network in bfloat16.
 
-    Where a 3D convolution gets at least 2 but fewer slices than its kernel has, the gradient of
-    its weights takes up memory that was never written (oneDNN 3.12 of PyTorch 2.13 on a CPU with
-    AVX512-BF16): it differs from run to run and reaches 1e38. Slices are the first axis only.
+    Where a 3D convolution gets fewer slices than its kernel has, the gradient of its weights takes
+    up memory that was never written (oneDNN 3.12 of PyTorch 2.13; seen with 2 slices on a CPU
+    with AVX512-BF16, with 1 on one with AMX): it differs from run to run and reaches 1e38.
+    Slices are the first axis only.
 
     Args:
         network: Any; on the meta device nothing is computed.
@@ -75,7 +96,7 @@ def miscounts_bfloat16(network: SegmentationNetwork, size: Sequence[int]) -> boo
 
     def look(layer: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
         if isinstance(layer, nn.Conv3d):
-            found.append(1 < given[0].shape[2] < layer.kernel_size[0])
+            found.append(given[0].shape[2] < layer.kernel_size[0])
 
     hooks = [layer.register_forward_pre_hook(look) for layer in network.modules()]
     was_training, device = network.training, next(network.parameters()).device

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from acinus.networks.device import upload
 from acinus.train.augment.changes import Changes
 from acinus.types import Array
 
@@ -101,7 +102,7 @@ def _blur(table: torch.Tensor, rows: Array, sigma_vox: Array) -> None:
     chosen = (sigma_vox > 0).any(axis=2)
     if not chosen.any():
         return
-    where = _tensor(rows[chosen], table.device)
+    where = upload(rows[chosen], table.device)
     part = table[where]
     for axis, size in enumerate(part.shape[1:]):
         widths = sigma_vox[chosen][:, axis]
@@ -114,7 +115,7 @@ def _coarsen(table: torch.Tensor, rows: Array, shares: Array, first_axis: int) -
     chosen = shares < 1
     if not chosen.any():
         return
-    where = _tensor(rows[chosen], table.device)
+    where = upload(rows[chosen], table.device)
     part = table[where]
     for axis in range(first_axis, 3):
         if part.shape[1 + axis] > 1:
@@ -126,7 +127,7 @@ def _coarsen(table: torch.Tensor, rows: Array, shares: Array, first_axis: int) -
 def _along(axis: int, part: torch.Tensor, matrices: Array) -> torch.Tensor:
     """Product of each row (k, S, R, Q) with its matrix along one axis."""
     lines = part.movedim(1 + axis, 1)
-    product = torch.bmm(_tensor(matrices, part.device), lines.flatten(2))
+    product = torch.bmm(upload(matrices, part.device), lines.flatten(2))
     return product.view(lines.shape).movedim(1, 1 + axis)
 
 
@@ -135,7 +136,7 @@ def _multiply(table: torch.Tensor, rows: Array, factors: Array) -> None:
     if chosen.any():
         gains = np.ones(len(table), dtype=np.float32)
         gains[rows[chosen]] = factors[chosen]
-        table.mul_(_tensor(gains, table.device).view(-1, 1, 1, 1))
+        table.mul_(upload(gains, table.device).view(-1, 1, 1, 1))
 
 
 def _stretch(table: torch.Tensor, rows: Array, factors: Array) -> None:
@@ -143,7 +144,7 @@ def _stretch(table: torch.Tensor, rows: Array, factors: Array) -> None:
     chosen = factors != 1
     if not chosen.any():
         return
-    where = _tensor(rows[chosen], table.device)
+    where = upload(rows[chosen], table.device)
     part = table[where]
     flat = part.flatten(1)
     mean = flat.mean(dim=1, keepdim=True)
@@ -157,7 +158,7 @@ def _bend(table: torch.Tensor, rows: Array, exponents: Array, sign: float) -> No
     chosen = exponents != 1
     if not chosen.any():
         return
-    where = _tensor(rows[chosen], table.device)
+    where = upload(rows[chosen], table.device)
     part = table[where]
     flat = part.flatten(1) * sign
     mean, sd = _spread(flat)
@@ -181,8 +182,4 @@ def _spread(flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _column(values: Array, device: torch.device) -> torch.Tensor:
-    return _tensor(values.astype(np.float32)[:, None], device)
-
-
-def _tensor(values: Array, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(values).to(device)
+    return upload(values.astype(np.float32)[:, None], device)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import grid_sample
 
+from acinus.networks.device import upload
 from acinus.train.augment.changes import Changes
 from acinus.types import Array
 
@@ -46,7 +47,7 @@ def change_space(
     if moved.any():
         chosen = np.flatnonzero(moved)
         maps = voxel_maps(changes)[chosen]
-        rows = torch.from_numpy(chosen).to(image.device)
+        rows = upload(chosen, image.device)
         part, names = image[rows], label[rows]
         if changes.in_plane:
             part, names = part[:, :, inner[0]], names[:, inner[0]]
@@ -114,7 +115,7 @@ def _grid(
     """
     dims = len(patch)
     scaled = maps / (np.array(cut)[:, None] / 2)
-    columns = torch.from_numpy(scaled[:, ::-1].astype(np.float32)).to(device)
+    columns = upload(scaled[:, ::-1].astype(np.float32), device)
     grid = torch.zeros((), device=device)
     for axis, size in enumerate(patch):
         line = torch.arange(size, device=device, dtype=torch.float32) - (size - 1) / 2
