@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import csv
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 from safetensors.numpy import load_file
+
+import acinus.train.fold as fold_of_training
+from acinus.study import spread
+from acinus.study.job import ArmJob
 
 
 def assert_same_run(ours: Path, theirs: Path) -> None:
@@ -40,34 +42,27 @@ def without_seconds(path: Path) -> list[dict[str, str]]:
         ]
 
 
-@contextmanager
-def killing_one_that_writes_in(training: Path) -> Iterator[list[int]]:
-    """End the child process that trains in a folder, once, after it has trained for a while.
+def train_and_die_once(job: ArmJob, fold: int, end: float | None) -> None:
+    """Train a fold as a worker does; the second one's process is ended after its third epoch.
 
-    Yields the process ids that were killed; empty where the training was too quick.
+    Once: a file beside the training says that it has happened. The process ends itself, so
+    that no other must find it in time.
     """
-    killed: list[int] = []
-    stop = threading.Event()
+    marker = died_once(job.folder.root)
+    if fold == 1 and not marker.exists():
+        saved, save = [], fold_of_training.save_checkpoint
 
-    def look() -> None:
-        while not killed and not stop.wait(0.01):
-            if (training / "checkpoint.safetensors").is_file():
-                for process in psutil.Process().children(recursive=True):
-                    if any(training in path.parents for path in files(process)):
-                        process.kill()
-                        killed.append(process.pid)
+        def save_and_die(*arguments: Any) -> None:
+            save(*arguments)
+            saved.append(1)
+            if len(saved) == 3:
+                marker.touch()
+                psutil.Process().kill()
 
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
-        yield killed
-    finally:
-        stop.set()
-        watcher.join()
+        fold_of_training.save_checkpoint = save_and_die
+    spread.train_task(job, fold, end)
 
 
-def files(process: psutil.Process) -> list[Path]:
-    try:
-        return [Path(file.path) for file in process.open_files()]
-    except psutil.Error:
-        return []
+def died_once(out: Path) -> Path:
+    """File in a run's folder that says that a worker of it was killed."""
+    return out / "a-worker-was-killed"

@@ -90,7 +90,7 @@ def test_dice_runs_over_the_batch_for_slices_and_beside_a_low_resolution() -> No
 
 def test_a_cascade_trains_its_second_stage_at_full_resolution() -> None:
     alone = decide("nnunet-3d", LARGE)
-    cascade = decide("nnunet-3d", LARGE, "nnunet.configuration=3d_cascade")
+    cascade = decide("nnunet-3d-cascade", LARGE)
     assert {k: v for k, v in cascade.items() if k != "nnunet.configuration"} == {
         k: v for k, v in alone.items() if k != "nnunet.configuration"
     }
@@ -99,17 +99,14 @@ def test_a_cascade_trains_its_second_stage_at_full_resolution() -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "changes"),
-    [("nnunet-3d-lowres", ()), ("nnunet-3d", ("nnunet.configuration=3d_cascade",))],
+    ("recipe", "asked"), [("nnunet-3d-lowres", "3d_lowres"), ("nnunet-3d-cascade", "3d_cascade")]
 )
-def test_a_low_resolution_that_nnunet_does_not_plan_is_refused(
-    recipe: str, changes: tuple[str, ...]
-) -> None:
+def test_a_low_resolution_that_nnunet_does_not_plan_is_refused(recipe: str, asked: str) -> None:
     with pytest.raises(PlanError) as error:
-        decide(recipe, CUBES, *changes)
+        decide(recipe, CUBES)
     assert str(error.value) == (
-        "nnunet.configuration '3d_lowres' must have a dataset too large for full resolution; for "
-        "this one nnU-Net plans no low resolution, since the patch [40, 56, 40] covers 142% of the "
+        f"nnunet.configuration '{asked}' must have a dataset too large for full resolution; for "
+        "this one full resolution is enough, since the patch [40, 56, 40] covers 142% of the "
         "median image, and a low resolution is planned under 25%. Use the recipe nnunet-3d."
     )
 

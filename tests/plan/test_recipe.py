@@ -18,6 +18,7 @@ def test_every_recipe_plans_a_dataset() -> None:
         "lacrimal-2d",
         "nnunet-2d",
         "nnunet-3d",
+        "nnunet-3d-cascade",
         "nnunet-3d-lowres",
         "nnunet-resenc-l",
         "nnunet-resenc-m",
@@ -31,7 +32,8 @@ def test_every_recipe_plans_a_dataset() -> None:
         assert summary
         assert recipe.summary == summary
         assert recipe.name == name
-        fingerprint = large if recipe.nnunet.configuration == "3d_lowres" else small
+        needs_large = recipe.nnunet.configuration in ("3d_lowres", "3d_cascade")
+        fingerprint = large if needs_large else small
         plan = make_plan(unread_dataset(), fingerprint, recipe, seed=1)
         if recipe.rules == "slices":
             assert plan.settings.network == recipe.network
@@ -158,7 +160,8 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
         load_recipe("lacrimal2d")
     assert str(error.value) == (
         "unknown recipe 'lacrimal2d'. Known: auto, lacrimal-2d, nnunet-2d, nnunet-3d, "
-        "nnunet-3d-lowres, nnunet-resenc-l, nnunet-resenc-m, nnunet-resenc-xl, unet-2d. "
+        "nnunet-3d-cascade, nnunet-3d-lowres, nnunet-resenc-l, nnunet-resenc-m, "
+        "nnunet-resenc-xl, unet-2d. "
         "Did you mean 'lacrimal-2d'?"
     )
 

@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -344,11 +345,18 @@ def test_mirroring_can_be_asked_for(model_folder: Path) -> None:
     for asked, expected in ((None, False), (True, True), (False, False)):
         loaded = load_model(model_folder, mirroring=asked)
         assert loaded.plan.settings.predict.use_mirroring is expected
+
+
+def test_with_mirroring_a_mirrored_head_has_the_mirrored_labels(model_folder: Path) -> None:
+    """Whatever the network has learned: it is the same average, with the sides swapped."""
     mirrored = load_model(model_folder, mirroring=True)
-    volume, label = a_head()
-    found = mirrored.predict(volume).array
-    assert dice(found == 1, label == 1) > 0.7
-    assert dice(found == 2, label == 2) > 0.7
+    volume, _ = a_head()
+    found = mirrored.predict(volume, postprocess="none").array
+    turned = replace(volume, array=np.ascontiguousarray(volume.array[..., ::-1]))
+    again = mirrored.predict(turned, postprocess="none").array[..., ::-1]
+    assert {1, 2} <= set(np.unique(found))
+    # Of two nearly equal probabilities rounding may choose.
+    assert np.mean(np.array([0, 2, 1])[again] != found) < 1e-3
 
 
 def test_an_unknown_precision_is_named(model_folder: Path) -> None:

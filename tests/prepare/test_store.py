@@ -187,7 +187,7 @@ def test_a_damaged_array_is_named(
     with pytest.raises(DataError) as error:
         getattr(store, kind)("p02")
     assert str(error.value).startswith(f"{path}: must be a whole prepared array; ")
-    assert "Delete the store folder and start the same command again." in str(error.value)
+    assert "Delete the folder store and start the same command again." in str(error.value)
 
 
 def test_altered_facts_are_named(dataset: Dataset, tmp_path: Path) -> None:

@@ -109,6 +109,23 @@ class Plan(Settings):
         return len(self.dataset.labels) + (0 if self.dataset.regions else 1)
 
     @property
+    def previous_values(self) -> tuple[int, ...]:
+        """Label values that a cascade's low resolution shows, a channel each; else none."""
+        return _previous_values(self.settings, self.dataset.labels)
+
+    @property
+    def n_channels(self) -> int:
+        """Inputs of the network: channels of the scans, in a cascade one a label beside them."""
+        return len(self.dataset.channel_names) + len(self.previous_values)
+
+    @property
+    def mirrored_labels(self) -> tuple[int, ...]:
+        """For each of the labels the index of the one that takes its place when mirrored."""
+        names = list(self.dataset.labels)
+        partner = {a: b for pair in self.dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+        return tuple(names.index(partner.get(name, name)) for name in names)
+
+    @property
     def label_values(self) -> tuple[tuple[int, ...], ...]:
         """Values in the references that each label stands for; of a region those it unites."""
         dataset = self.dataset
@@ -295,8 +312,8 @@ def _machine_decisions(
     if is_unsafe and recipe.train.precision == "bfloat16":
         raise PlanError(
             f"train.precision=bfloat16 must give the gradients of every layer; on a CPU it does "
-            f"not where a level has 2 slices, as with the patch {patch}. Choose a patch of more "
-            "slices, or leave train.precision out."
+            f"not where a level has fewer slices than its kernel, as with the patch {patch}. "
+            "Choose a patch of more slices, or leave train.precision out."
         )
     if recipe.train.device == "auto":
         rule = "the best device of the machine that made the plan"
@@ -307,9 +324,9 @@ def _machine_decisions(
             value="bfloat16" if is_fast and not is_unsafe else "float32",
             rule="bfloat16 where the device multiplies it fast (a CPU with AVX512-BF16 or AMX, a "
             "GPU from compute capability 8.0): 1.7 times the steps on a CPU; not on a CPU where a "
-            "level has 2 slices, of which its gradients are wrong",
+            "level has fewer slices than its kernel, since its gradients are wrong",
             source="data",
-            facts={"device": device, "level_of_2_slices": is_unsafe},
+            facts={"device": device, "level_of_few_slices": is_unsafe},
         )
     return decisions
 
@@ -334,13 +351,18 @@ def _recipe_of(name: str, decisions: Mapping[str, Decision]) -> Recipe:
     return validate(Recipe, {"name": name, **values}, where="plan")
 
 
+def _previous_values(recipe: Recipe, labels: Mapping[str, int]) -> tuple[int, ...]:
+    is_cascade = recipe.rules == "nnunet" and recipe.nnunet.configuration == "3d_cascade"
+    return tuple(labels.values()) if is_cascade else ()
+
+
 def _network(recipe: Recipe, dataset: Dataset) -> SegmentationNetwork:
     """The network without weights: only its shape is asked for."""
     with torch.device("meta"):
         return build_network(
             recipe.network.name,
             recipe.network.config,
-            n_channels=len(dataset.channel_names),
+            n_channels=len(dataset.channel_names) + len(_previous_values(recipe, dataset.labels)),
             n_classes=len(dataset.labels) + (0 if dataset.regions else 1),
         )
 

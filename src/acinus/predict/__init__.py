@@ -1,7 +1,7 @@
 """Prediction: tiles, models, ensembles, post-processing, batches of scans."""
 
 from acinus.predict.batch import PredictOutcome, predict_paths, table_text
-from acinus.predict.case import class_maps, predict_labels, predict_prepared
+from acinus.predict.case import class_maps, network_input, predict_labels, predict_prepared
 from acinus.predict.device import prediction_device
 from acinus.predict.findings import examine, finding_rows
 from acinus.predict.folder import network_from, weight_name, write_model
@@ -26,6 +26,7 @@ __all__ = [
     "import_nnunet",
     "load_model",
     "network_from",
+    "network_input",
     "predict_labels",
     "predict_paths",
     "predict_prepared",

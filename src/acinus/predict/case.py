@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from acinus.errors import DataError
 from acinus.plan import Plan
 from acinus.predict.decode import decoder
 from acinus.predict.device import device_of, tile_batch, use_precision, within_memory
@@ -83,7 +84,7 @@ def class_maps(
     settings, device = plan.settings, device_of(networks)
     return stream_tiled(
         make_forward(networks, plan, device, use_precision(precision, plan, device)),
-        torch.from_numpy(prepared.image),
+        torch.from_numpy(_seen(plan, prepared)),
         settings.train.patch_vox,
         overlap=settings.predict.overlap,
         blend=settings.predict.blend,
@@ -91,3 +92,27 @@ def class_maps(
         padding="zero",
         device=device,
     )
+
+
+def network_input(plan: Plan, prepared: PreparedCase) -> Array:
+    """(C, S, R, Q) float32 as the networks get it: of a cascade with a channel a label."""
+    if not plan.previous_values:
+        return prepared.image
+    seen = _seen(plan, prepared)
+    shown = [seen[-1] == value for value in plan.previous_values]
+    return np.concatenate([prepared.image, np.stack(shown).astype(np.float32)])
+
+
+def _seen(plan: Plan, prepared: PreparedCase) -> Array:
+    """(C, S, R, Q) float32 image; of a cascade with the labels of its low resolution, as values.
+
+    Tiles of them become a channel a label, so that not all of these are held at once.
+    """
+    if not plan.previous_values:
+        return prepared.image
+    if prepared.previous is None:
+        raise DataError(
+            "a cascade must be given what its low resolution found in a case; nothing is. Prepare "
+            "the case with the model."
+        )
+    return np.concatenate([prepared.image, prepared.previous[None].astype(np.float32)])

@@ -9,7 +9,6 @@ costs its whole time at every prediction.
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,9 @@ from acinus.errors import DataError, PlanError
 from acinus.files import whole_folder, write_json
 from acinus.predict.folder import (
     ENSEMBLE_CARD,
-    MODEL_CARD,
     EnsembleCard,
     MemberFolder,
+    copy_model,
     is_ensemble,
     read_card,
 )
@@ -103,11 +102,8 @@ def write_ensemble(
         n_validation_cases=n_validation_cases,
     )
     with whole_folder(folder) as beside:
-        for name, one in cards.items():
-            target = beside / "members" / name
-            for file in (MODEL_CARD, "plan.yaml", *(weights.file for weights in one.weights)):
-                (target / file).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(members[name] / file, target / file)
+        for name, source in members.items():
+            copy_model(source, beside / "members" / name)
         write_json(beside / ENSEMBLE_CARD, card.model_dump(mode="json"))
     return card
 

@@ -8,6 +8,7 @@ rejected: opening one runs whatever it holds.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,7 +20,7 @@ from safetensors.torch import load_file
 
 from acinus.config import Settings, validate
 from acinus.errors import PlanError
-from acinus.files import hash_file, read_json, write_json
+from acinus.files import hash_file, read_json, whole_folder, write_json
 from acinus.networks import SegmentationNetwork, build_network
 from acinus.plan import Plan, read_plan, write_plan
 from acinus.predict.postprocess import Cleaning
@@ -29,6 +30,8 @@ FORMAT = 2
 
 MODEL_CARD = "model.json"
 ENSEMBLE_CARD = "ensemble.json"
+PREVIOUS = "previous"
+"""Folder, within that of a cascade's model, of the model at low resolution."""
 
 
 class WeightFile(Settings):
@@ -49,6 +52,8 @@ class ModelCard(Settings):
     postprocess: dict[str, Cleaning]
     n_training_cases: int
     n_training_participants: int
+    previous: str | None = None
+    """Hash of the plan of the model in ``previous``, whose labels this one sees (a cascade)."""
 
 
 class MemberFolder(Settings):
@@ -173,7 +178,7 @@ def network_from(plan: Plan, file: Path, device: torch.device | str = "cpu") -> 
     network = build_network(
         plan.settings.network.name,
         plan.settings.network.config,
-        n_channels=len(plan.dataset.channel_names),
+        n_channels=plan.n_channels,
         n_classes=plan.n_classes,
         seed=0,
     )
@@ -198,9 +203,23 @@ def write_model(
     *,
     n_training_cases: int,
     n_training_participants: int,
+    previous: Path | None = None,
 ) -> ModelCard:
-    """Complete a model folder whose weights are there; ``model.json`` is written last."""
+    """Complete a model folder whose weights are there; ``model.json`` is written last.
+
+    Args:
+        folder: Of the model.
+        plan: It was trained by.
+        folds: That were trained.
+        postprocess: Label name to what is removed of it.
+        n_training_cases: It learned from.
+        n_training_participants: They belong to.
+        previous: Model folder of the low resolution, which is copied; None without a cascade.
+    """
     write_plan(plan, folder / "plan.yaml")
+    if previous is not None:
+        with whole_folder(folder / PREVIOUS) as beside:
+            copy_model(previous, beside)
     card = ModelCard(
         plan_hash=plan.hash(),
         weights=tuple(
@@ -212,9 +231,28 @@ def write_model(
         postprocess=dict(postprocess),
         n_training_cases=n_training_cases,
         n_training_participants=n_training_participants,
+        previous=None if previous is None else read_card(previous).plan_hash,
     )
     write_json(folder / MODEL_CARD, card.model_dump(mode="json"))
     return card
+
+
+def copy_model(source: Path, target: Path) -> None:
+    """Copy a model folder with all that it needs; ``model.json`` comes last.
+
+    Raises:
+        PlanError: The source is no model folder, or a file of it is missing.
+    """
+    card = read_card(source)
+    if card.previous is not None:
+        copy_model(source / PREVIOUS, target / PREVIOUS)
+    for name in ("plan.yaml", *(weights.file for weights in card.weights), MODEL_CARD):
+        if not (source / name).is_file():
+            raise PlanError(
+                f"{source / name}: must be in the model folder and is missing. Copy it whole."
+            )
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target / name)
 
 
 def weight_name(fold: int) -> str:

@@ -28,10 +28,21 @@ class Mirroring:
     Attributes:
         axes: Axes of the tiles that are flipped; none for the tiles as they are.
         order: Which class map of the flipped tile belongs to each class; None: its own.
+        previous: The same of the labels that a cascade shows; None: their own.
     """
 
     axes: tuple[int, ...] = ()
     order: tuple[int, ...] | None = None
+    previous: tuple[int, ...] | None = None
+
+    def turn(self, tiles: Tensor, n_previous: int) -> Tensor:
+        """Mirrored tiles (n, C, ...patch), the last channels of which show labels."""
+        turned = tiles.flip(self.axes) if self.axes else tiles
+        if self.previous is None or not n_previous:
+            return turned
+        n_channels = tiles.shape[1] - n_previous
+        places = [*range(n_channels), *(n_channels + place for place in self.previous)]
+        return turned[:, places]
 
 
 def mirrorings(plan: Plan) -> tuple[Mirroring, ...]:
@@ -60,20 +71,20 @@ def mirrorings(plan: Plan) -> tuple[Mirroring, ...]:
     for n_axes in range(len(names) + 1):
         for chosen in itertools.combinations(names, n_axes):
             crosses = how == "swap" and any(name == "X" for name, _ in chosen)
-            found.append(Mirroring(tuple(axis for _, axis in chosen), swap if crosses else None))
+            axes = tuple(axis for _, axis in chosen)
+            found.append(
+                Mirroring(axes, swap, plan.mirrored_labels) if crosses else Mirroring(axes)
+            )
     return tuple(found)
 
 
 def swapped_classes(plan: Plan) -> tuple[int, ...]:
     """(K,) for each class map the one that takes its place when right and left change places."""
-    dataset = plan.dataset
-    if dataset.regions:
-        index = {name: number for number, name in enumerate(dataset.labels)}
-    else:
-        index = dict(dataset.labels)
-    order = list(range(plan.n_classes))
-    for first, second in dataset.mirror_pairs:
-        order[index[first]], order[index[second]] = index[second], index[first]
+    if plan.dataset.regions:
+        return plan.mirrored_labels
+    values, order = list(plan.dataset.labels.values()), list(range(plan.n_classes))
+    for value, partner in zip(values, plan.mirrored_labels, strict=True):
+        order[value] = values[partner]
     return tuple(order)
 
 
@@ -81,6 +92,8 @@ def make_forward(
     networks: Sequence[nn.Module], plan: Plan, device: torch.device, precision: str
 ) -> Forward:
     """Function from tiles (n, C, ...patch) on any device to class maps on this one.
+
+    Of a cascade the last channel holds the labels of the low resolution, as values.
 
     Args:
         networks: On the device, in evaluation mode.
@@ -92,14 +105,15 @@ def make_forward(
     has_regions = bool(plan.dataset.regions)
     averages_probs = plan.settings.predict.average == "probs"
     n_answers = len(ways) * len(networks)
+    values = plan.previous_values
 
     @torch.inference_mode()
     def forward(tiles: Tensor) -> Tensor:
-        tiles = tiles.to(device)
+        tiles = show_previous(tiles.to(device), values)
         total: Tensor | None = None
         for way, network in itertools.product(ways, networks):
             with autocast(device, precision):
-                maps = network(tiles.flip(way.axes) if way.axes else tiles)
+                maps = network(way.turn(tiles, len(values)))
             maps = maps.float()
             if averages_probs:
                 maps = probabilities(maps, has_regions=has_regions)
@@ -113,3 +127,17 @@ def make_forward(
         return total.div_(n_answers) if n_answers > 1 else total
 
     return forward
+
+
+def show_previous(tiles: Tensor, values: Sequence[int]) -> Tensor:
+    """Tiles (n, C, ...patch) whose last channel of label values becomes a channel a value.
+
+    Args:
+        tiles: Image and labels; returned as they are if there are no values.
+        values: Those that are shown, in the order of the channels.
+    """
+    if not values:
+        return tiles
+    wanted = torch.tensor(values, dtype=tiles.dtype, device=tiles.device)
+    shape = (1, -1, *(1 for _ in tiles.shape[2:]))
+    return torch.cat([tiles[:, :-1], (tiles[:, -1:] == wanted.view(shape)).to(tiles)], dim=1)

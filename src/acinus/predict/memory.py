@@ -91,6 +91,8 @@ def case_bytes(plan: Plan, prepared: PreparedCase, tile: int, device: torch.devi
     _, *plane = (max(pair) for pair in zip(geometry.prepared_vox, plan.patch_vox, strict=True))
     # The image itself, the scan it was made of, its labels in two orders, and maps under way.
     total = prepared.image.nbytes + 4 * n_native * len(plan.dataset.channel_names) + 2 * n_native
+    if prepared.previous is not None:  # itself, and a copy of the image with it as a channel
+        total += prepared.image.nbytes + 5 * prepared.previous.nbytes
     total += 2 * CHUNK_BYTES + 2 * 4 * SLAB_VALUES
     if device.type == "cpu":
         batch = tile_batch(plan, device)

@@ -10,7 +10,7 @@ label maps was rejected, as it forgets how sure each member was.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -25,6 +25,7 @@ from acinus.predict.average import average_members
 from acinus.predict.case import predict_prepared
 from acinus.predict.device import PRECISIONS, device_of, prediction_device
 from acinus.predict.folder import (
+    PREVIOUS,
     is_ensemble,
     load_network,
     read_card,
@@ -33,7 +34,7 @@ from acinus.predict.folder import (
 )
 from acinus.predict.memory import case_bytes, tile_bytes
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
-from acinus.prepare import PreparedCase, prepare_case
+from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
 from acinus.scans import Volume
 
 Postprocess = Literal["plan", "none", "largest_component"]
@@ -48,10 +49,12 @@ class Member:
     Attributes:
         plan: The plan they were trained by.
         networks: One a fold, in evaluation mode on one device.
+        previous: Of a cascade: the model at low resolution, whose labels these networks see.
     """
 
     plan: Plan
     networks: tuple[SegmentationNetwork, ...]
+    previous: Model | None = None
 
     @property
     def device(self) -> torch.device:
@@ -64,8 +67,11 @@ class Member:
         return tile_bytes(self.networks[0], self.plan.settings.train.patch_vox)
 
     def prepare(self, channels: Sequence[Volume | None]) -> PreparedCase:
-        """One case as these networks see it."""
-        return prepare_case(channels, self.plan.settings.prepare)
+        """One case as these networks see it, with what the low resolution of a cascade finds."""
+        prepared = prepare_case(channels, self.plan.settings.prepare)
+        if self.previous is None:
+            return prepared
+        return with_previous(prepared, self.previous.predict(channels, postprocess="none"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +177,7 @@ class Model:
         return clean(labelmap, self.cleanings(postprocess))
 
     def case_bytes(self, *prepared: PreparedCase) -> int:
-        """Memory of this machine that predicting a case will take, bytes, by forecast."""
+        """Memory of this machine that predicting a prepared case will take, bytes, by forecast."""
         return sum(
             case_bytes(member.plan, case, member.tile_bytes, member.device)
             for member, case in zip(self.members, prepared, strict=True)
@@ -184,6 +190,11 @@ class Model:
         if postprocess == "largest_component":
             return keep_largest_of_all(self.labels.values())
         return {self.labels[name]: cleaning for name, cleaning in self.postprocess.items()}
+
+
+def with_previous(prepared: PreparedCase, found: Volume) -> PreparedCase:
+    """A prepared case with the label map that a low resolution found, on the native grid."""
+    return replace(prepared, previous=prepare_labelmap(found, prepared.geometry))
 
 
 def load_model(
@@ -215,7 +226,8 @@ def load_model(
         raise ConfigError(unknown_name("precision", precision, PRECISIONS))
     if not is_ensemble(folder):
         card = read_card(folder)
-        return Model((_member(folder, folds, where, mirroring),), card.postprocess, precision)
+        member = _member(folder, folds, where, precision, mirroring)
+        return Model((member,), card.postprocess, precision)
     ensemble = read_ensemble_card(folder)
     for stated in ensemble.members:
         if read_card(folder / stated.folder).plan_hash != stated.plan_hash:
@@ -224,13 +236,17 @@ def load_model(
                 "plan is another one. Copy the ensemble's folder whole."
             )
     members = tuple(
-        _member(folder / one.folder, folds, where, mirroring) for one in ensemble.members
+        _member(folder / one.folder, folds, where, precision, mirroring) for one in ensemble.members
     )
     return Model(members, ensemble.postprocess, precision)
 
 
 def _member(
-    folder: Path, folds: Sequence[int] | None, device: torch.device, mirroring: bool | None
+    folder: Path,
+    folds: Sequence[int] | None,
+    device: torch.device,
+    precision: str,
+    mirroring: bool | None,
 ) -> Member:
     card = read_card(folder)
     plan = read_model_plan(folder, card.plan_hash)
@@ -243,4 +259,13 @@ def _member(
     if unknown or not wanted:
         raise PlanError(f"{folder}: folds must be among {sorted(known)}; got {list(wanted)}.")
     networks = tuple(load_network(plan, folder, known[fold], device) for fold in wanted)
-    return Member(plan, networks)
+    if card.previous is None:
+        return Member(plan, networks)
+    lowres = folder / PREVIOUS
+    if read_card(lowres).plan_hash != card.previous:
+        raise PlanError(
+            f"{lowres}: must be the model that the cascade was trained with; its plan is another "
+            "one. Copy the model folder whole."
+        )
+    previous = load_model(lowres, device=device.type, precision=precision, mirroring=mirroring)
+    return Member(plan, networks, previous)

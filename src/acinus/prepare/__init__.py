@@ -1,6 +1,6 @@
 """Preparation: scans to arrays, the store, and the way back to the native grid."""
 
-from acinus.prepare.case import PreparedCase, prepare_case
+from acinus.prepare.case import PreparedCase, prepare_case, prepare_labelmap
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.native import native_maps, restore, to_native
 from acinus.prepare.normalise import normalise
@@ -23,6 +23,7 @@ __all__ = [
     "normalise",
     "prepare_case",
     "prepare_labelled_case",
+    "prepare_labelmap",
     "prepare_store",
     "restore",
     "store_key",

@@ -32,11 +32,13 @@ class PreparedCase:
         image: (C, S, R, Q) float32; 0 is the value outside of the image.
         label: (S, R, Q) uint8 or None; 255 where the reference says nothing.
         geometry: The way back.
+        previous: (S, R, Q) uint8 labels that the low resolution of a cascade found, or None.
     """
 
     image: Array
     label: Array | None
     geometry: Geometry
+    previous: Array | None = None
 
 
 def prepare_case(
@@ -91,7 +93,7 @@ def prepare_case(
         _fit(resampled.numpy(), target)
     return PreparedCase(
         image=image,
-        label=None if label is None else _prepare_label(label, geometry, ignore_label),
+        label=None if label is None else prepare_labelmap(label, geometry, ignore_label),
         geometry=geometry,
     )
 
@@ -145,7 +147,17 @@ def _fill_holes(mask: Mask) -> Mask:
     return np.asarray(mask | is_hole[empty])
 
 
-def _prepare_label(label: Volume, geometry: Geometry, ignore_label: int | None) -> Array:
+def prepare_labelmap(label: Volume, geometry: Geometry, ignore_label: int | None = None) -> Array:
+    """(S, R, Q) uint8 labels as an image of the same grid was prepared.
+
+    Args:
+        label: Label map on the native grid of the image.
+        geometry: Of the prepared image.
+        ignore_label: Value that says nothing; it becomes 255.
+
+    Raises:
+        DataError: A label value cannot be kept.
+    """
     turned = turn_to(label, geometry.orientation)
     array = np.transpose(turned.array, geometry.order)[geometry.box]
     values = _as_uint8(array, ignore_label)

@@ -21,7 +21,7 @@ from acinus.config import Settings, validate
 from acinus.errors import AcinusError, DataError, PlanError
 from acinus.files import hash_data, read_json, whole_file, write_json
 from acinus.plan import Plan
-from acinus.prepare.case import PreparedCase, prepare_case
+from acinus.prepare.case import PreparedCase, prepare_case, prepare_labelmap
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.sites import label_sites, sites_as_table, sites_from_table
 from acinus.scans import Volume, read_labelmap, read_volume
@@ -47,10 +47,17 @@ class StoredFacts(Settings):
 
 
 class Store:
-    """Prepared cases by id; arrays are memory maps."""
+    """Prepared cases by id; arrays are memory maps.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: Of the prepared arrays.
+        previous: Of the label maps that the low resolution of a cascade found, as they lie on
+            the prepared grid; None where there is none.
+    """
+
+    def __init__(self, folder: Path, previous: Path | None = None) -> None:
         self.folder = folder
+        self.previous_folder = previous
 
     def facts(self, case_id: str) -> StoredFacts:
         """Geometry and voxel counts; DataError when the case was not prepared."""
@@ -69,15 +76,42 @@ class Store:
         """A sample of the voxels of each label, see `label_sites`."""
         return sites_from_table(self._load(case_id, "sites"))
 
+    def previous(self, case_id: str) -> Array | None:
+        """(S, R, Q) uint8 labels of the low resolution, read on access; None without a cascade."""
+        if self.previous_folder is None:
+            return None
+        return _memory_map(self.previous_folder / f"{case_id}.npy")
+
+    def prepared(self, case_id: str) -> PreparedCase:
+        """A copy of the case as the network sees it, without its reference."""
+        previous = self.previous(case_id)
+        return PreparedCase(
+            image=np.array(self.image(case_id)),
+            label=None,
+            geometry=self.facts(case_id).geometry,
+            previous=None if previous is None else np.array(previous),
+        )
+
+    def add_previous(self, case_id: str, labelmap: Volume) -> None:
+        """Keep what the low resolution found in a case, as it lies on the prepared grid."""
+        if self.previous_folder is None:
+            raise DataError(f"{self.folder}: no folder was given for labels of a low resolution.")
+        labels = prepare_labelmap(labelmap, self.facts(case_id).geometry)
+        with whole_file(self.previous_folder / f"{case_id}.npy") as path:
+            np.save(path, labels, allow_pickle=False)
+
     def _load(self, case_id: str, kind: str) -> Array:
-        path = self.folder / f"{case_id}.{kind}.npy"
-        try:
-            return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise DataError(
-                f"{path}: must be a whole prepared array; {error}. Delete the store folder and "
-                "start the same command again."
-            ) from None
+        return _memory_map(self.folder / f"{case_id}.{kind}.npy")
+
+
+def _memory_map(path: Path) -> Array:
+    try:
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"{path}: must be a whole prepared array; {error}. Delete the folder "
+            f"{path.parent.name} and start the same command again."
+        ) from None
 
 
 def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Case]) -> Store:

@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from acinus import progress
-from acinus.cohort import Case, Dataset, Split, check_dataset
+from acinus.cohort import Case, check_dataset
 from acinus.errors import DataError, PlanError
 from acinus.evaluate import Pair, read_scores, score_cases, write_scores
 from acinus.files import hash_file, read_json, write_json, write_text
 from acinus.plan import (
-    Budget,
     Plan,
-    Recipe,
     make_plan,
     read_plan,
     take_fingerprint,
@@ -31,6 +27,7 @@ from acinus.plan import (
 from acinus.predict import (
     Cleaning,
     Evidence,
+    Model,
     examine,
     finding_rows,
     load_model,
@@ -43,8 +40,8 @@ from acinus.predict import (
 )
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
+from acinus.study.cascade import bound_to, full_share, keep_found, low_resolution
 from acinus.study.explaining import explain_arm
-from acinus.study.folders import RunFolder
 from acinus.study.forecast import (
     Forecast,
     fit_auto,
@@ -52,6 +49,7 @@ from acinus.study.forecast import (
     fit_to_time,
     measure_costs,
 )
+from acinus.study.job import ArmJob
 from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
 from acinus.study.shares import START_S, rounds
@@ -68,54 +66,6 @@ PAIRS_A_PROCESS = 30
 
 EXPLAIN_S = 2.0
 """Set aside for Grad-CAM of one slice, s."""
-
-
-@dataclass(frozen=True)
-class ArmJob:
-    """All that one arm, or one variant of it, needs.
-
-    Attributes:
-        name: The arm.
-        model: ``final``, or the variant such as ``sampling=random``.
-        dataset: Opened dataset.
-        recipe: With all changes.
-        split: By participant, over all arms.
-        folder: Where its files go.
-        store: Folder of the prepared cases; variants share that of their arm.
-        seed: Of weights, sampling and augmentation.
-        budget: As given for the whole command.
-        measures: Names of the measures.
-        explain: Whether Grad-CAM is made.
-        share_left_s: Seconds that this arm may still take, asked anew each time; None
-            without a time budget.
-        jobs: Processes for scoring.
-        places: Trainings that run side by side, of this arm and others.
-        crowding: How many times as long a step takes for that.
-    """
-
-    name: str
-    model: str
-    dataset: Dataset
-    recipe: Recipe
-    split: Split
-    folder: RunFolder
-    store: Path
-    seed: int
-    budget: Budget | None
-    measures: tuple[str, ...]
-    explain: bool
-    share_left_s: Callable[[], float] | None
-    jobs: int = 1
-    places: int = 1
-    crowding: float = 1.0
-
-    def holdout(self) -> tuple[Case, ...]:
-        """Cases kept for the test."""
-        return self.split.cases(self.dataset, "holdout")
-
-    def dataset_cases(self) -> tuple[Case, ...]:
-        """All labelled cases of the split."""
-        return (*self.split.cases(self.dataset, "train"), *self.holdout())
 
 
 def check_arm(job: ArmJob) -> list[str]:
@@ -156,19 +106,30 @@ def plan_arm(job: ArmJob) -> Plan:
             f"arm '{job.name}': the recipe asks for {plan.settings.folds} folds and the split "
             f"has {len(job.split.folds)}. Set both to one number."
         )
+    first, share_left_s = low_resolution(job), job.share_left_s
+    if first is not None:
+        share_left_s = full_share(share_left_s)
+        plan = bound_to(plan, plan_arm(first))
     plan = fit_to_memory(plan)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
-    if job.share_left_s is not None:
-        plan = _fit_to_clock(job, plan, job.share_left_s)
+    if share_left_s is not None:
+        plan = _fit_to_clock(job, plan, share_left_s)
     refuse_uneven(plan)
     write_plan(plan, job.folder.plan)
     return plan
 
 
 def train_arm(job: ArmJob, plan: Plan) -> None:
-    """Prepare and train every planned fold, then complete the model folder."""
+    """Prepare and train every planned fold, then complete the model folder.
+
+    Of a cascade the low resolution is trained first.
+    """
+    first = low_resolution(job)
+    if first is not None:
+        train_arm(first, plan_arm(first))
     prepare_arm(job, plan)
+    keep_found(job, plan)
     for fold in plan.folds_to_train:
         train_one_fold(job, plan, fold, _fold_seconds(job, plan, fold))
     complete_arm(job, plan)
@@ -193,7 +154,7 @@ def train_one_fold(
         fold: From 0.
         seconds_left: Wall time that the training may still take; None without a clock.
     """
-    store = Store(job.store)
+    store = job.open_store()
     with pinned_threads(plan.settings.train.threads):
         train_on_devices(
             FoldJob(
@@ -252,7 +213,7 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     Returns:
         The score table of this arm.
     """
-    store = Store(job.store)
+    store = job.open_store()
     key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
     predicted = [
         job.folder.predictions_table,
@@ -346,8 +307,10 @@ def finish_s(job: ArmJob, plan: Plan) -> float:
     """Seconds that all will take which is done once the folds are trained and validated."""
     n_holdout = len(job.holdout())
     n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
+    first = low_resolution(job)
+    first_s = 0.0 if first is None else _predict_s(first) * plan.settings.folds
     return (
-        _predict_s(job) * n_holdout * len(plan.folds_to_train)
+        (_predict_s(job) * len(plan.folds_to_train) + first_s) * n_holdout
         + EVALUATION_S * n_scored
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
@@ -379,7 +342,7 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
         begin = time.monotonic()
         with progress.stage(f"Validating fold {fold + 1}", total=len(cases), unit="case") as bar:
             for case in cases:
-                labelmap = predict_prepared([network], plan, _prepared(store, case.case_id))
+                labelmap = predict_prepared([network], plan, store.prepared(case.case_id))
                 write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
                 bar.advance(1)
         if cases and is_timed:
@@ -396,6 +359,7 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
 
 def _complete_model(job: ArmJob, plan: Plan) -> None:
     """Decide the post-processing on validation predictions and write ``model.json`` last."""
+    first = low_resolution(job)
     train = job.split.cases(job.dataset, "train")
     write_model(
         job.folder.model,
@@ -404,6 +368,7 @@ def _complete_model(job: ArmJob, plan: Plan) -> None:
         _decide_postprocess(job, plan),
         n_training_cases=len(train),
         n_training_participants=len({case.participant_id for case in train}),
+        previous=None if first is None else first.folder.model,
     )
 
 
@@ -439,7 +404,7 @@ def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
     with progress.stage("Segmenting the hold-out", total=len(cases), unit="case") as bar:
         for case in cases:
             begin = time.monotonic()
-            labelmap = model.predict_prepared(_prepared(store, case.case_id))
+            labelmap = model.predict_prepared(_holdout_case(job, model, store, case.case_id))
             write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
             seconds = time.monotonic() - begin
             image = read_volume(next(path for path in case.images if path is not None))
@@ -452,6 +417,15 @@ def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
             )
             bar.advance(1)
     write_text(job.folder.predictions_table, table_text(rows))
+
+
+def _holdout_case(job: ArmJob, model: Model, store: Store, case_id: str) -> PreparedCase:
+    """A case of the hold-out as the model sees it; of a cascade with what all folds find first."""
+    first, previous = low_resolution(job), model.members[0].previous
+    if first is not None and previous is not None:
+        seen = first.open_store().prepared(case_id)
+        store.add_previous(case_id, previous.predict_prepared(seen, postprocess="none"))
+    return store.prepared(case_id)
 
 
 def _score(job: ArmJob, part: str) -> pd.DataFrame:
@@ -476,10 +450,6 @@ def _score(job: ArmJob, part: str) -> pd.DataFrame:
         annotated=job.dataset.annotated,
         mirror_pairs=job.dataset.mirror_pairs,
     )
-
-
-def _prepared(store: Store, case_id: str) -> PreparedCase:
-    return PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
 
 
 def _weights_key(job: ArmJob, plan: Plan) -> list[str]:

@@ -18,7 +18,14 @@ from acinus.cohort import Case
 from acinus.errors import ConfigError, DataError, GridError, unknown_name
 from acinus.explain import HeatMap, grad_cam, write_heat_maps
 from acinus.plan import Plan
-from acinus.predict import find_scans, load_model, network_from, predict_labels, weight_name
+from acinus.predict import (
+    find_scans,
+    load_model,
+    network_from,
+    network_input,
+    predict_labels,
+    weight_name,
+)
 from acinus.prepare import Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
@@ -45,7 +52,8 @@ def explain_arm(
     name = max(masks, key=lambda one: int(masks[one].sum()))
     index = int(masks[name].sum(axis=(1, 2)).argmax())
     network = network_from(plan, folder.model / weight_name(plan.folds_to_train[0]))
-    view = _view(np.asarray(store.image(case_id)), masks[name], index, plan)
+    seen = network_input(plan, store.prepared(case_id))
+    view = _view(seen, masks[name], index, plan)
     maps = grad_cam(network, torch.from_numpy(view.image), _output(plan, name), region=view.region)
     write_heat_maps(
         folder.saliency,
@@ -111,7 +119,8 @@ def explain_image(
     if not 0 <= slice_index < n_slices:
         raise ConfigError(f"--slice must be 0 to {n_slices - 1}; got {slice_index}.")
     maps = out / "gradcam.npz"
-    view = _view(prepared.image, predicted == value, slice_index, loaded.plan)
+    seen = network_input(loaded.plan, prepared)
+    view = _view(seen, predicted == value, slice_index, loaded.plan)
     found = grad_cam(loaded.networks[0], torch.from_numpy(view.image), _output(loaded.plan, name))
     write_heat_maps(
         maps,

@@ -36,6 +36,11 @@ class RunFolder:
         return self.root / "store"
 
     @property
+    def previous(self) -> Path:
+        """What the low resolution of a cascade found, on the prepared grid."""
+        return self.root / "previous"
+
+    @property
     def model(self) -> Path:
         """The model folder."""
         return self.root / "model"

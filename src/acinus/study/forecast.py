@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -21,7 +21,7 @@ from acinus.errors import PlanError
 from acinus.plan import Decision, Plan
 from acinus.plan.auto import width_candidates
 from acinus.predict import predict_prepared, prediction_device
-from acinus.prepare import PreparedCase, Store
+from acinus.prepare import Store
 from acinus.train import FoldJob, seeded_network
 from acinus.train.allocator import keep_memory
 from acinus.train.fold import Training, pinned_threads
@@ -124,7 +124,9 @@ def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
     middle = median(sizes.values())
     case_id = min(sizes, key=lambda name: abs(sizes[name] - middle))
     network = seeded_network(plan, 0).eval().to(prediction_device(plan.settings.train.device))
-    prepared = PreparedCase(np.array(store.image(case_id)), None, store.facts(case_id).geometry)
+    prepared = store.prepared(case_id)
+    if plan.previous_values:  # the low resolution of a cascade is trained later
+        prepared = replace(prepared, previous=np.zeros(prepared.image.shape[1:], dtype=np.uint8))
     predict_prepared([network], plan, prepared)  # the first call also warms up
     begin = time.monotonic()
     predict_prepared([network], plan, prepared)

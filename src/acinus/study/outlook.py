@@ -9,8 +9,8 @@ from __future__ import annotations
 from acinus import progress
 from acinus.plan import Plan, explain_plan, read_plan, small_structure_warnings, take_fingerprint
 from acinus.prepare import prepare_store
-from acinus.study.arm import ArmJob
 from acinus.study.forecast import measure_costs
+from acinus.study.job import ArmJob
 from acinus.train.memory import memory_bytes
 
 N_TIMED_CASES = 4

@@ -25,7 +25,6 @@ from acinus.plan import Plan
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
-    ArmJob,
     check_arm,
     evaluate_arm,
     plan_arm,
@@ -33,8 +32,10 @@ from acinus.study.arm import (
     train_arm,
     train_one_fold,
 )
+from acinus.study.cascade import TIME_SHARE, first_share, keep_found, low_resolution
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
+from acinus.study.job import ArmJob
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
@@ -204,6 +205,9 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
     with session.clock.running():
         for job in session.timed(session.arm_jobs(), n_places):
             prepare_arm(job, _checked_plan(job, []))
+            first = low_resolution(job)
+            if first is not None:
+                prepare_arm(first, plan_arm(first))
     return run_folder
 
 
@@ -239,7 +243,8 @@ def train_part(
     Args:
         run_folder: Folder of a run or study, planned and prepared.
         arm: Name of the arm; may be left out where there is one.
-        variant: Such as ``loss=dice``; None: the main model.
+        variant: Such as ``loss=dice``, or ``lowres`` for the low resolution of a cascade, which
+            comes first; None: the main model.
         fold: From 0. One that the split has and the plan does not train is passed over.
 
     Raises:
@@ -257,6 +262,7 @@ def train_part(
     if not 0 <= fold < plan.settings.folds:
         raise ConfigError(f"--fold must be one of 1 to {plan.settings.folds}; got {fold + 1}.")
     if fold in plan.folds_to_train:
+        keep_found(job, plan)
         train_one_fold(job, plan, fold)
     else:
         n = len(plan.folds_to_train)
@@ -271,6 +277,8 @@ def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJo
     if arm is not None and arm not in names:
         raise ConfigError(unknown_name("arm", arm, names))
     models = {job.model: job for job in session.arm_jobs() if job.name == (arm or names[0])}
+    firsts = [first for job in models.values() if (first := low_resolution(job)) is not None]
+    models |= {first.model: first for first in firsts}
     if (variant or FINAL) not in models:
         variants = [model for model in models if model != FINAL]
         raise ConfigError(unknown_name("variant", str(variant), variants))
@@ -340,6 +348,14 @@ def _side_by_side(session: Session, workers: Workers, *, evaluate: bool) -> list
         prepare_arm(job, _checked_plan(job, notes))
         notes += _cut_notes(job)
     left_s = session.left_s if session.clock.budget_s is not None else None
+    firsts = [first for job in jobs if (first := low_resolution(job)) is not None]
+    if firsts:
+        share = TIME_SHARE * len(firsts) / len(jobs)
+        for first in firsts:
+            prepare_arm(first, plan_arm(first))
+        spread_arms(firsts, workers, left_s=first_share(left_s, share), evaluate=False)
+        for job in jobs:
+            keep_found(job, plan_arm(job))
     spread_arms(jobs, workers, left_s=left_s, evaluate=evaluate)
     return notes
 

@@ -20,7 +20,6 @@ from acinus.errors import DataError, PlanError, unknown_name
 from acinus.files import read_json, write_json, write_text
 from acinus.networks.device import best_device
 from acinus.plan import Budget, Recipe, parse_budget
-from acinus.study.arm import ArmJob
 from acinus.study.claim import (
     arm_recipe,
     claim,
@@ -31,6 +30,7 @@ from acinus.study.claim import (
 from acinus.study.clock import Clock
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
+from acinus.study.job import ArmJob
 from acinus.study.schema import Study, Variant, read_study
 from acinus.study.shares import crowding, planned_share
 

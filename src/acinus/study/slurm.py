@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acinus.errors import ConfigError
+from acinus.errors import ConfigError, PlanError
 from acinus.files import explain_os_errors, write_text
-from acinus.study.arm import ArmJob
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
+from acinus.study.job import ArmJob, is_cascade
 from acinus.study.schema import Study
 from acinus.study.session import open_session
 from acinus.study.stated import study_of_dataset, study_of_file
@@ -137,11 +137,12 @@ def write_slurm(study: Study, folder: StudyFolder, request: Request) -> Path:
 
     Raises:
         ConfigError: A number is not positive, or an option cannot stand on one line.
-        PlanError: The folder belongs to something else.
+        PlanError: The folder belongs to something else, or an arm is a cascade.
     """
     _refuse_impossible(request)
     session = open_session(study, folder, jobs=1)
     jobs = session.arm_jobs()
+    _refuse_cascades(jobs)
     for job in jobs:
         with explain_os_errors(job.folder.root):
             job.folder.root.mkdir(parents=True, exist_ok=True)
@@ -220,6 +221,16 @@ def _one_word(option: str) -> str:
 def _plain(name: str) -> str:
     """A name of letters, digits and dashes."""
     return "".join(one if one.isalnum() else "-" for one in name)
+
+
+def _refuse_cascades(jobs: Sequence[ArmJob]) -> None:
+    for job in jobs:
+        if is_cascade(job.recipe):
+            raise PlanError(
+                f"arm '{job.name}': trainings of one array must not need each other, and those of "
+                f"the cascade '{job.recipe.name}' need its low resolution. Run it with --on ray or "
+                "--jobs, or in one job of the cluster."
+            )
 
 
 def _refuse_impossible(request: Request) -> None:

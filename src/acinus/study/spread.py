@@ -21,7 +21,6 @@ from acinus.networks.device import best_device
 from acinus.plan import Plan, read_plan
 from acinus.progress import Bar
 from acinus.study.arm import (
-    ArmJob,
     complete_arm,
     evaluate_arm,
     finish_s,
@@ -31,6 +30,7 @@ from acinus.study.arm import (
     validation_s,
 )
 from acinus.study.folders import RunFolder
+from acinus.study.job import ArmJob
 from acinus.study.on_ray import ray_workers
 from acinus.study.parallel import Task, Workers, local_workers, work_off
 from acinus.study.shares import START_S, deadline

@@ -27,7 +27,7 @@ def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
     return build_network(
         plan.settings.network.name,
         plan.settings.network.config,
-        n_channels=len(plan.dataset.channel_names),
+        n_channels=plan.n_channels,
         n_classes=plan.n_classes,
         seed=int(np.random.default_rng([plan.seed, fold]).integers(2**62)),
     )

@@ -115,6 +115,7 @@ class Training:
             annotated=job.annotation_flags(),
             reach=bool(settings.augment.rotate or settings.augment.scale),
             kept_free=step_bytes(job.plan) if self.device.type == "cuda" else 0.0,
+            previous_values=job.plan.previous_values,
         )
         self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
         self.look = draw_look(job, self.device) if is_first else None

@@ -76,6 +76,8 @@ class _Source:
     sites: Sites
     background: Array | None
     """(n, 3) background voxels, where the reference is silent on others; None: all may be."""
+    previous: torch.Tensor | None
+    """(S, R, Q) labels that the low resolution of a cascade found."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -95,6 +97,7 @@ class PatchSource:
         annotated: Case to one flag a label, whether it was annotated; a case not in it has all.
         reach: Whether rotation or scaling may look beyond the patch, so that a rim is cut.
         kept_free: Bytes of the device that the training itself will need.
+        previous_values: Labels that a cascade shows as channels of the image, in this order.
 
     Raises:
         DataError: There is no case.
@@ -111,6 +114,7 @@ class PatchSource:
         annotated: Mapping[str, Sequence[bool]] | None = None,
         reach: bool = True,
         kept_free: float = 0.0,
+        previous_values: Sequence[int] = (),
     ) -> None:
         if not case_ids:
             raise DataError("at least one case must be there to draw patches from; none is.")
@@ -120,6 +124,7 @@ class PatchSource:
         slices, rows, columns = (1, *patch_vox)[-3:]
         self.patch_vox = (slices, rows, columns)
         self.n_dims = len(patch_vox)
+        self.previous_values = tuple(previous_values)
         self.device = torch.device(device)
         rims = [math.ceil(RIM * size) if reach and size > 1 else 0 for size in self.patch_vox]
         self.rim_vox = (rims[0], rims[1], rims[2])
@@ -128,6 +133,7 @@ class PatchSource:
         self._sources = []
         for case_id in case_ids:
             label, voxels = store.label(case_id), store.sites(case_id)
+            previous = store.previous(case_id) if previous_values else None
             self._sources.append(
                 _Source(
                     case_id,
@@ -135,6 +141,7 @@ class PatchSource:
                     _tensor(label).to(where),
                     entry.factory(label, voxels),
                     voxels.get(0),
+                    None if previous is None else _tensor(previous).to(where),
                 )
             )
         self._weights = self._case_weights()
@@ -159,7 +166,8 @@ class PatchSource:
             (source, self._start(source, preferred, rng))
             for source, preferred in self._drawn_cases(n, rng)
         ][places]
-        image = torch.zeros(len(drawn), self._sources[0].image.shape[0], *size, device=where)
+        n_channels = self._sources[0].image.shape[0] + len(self.previous_values)
+        image = torch.zeros(len(drawn), n_channels, *size, device=where)
         label = torch.zeros(len(drawn), *size, dtype=torch.uint8, device=where)
         cases = []
         for place, (source, start) in enumerate(drawn):
@@ -282,8 +290,13 @@ class PatchSource:
             low, high = max(begin, 0), max(min(begin + size, limit), max(begin, 0))
             read.append(slice(low, high))
             write.append(slice(low - begin, high - begin))
-        image[(slice(None), *write)] = source.image[(slice(None), *read)]
+        n_scanned = len(source.image)
+        image[(slice(n_scanned), *write)] = source.image[(slice(None), *read)]
         label[tuple(write)] = source.label[tuple(read)]
+        if source.previous is not None:
+            found = source.previous[tuple(read)]
+            for channel, value in enumerate(self.previous_values, start=n_scanned):
+                image[channel][tuple(write)] = (found == value).to(image)
 
 
 def _tensor(array: Array) -> torch.Tensor:

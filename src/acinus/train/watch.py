@@ -69,10 +69,12 @@ def draw_look(job: FoldJob, device: torch.device) -> Look | None:
         job.plan.settings.train.patch_vox,
         annotated=job.annotation_flags(),
         reach=False,
+        previous_values=job.plan.previous_values,
     )
     rng = np.random.default_rng([job.plan.seed, job.fold, VALIDATION_STREAM])
     batch = source.batch(n, rng)
-    image, label = apply_changes(batch, no_changes(n), side_swap(job.plan), job.plan.n_dims)
+    changes = no_changes(n, n_previous=len(job.plan.previous_values))
+    image, label = apply_changes(batch, changes, side_swap(job.plan), job.plan.n_dims)
     annotated = None if batch.annotated is None else batch.annotated.to(device)
     return Look(image.to(device), label.to(device), annotated)
 

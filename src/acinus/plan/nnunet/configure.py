@@ -320,18 +320,25 @@ def _numbers(values: Array | Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def require_configuration(plan: NnunetPlan, name: str) -> Configuration:
+def require_configuration(
+    plan: NnunetPlan, name: str, *, asked: str | None = None
+) -> Configuration:
     """The configuration of a name.
+
+    Args:
+        plan: Of the dataset.
+        name: Of the configuration.
+        asked: What the user asked for that needs it; None: itself.
 
     Raises:
         PlanError: nnU-Net plans none such for this dataset; the message says why.
     """
-    known = plan.configurations
+    known, asked = plan.configurations, asked or name
     if name in known:
         return known[name]
     if "3d_fullres" not in known:
         raise PlanError(
-            f"nnunet.configuration '{name}' must have volumes of more than one slice; the median "
+            f"nnunet.configuration '{asked}' must have volumes of more than one slice; the median "
             "case has one. Use the recipe nnunet-2d."
         )
     full = known["3d_fullres"]
@@ -343,6 +350,6 @@ def require_configuration(plan: NnunetPlan, name: str) -> Configuration:
         else "the coarser spacing would save less than half of the voxels"
     )
     raise PlanError(
-        f"nnunet.configuration '{name}' must have a dataset too large for full resolution; for "
-        f"this one nnU-Net plans no low resolution, since {why}. Use the recipe nnunet-3d."
+        f"nnunet.configuration '{asked}' must have a dataset too large for full resolution; for "
+        f"this one full resolution is enough, since {why}. Use the recipe nnunet-3d."
     )

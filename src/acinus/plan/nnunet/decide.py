@@ -63,7 +63,7 @@ def nnunet_decisions(
     name = "3d_fullres" if asked == "3d_cascade" else asked
     one = require_configuration(plan, name)
     if asked == "3d_cascade":
-        require_configuration(plan, "3d_lowres")
+        require_configuration(plan, "3d_lowres", asked=asked)
     decisions = {
         "nnunet.configuration": _configuration(plan, recipe),
         "prepare.slice_axis": _slice_axis(plan, facts),

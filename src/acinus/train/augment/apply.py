@@ -12,6 +12,7 @@ import torch
 
 from acinus.train.augment.changes import Changes
 from acinus.train.augment.intensity import change_intensities
+from acinus.train.augment.previous import change_previous
 from acinus.train.augment.sides import SideSwap, swap_sides
 from acinus.train.augment.spatial import change_space
 from acinus.train.patches import Batch
@@ -25,7 +26,8 @@ def apply_changes(
 
     Args:
         batch: Patches with rim.
-        changes: One entry a patch. Channels beyond theirs keep their intensities.
+        changes: One entry a patch. Channels beyond theirs, which show what the low resolution
+            of a cascade found, keep their intensities.
         swap: Labels that change places when the sagittal axis is flipped.
         n_dims: 2 for slices, whose axis S is left out of the result, 3 for volumes.
 
@@ -38,6 +40,8 @@ def apply_changes(
     change_intensities(image, changes)
     if empty is not None:
         image.masked_fill_(empty, 0.0)
+    if swap.previous:
+        change_previous(image[:, -len(swap.previous) :], changes, swap)
     if n_dims == 2:
         image, label = image[:, :, 0], label[:, 0]
     return image, label.long()

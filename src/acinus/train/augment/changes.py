@@ -20,10 +20,15 @@ import numpy as np
 
 from acinus.errors import PlanError
 from acinus.plan import Plan
+from acinus.plan.settings import AugmentSettings
 from acinus.types import Array
 
+PREVIOUS_RADII_VOX = (1.0, 8.0)
+"""Radii of the balls with which labels of a cascade's low resolution grow or shrink, voxels."""
+
 CHANNEL_SHARE = 0.5
-"""Probability of blur and of low resolution for each channel of a patch that gets it."""
+"""Probability of blur and of low resolution for each channel of a patch that gets it; and of a
+change for each label of a cascade's low resolution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +47,11 @@ class Changes:
         resolutions: (N, C) share of the resolution that is left, 1 leaves all.
         gammas_inverted: (N, C) exponent on the inverted intensities, 1 leaves them.
         gammas: (N, C) exponent on the intensities, 1 leaves them.
+        previous_order: (N, K) labels of a cascade's low resolution in the order in which they
+            are changed; K is 0 without a cascade.
+        previous_shapes: (N, K) number of the change of shape, 0 leaves it; see `previous.py`.
+        previous_radii_vox: (N, K) radius of that change.
+        previous_parts: (N, K) which connected part is taken away, from 0 to 1; NaN leaves all.
         in_plane: Whether rotation, scaling and low resolution leave S alone.
         keep_zeros: Whether voxels of exactly 0 stay so, as outside of a non-zero mask.
     """
@@ -57,6 +67,10 @@ class Changes:
     resolutions: Array
     gammas_inverted: Array
     gammas: Array
+    previous_order: Array
+    previous_shapes: Array
+    previous_radii_vox: Array
+    previous_parts: Array
     in_plane: bool = False
     keep_zeros: bool = False
 
@@ -70,9 +84,10 @@ class Changes:
         return replace(self, **arrays)
 
 
-def no_changes(n: int, channels: int = 1) -> Changes:
+def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
     """Changes that only cut the rim off; more channels than stated are left alone as well."""
     ones = np.ones((n, channels))
+    nothing = np.zeros((n, n_previous))
     return Changes(
         flips=np.zeros((n, 3), dtype=bool),
         angles=np.zeros((n, 3)),
@@ -85,6 +100,10 @@ def no_changes(n: int, channels: int = 1) -> Changes:
         resolutions=ones,
         gammas_inverted=ones,
         gammas=ones,
+        previous_order=nothing.astype(int) + np.arange(n_previous),
+        previous_shapes=nothing.astype(int),
+        previous_radii_vox=nothing,
+        previous_parts=nothing + np.nan,
     )
 
 
@@ -144,6 +163,7 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
         resolutions=resolutions,
         gammas_inverted=factors(settings.gamma_inverted, settings.gamma_range),
         gammas=factors(settings.gamma, settings.gamma_range),
+        **_draw_previous(settings, n, len(plan.previous_values), rng),
         in_plane=in_plane,
         keep_zeros=plan.settings.prepare.normalise_nonzero,
     )
@@ -167,6 +187,23 @@ def _factors(
         return low + share * (high - low)
     drawn: Array = np.where(below, low + share * (1 - low), 1 + share * (high - 1))
     return drawn
+
+
+def _draw_previous(
+    settings: AugmentSettings, n: int, labels: int, rng: np.random.Generator
+) -> dict[str, Array]:
+    """What happens to the labels that a cascade shows; nothing is drawn without one."""
+    order = np.argsort(rng.random((n, labels)), axis=1)
+    reshaped = _some_channels(rng, settings.previous_shape, n, labels)
+    shapes = np.where(reshaped, rng.integers(1, 5, (n, labels)), 0)
+    radii = rng.uniform(*PREVIOUS_RADII_VOX, (n, labels))
+    removed = _some_channels(rng, settings.previous_removal, n, labels)
+    return {
+        "previous_order": order,
+        "previous_shapes": shapes,
+        "previous_radii_vox": radii,
+        "previous_parts": np.where(removed, rng.random((n, labels)), np.nan),
+    }
 
 
 def _some_channels(rng: np.random.Generator, probability: float, n: int, channels: int) -> Array:

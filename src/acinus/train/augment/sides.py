@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from acinus.networks.device import upload
 from acinus.plan import Plan
 from acinus.types import Array
 
@@ -23,17 +24,22 @@ class SideSwap:
     Attributes:
         table: New value of each label value; index is the old value, values beyond it stay.
         axis: 0, 1 or 2 for S, R or Q, the one that crosses the sagittal plane.
+        previous: For each label that a cascade shows as a channel of the image, the one that
+            takes its place; empty without a cascade.
     """
 
     table: tuple[int, ...]
     axis: int
+    previous: tuple[int, ...] = ()
 
 
 def side_swap(plan: Plan) -> SideSwap:
     """The label swap of a plan; the identity where mirroring is plain."""
     swaps = plan.settings.train.mirroring == "swap"
     table = plan.mirror_table if swaps else tuple(range(len(plan.mirror_table)))
-    return SideSwap(table, plan.axes.index("X"))
+    n_previous = len(plan.previous_values)
+    previous = plan.mirrored_labels[:n_previous] if swaps else tuple(range(n_previous))
+    return SideSwap(table, plan.axes.index("X"), previous)
 
 
 def swap_sides(label: torch.Tensor, flips: Array, swap: SideSwap) -> torch.Tensor:
@@ -43,8 +49,8 @@ def swap_sides(label: torch.Tensor, flips: Array, swap: SideSwap) -> torch.Tenso
         return label
     values = np.arange(256, dtype=np.uint8)
     values[: len(swap.table)] = swap.table
-    table = torch.from_numpy(values).to(label.device)
-    rows = torch.from_numpy(flipped).to(label.device)
+    table = upload(values, label.device)
+    rows = upload(flipped, label.device)
     return label.index_copy(0, rows, table[label[rows].int()])
 
 
@@ -60,10 +66,7 @@ def mirrored_annotation(
     """
     if annotated is None or plan.settings.train.mirroring != "swap":
         return annotated
-    names, pairs = list(plan.dataset.labels), plan.dataset.mirror_pairs
-    partner = {name: other for a, b in pairs for name, other in ((a, b), (b, a))}
-    places = [names.index(partner.get(name, name)) for name in names]
-    order = torch.tensor(places, device=annotated.device)
+    order = torch.tensor(plan.mirrored_labels, device=annotated.device)
     flipped = np.ascontiguousarray(flips[:, plan.axes.index("X")])
-    rows = torch.from_numpy(flipped).to(annotated.device)
+    rows = upload(flipped, annotated.device)
     return torch.where(rows[:, None], annotated[:, order], annotated)
