@@ -178,7 +178,8 @@ class TrainSettings(Settings):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16: matrix products in 16 bits, weights in 32; auto: where the device has it fast."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """Compiled graphs; auto: where they pay (GPU, and long trainings)."""
+    """auto: on a GPU the kernels of a step are recorded once and replayed; on: the network is
+    compiled as well, which takes half a minute and needs a compiler; off: neither."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """auto: decided when the plan is made, the best that this machine has."""
     devices: int = Field(1, ge=1)

@@ -18,9 +18,6 @@ from acinus.networks import SegmentationNetwork, build_network
 from acinus.plan import Plan
 from acinus.plan.settings import TrainSettings
 
-COMPILE_STEPS = 3000
-"""Shorter trainings do not earn back the time of compiling."""
-
 
 def seeded_network(plan: Plan, fold: int) -> SegmentationNetwork:
     """An untrained network whose weights follow from the plan's seed and the fold."""
@@ -57,21 +54,18 @@ def build_optimiser(network: nn.Module, train: TrainSettings) -> torch.optim.Opt
 
 
 def training_forward(
-    network: SegmentationNetwork, train: TrainSettings, n_steps: int, device: torch.device
+    network: SegmentationNetwork, train: TrainSettings
 ) -> Callable[[torch.Tensor], Any]:
     """The forward pass that training calls: all levels under deep supervision, else the finest.
 
     Args:
         network: On its device.
         train: Says whether it is compiled.
-        n_steps: Of the whole training.
-        device: Where it trains.
     """
     forward: Callable[[torch.Tensor], Any] = (
         network.forward_levels if train.deep_supervision else network
     )
-    pays = device.type == "cuda" and n_steps >= COMPILE_STEPS
-    if train.compile == "on" or (train.compile == "auto" and pays):
+    if train.compile == "on":
         compiled: Callable[[torch.Tensor], Any] = torch.compile(forward)
         return compiled
     return forward

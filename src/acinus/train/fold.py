@@ -41,6 +41,7 @@ from acinus.train.job import FoldJob, is_trained, refuse_other_key
 from acinus.train.memory import step_bytes
 from acinus.train.patches import Batch, PatchSource
 from acinus.train.pretrained import load_what_fits
+from acinus.train.recorded import Compute, Recorded
 from acinus.train.schedule import Correction, Schedule
 from acinus.train.stream import Ahead
 from acinus.train.team import Alone, Team
@@ -122,8 +123,10 @@ class Training:
         self.swap = side_swap(job.plan)
         self.schedule = Schedule(self.train, self.train.epochs, self.train.steps_per_epoch or 1)
         self.history = History(job.folder if is_first else None, job.plan.dataset.labels)
-        n_steps = self.schedule.n_epochs * self.schedule.steps_per_epoch
-        self.forward = training_forward(self.network, self.train, n_steps, self.device)
+        self.forward = training_forward(self.network, self.train)
+        self.loss_and_gradients: Compute = self._compute
+        if self.device.type == "cuda" and self.train.compile != "off" and self.train.devices == 1:
+            self.loss_and_gradients = Recorded(self._compute)
         self.epoch, self.elapsed_s, self.attempt = 0, 0.0, 0
         self.epoch_seconds: list[float] = []
         self._since = time.monotonic()
@@ -168,25 +171,17 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(step)
         self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with autocast(self.device, self.train.precision):
-            levels = self.forward(image)
-        levels, label, annotated = self.team.gather(levels, label, annotated)
-        if self.levels_loss is not None:
-            loss = self.levels_loss(levels, label, annotated)
-        else:
-            loss = self.loss(levels, label, annotated)
-        self._unseen.append((step, loss.detach()))
+        loss = self.loss_and_gradients(image, label, annotated)
+        self._unseen.append((step, loss))
         if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
             self._look_back()
-        loss.backward()
         self.team.sum_gradients(self.network)
         if self.train.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.train.gradient_clip)
         self.optimiser.step()
         if self.averaged is not None and self.train.average_decay is not None:
             average_in(self.averaged, self.network, self.train.average_decay, step)
-        return loss.detach()
+        return loss
 
     def close_epoch(self, train_loss: float) -> Row:
         """Look at the held-out patches, add a row to the curves and write the checkpoint."""
@@ -234,6 +229,19 @@ class Training:
             said = load_what_fits(network, Path(self.train.pretrained), self.job.fold)
             progress.say(f"Fold {self.job.fold + 1} begins with {said}")
         return network
+
+    def _compute(
+        self, image: torch.Tensor, label: torch.Tensor, annotated: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Loss of a batch, with all that the team has, and the gradients in the weights."""
+        self.network.zero_grad(set_to_none=True)
+        with autocast(self.device, self.train.precision):
+            levels = self.forward(image)
+        levels, label, annotated = self.team.gather(levels, label, annotated)
+        loss_of = self.loss if self.levels_loss is None else self.levels_loss
+        loss: torch.Tensor = loss_of(levels, label, annotated)
+        loss.backward()
+        return loss.detach()
 
     def _draw(self, step: int) -> tuple[Batch, Changes]:
         """Batch and changes of a step, from nothing but seed, fold, step and attempt."""
