@@ -64,4 +64,6 @@ class WeightedCrossEntropyLoss:
 
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
+        # Moved once: a GPU cannot record a copy from this machine's memory.
+        self.weights = self.weights.to(logits.device)
         return self.outputs.compare(logits, target, annotated).cross_entropy(self.weights)

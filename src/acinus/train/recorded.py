@@ -58,8 +58,6 @@ class Recorded:
         self._given = [one.clone() for one in given]
         image, label = self._given[:2]
         annotated = self._given[2] if len(given) == 3 else None
-        torch.cuda.synchronize()
-        torch.cuda.empty_cache()
         graph = torch.cuda.CUDAGraph()
         try:
             # Other threads may read batches ahead meanwhile.

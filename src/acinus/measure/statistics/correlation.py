@@ -13,8 +13,8 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from acinus.measure.statistics.bootstrap import (
     CONFIDENCE,
@@ -136,7 +136,7 @@ def _pearson(x: Floats, y: Floats) -> Correlation:
     if is_constant(x) or is_constant(y):
         which = "first" if is_constant(x) else "second"
         return Correlation(n, reason=f"all values of the {which} quantity are equal")
-    result = stats.pearsonr(x, y)
+    result = scipy.stats.pearsonr(x, y)
     r, p = float(result.statistic), float(result.pvalue)
     if n < 4:
         return Correlation(n, r, p, reason="an interval " + too_few(4, n, "pairs"))

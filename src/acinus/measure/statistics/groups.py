@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from acinus.errors import DataError
 from acinus.measure.statistics.values import defined, too_few
@@ -118,8 +118,8 @@ def t_from_summaries(
     scale = max(1.0, abs(mean_a), abs(mean_b))
     if max(sd_a, sd_b) <= 1e-12 * scale:
         return replace(known, reason=NO_SPREAD)
-    student = stats.ttest_ind_from_stats(mean_a, sd_a, n_a, mean_b, sd_b, n_b, equal_var=True)
-    welch = stats.ttest_ind_from_stats(mean_a, sd_a, n_a, mean_b, sd_b, n_b, equal_var=False)
+    student = scipy.stats.ttest_ind_from_stats(mean_a, sd_a, n_a, mean_b, sd_b, n_b, equal_var=True)
+    welch = scipy.stats.ttest_ind_from_stats(mean_a, sd_a, n_a, mean_b, sd_b, n_b, equal_var=False)
     var_a, var_b = sd_a**2 / n_a, sd_b**2 / n_b
     return replace(
         known,
@@ -154,7 +154,7 @@ def chi_squared(counts: Sequence[Sequence[int]]) -> ChiSquared:
         what = "category" if table.shape[0] < 2 else "group"
         return ChiSquared(n, reason=f"only one {what} has observations")
     is_corrected = table.shape == (2, 2)
-    result = stats.chi2_contingency(table, correction=is_corrected)
+    result = scipy.stats.chi2_contingency(table, correction=is_corrected)
     return ChiSquared(
         n=n,
         statistic=float(result.statistic),

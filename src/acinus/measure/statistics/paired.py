@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from acinus.measure.statistics.bootstrap import SEED, cluster_codes, mean_interval
 from acinus.measure.statistics.values import defined_in_both, is_constant, too_few
@@ -95,6 +95,6 @@ def paired_difference(
         return replace(known, reason=NO_DIFFERENCE if abs(mean) < 1e-12 else NO_SPREAD)
     return replace(
         known,
-        t_p=float(stats.ttest_1samp(differences, 0.0).pvalue),
-        wilcoxon_p=float(stats.wilcoxon(differences).pvalue),
+        t_p=float(scipy.stats.ttest_1samp(differences, 0.0).pvalue),
+        wilcoxon_p=float(scipy.stats.wilcoxon(differences).pvalue),
     )

@@ -12,7 +12,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from acinus.measure.statistics.bootstrap import SEED, cluster_codes, mean_interval
 from acinus.measure.statistics.values import Floats, defined, is_constant, too_few, with_gaps
@@ -143,5 +143,5 @@ def _shapiro_wilk(values: Floats) -> Normality:
         return Normality(n, reason=too_few(3, n))
     if is_constant(values):
         return Normality(n, reason=CONSTANT)
-    result = stats.shapiro(values)
+    result = scipy.stats.shapiro(values)
     return Normality(n, w=float(result.statistic), p=float(result.pvalue))
