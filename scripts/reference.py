@@ -113,10 +113,14 @@ def measures_page() -> str:
         "grid of the reference. An undefined value is a value with a reason, never a number in "
         "disguise: `scores.csv` keeps it with the status `undefined`, and every table says how "
         "many there were.\n",
+        "A word in braces stands for a number that is part of the name: "
+        "`surface_dice_{tolerance}mm` is asked for as `surface_dice_1.5mm`.\n",
     ]
-    for entry in acinus.MEASURES:
+    titles = {one.shown: one.form_title for one in acinus.MEASURES.families}
+    for entry in acinus.MEASURES.shown():
         measure = entry.factory
-        facts = f"*{measure.title}*; unit {measure.unit}; better: {measure.better}."
+        title = titles.get(entry.name, measure.title)
+        facts = f"*{title}*; unit {measure.unit}; better: {measure.better}."
         parts.append(f"## {entry.name}\n\n{facts}\n\n{_prose(entry)}\n")
     return "\n".join(parts).rstrip() + "\n"
 

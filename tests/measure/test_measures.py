@@ -7,77 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from scipy.spatial.distance import cdist
+from slow_distances import CASES, DISTANCES, EXACT_MM, SPACINGS, SURFACE_SHARES, slow_distances
 
 from acinus.errors import ConfigError, DataError, GridError
 from acinus.measure import MEASURES, MaskPair, measure_case
 from acinus.measure.pair import bounding_box, nearest_by_transform, nearest_by_tree
-
-DISTANCES = ("hausdorff_mm", "hausdorff_95_mm", "hausdorff_95_pooled_mm")
-EXACT_MM = 1e-6
-
-
-def slow_border(mask):
-    """Voxels with a face neighbour outside, by looking at the six neighbours of a padded array."""
-    padded = np.pad(mask, 1)
-    inner = np.ones_like(mask)
-    for axis in range(3):
-        for step in (-1, 1):
-            inner &= np.roll(padded, step, axis)[1:-1, 1:-1, 1:-1]
-    return np.argwhere(mask & ~inner)
-
-
-def slow_distances(reference, prediction, spacing_mm):
-    """All three Hausdorff kinds from all pairs of border voxels, float64."""
-    scale = np.asarray(spacing_mm, dtype=np.float64)
-    apart = cdist(slow_border(reference) * scale, slow_border(prediction) * scale)
-    there, back = apart.min(axis=1), apart.min(axis=0)
-    return {
-        "hausdorff_mm": max(there.max(), back.max()),
-        "hausdorff_95_mm": max(np.percentile(there, 95), np.percentile(back, 95)),
-        "hausdorff_95_pooled_mm": np.percentile(np.r_[there, back], 95),
-    }
-
-
-def ellipsoid(shape, centre, radii):
-    z, y, x = np.indices(shape)
-    return sum(((i - c) / r) ** 2 for i, c, r in zip((z, y, x), centre, radii, strict=True)) <= 1
-
-
-def far_apart(shape):
-    reference, prediction = np.zeros(shape, bool), np.zeros(shape, bool)
-    reference[0, 0, 0] = True
-    prediction[-1, -1, -1] = True
-    return reference, prediction
-
-
-def hard_cases():
-    shape = (9, 20, 18)
-    thin = np.zeros((1, 12, 12), bool)
-    thin[0, 3:8, 2:9] = True
-    full = np.ones((4, 5, 6), bool)
-    corner = np.zeros((4, 5, 6), bool)
-    corner[0, 0, 0] = True
-    edge = np.zeros(shape, bool)
-    edge[:4, :6, :5] = True
-    hollow = ellipsoid(shape, (4, 10, 9), (4, 8, 8)) & ~ellipsoid(shape, (4, 10, 9), (2, 4, 4))
-    return {
-        "ellipsoids": (
-            ellipsoid(shape, (4, 9, 8), (3, 6, 5)),
-            ellipsoid(shape, (4, 11, 9), (2, 6, 6)),
-        ),
-        "touching the border": (edge, ellipsoid(shape, (2, 3, 3), (4, 6, 6))),
-        "whole image": (full, corner),
-        "single voxels": far_apart(shape),
-        "single voxels, sparse box": far_apart((20, 40, 40)),
-        "one slice": (thin, np.roll(thin, 3, axis=2)),
-        "hollow": (hollow, ellipsoid(shape, (4, 10, 9), (2, 3, 3))),
-        "identical": (hollow, hollow.copy()),
-    }
-
-
-CASES = hard_cases()
-SPACINGS = [(1.0, 1.0, 1.0), (3.5, 0.47, 0.47), (0.3, 4.0, 0.71)]
 
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS)
@@ -88,7 +22,7 @@ def test_distances_equal_all_pairs(name, spacing_mm):
     found = measure_case(reference, prediction, spacing_mm, DISTANCES)
     for measure in DISTANCES:
         assert found[measure].value == pytest.approx(expected[measure], abs=EXACT_MM)
-        assert found[measure].unit == "mm"
+        assert found[measure].unit == ("1" if measure in SURFACE_SHARES else "mm")
 
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS)
@@ -99,8 +33,12 @@ def test_distances_equal_medpy(name, spacing_mm):
     found = measure_case(reference, prediction, spacing_mm, DISTANCES)
     hd = binary.hd(prediction, reference, voxelspacing=spacing_mm)
     hd95 = binary.hd95(prediction, reference, voxelspacing=spacing_mm)
+    assd = binary.assd(prediction, reference, voxelspacing=spacing_mm)
+    asd = binary.asd(prediction, reference, voxelspacing=spacing_mm)
     assert found["hausdorff_mm"].value == pytest.approx(hd, abs=EXACT_MM)
     assert found["hausdorff_95_pooled_mm"].value == pytest.approx(hd95, abs=EXACT_MM)
+    assert found["assd_mm"].value == pytest.approx(assd, abs=EXACT_MM)
+    assert found["asd_prediction_mm"].value == pytest.approx(asd, abs=EXACT_MM)
 
 
 @given(
@@ -112,7 +50,8 @@ def test_distances_equal_medpy(name, spacing_mm):
 @settings(max_examples=60, deadline=None)
 def test_random_masks_obey_the_definitions(masks, spacing_mm):
     reference, prediction = masks
-    scores = measure_case(reference, prediction, spacing_mm, MEASURES.names())
+    names = [*MEASURES.names(), *(name for name in DISTANCES if name not in MEASURES.names())]
+    scores = measure_case(reference, prediction, spacing_mm, names)
     overlap, size = (reference & prediction).sum(), reference.sum() + prediction.sum()
     if size == 0:
         assert scores["dice"].reason == scores["iou"].reason == "both masks empty"
@@ -127,7 +66,12 @@ def test_random_masks_obey_the_definitions(masks, spacing_mm):
         harmonic = 2 * overlap / (prediction.sum() + reference.sum())
         assert scores["dice"].value == pytest.approx(harmonic)
     else:
-        assert all(not scores[name].is_defined and scores[name].reason for name in DISTANCES)
+        either = reference.any() or prediction.any()
+        for name in DISTANCES:
+            if name in SURFACE_SHARES and either:
+                assert scores[name].value == 0
+            else:
+                assert not scores[name].is_defined and scores[name].reason
     error = scores["prediction_volume_ml"].value - scores["reference_volume_ml"].value
     assert scores["volume_error_ml"].value == pytest.approx(error, abs=1e-12)
 
@@ -179,9 +123,13 @@ def test_empty_masks_give_a_reason_not_a_number(drawn, predicted, reason):
     reference, prediction = np.zeros((2, 3, 4, 5), bool)
     reference[1, 1, 1] = drawn
     prediction[1, 1, 1] = predicted
-    scores = measure_case(reference, prediction, (3.0, 1.0, 1.0), MEASURES.names())
+    names = [*MEASURES.names(), *(name for name in DISTANCES if name not in MEASURES.names())]
+    scores = measure_case(reference, prediction, (3.0, 1.0, 1.0), names)
     for name in DISTANCES:
-        assert (scores[name].value, scores[name].reason) == (None, reason)
+        if name in SURFACE_SHARES and (drawn or predicted):
+            assert scores[name].value == 0
+        else:
+            assert (scores[name].value, scores[name].reason) == (None, reason)
     if drawn or predicted:
         assert scores["dice"].value == scores["iou"].value == 0.0
     else:
@@ -193,7 +141,11 @@ def test_empty_masks_give_a_reason_not_a_number(drawn, predicted, reason):
     assert scores["volume_error_ml"].value == pytest.approx(0.003 * (predicted - drawn))
 
 
-@pytest.mark.parametrize("entry", list(MEASURES), ids=lambda entry: entry.name)
+EXAMPLES = [family.form.format(f"{family.example:g}") for family in MEASURES.families]
+ENTRIES = [*MEASURES, *(MEASURES[name] for name in EXAMPLES)]
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_every_measure_keeps_its_contract(entry, rng):
     reference, prediction, partner = rng.random((3, 6, 9, 8)) < 0.3
     before = reference.copy(), prediction.copy(), partner.copy()
@@ -224,7 +176,7 @@ def test_every_measure_keeps_its_contract(entry, rng):
 def test_a_perfect_prediction_is_best(better, rng):
     mask = rng.random((4, 7, 7)) < 0.4
     best = {"higher": 1.0, "lower": 0.0}[better]
-    for entry in MEASURES:
+    for entry in ENTRIES:
         if entry.factory.better == better:
             found = entry.factory(mask, mask, (3.0, 0.5, 0.5), partner=mask[:, :, ::-1] & ~mask)
             assert found.value == best
@@ -253,9 +205,62 @@ def test_wrong_input_is_explained():
         MaskPair(mask, np.zeros((2, 3, 5), bool), (1, 1, 1))
     with pytest.raises(DataError, match=r"prediction must be a bool mask .*; got uint8.*== 1"):
         MaskPair(mask, mask.astype(np.uint8), (1, 1, 1))
-    with pytest.raises(GridError, match=r"reference must have three axes .*\(3, 4\)"):
+    with pytest.raises(GridError, match=r"reference must have three axes .*\(4,\)"):
+        MaskPair(mask[0, 0], mask[0, 0], (1,))
+    with pytest.raises(DataError, match=r"must be 2 distances above 0 mm.*got \(1.0, 1.0, 1.0\)"):
         MaskPair(mask[0], mask[0], (1, 1, 1))
-    with pytest.raises(DataError, match=r"above 0 mm; got \(1.0, 0.0, 1.0\)"):
+    with pytest.raises(DataError, match=r"above 0 mm, in the order .* got \(1.0, 0.0, 1.0\)"):
         MaskPair(mask, mask, (1, 0, 1))
     with pytest.raises(ConfigError, match=r"unknown measure 'dise'.*Did you mean 'dice'"):
         measure_case(mask, mask, (1, 1, 1), ["dise"])
+
+
+def test_a_name_holds_the_number_of_its_measure():
+    assert MEASURES["surface_dice_0.5mm"].factory.title == "Surface Dice at 0.5 mm"
+    assert "hausdorff_97.5_mm" in MEASURES and "hausdorff_95_mm" in MEASURES.names()
+    for name, fault in (
+        ("hausdorff_100_mm", r"percentile must lie between 0 and 100; got 100\."),
+        ("hausdorff_0_mm", r"percentile must lie between 0 and 100; got 0\."),
+        ("surface_dice_1.0mm", r"unknown measure 'surface_dice_1\.0mm'"),
+        ("surface_dice", r"Known: .*surface_dice_\{tolerance\}mm"),
+        ("kappa_-3mm", r"unknown measure"),
+    ):
+        assert name not in MEASURES
+        with pytest.raises(ConfigError, match=fault):
+            MEASURES[name]
+
+
+@pytest.mark.parametrize("percentile", [95])
+def test_the_family_agrees_with_the_named_ones(percentile, rng):
+    reference, prediction = rng.random((2, 4, 9, 8)) < 0.2
+    for kind in ("hausdorff_{}_mm", "hausdorff_{}_pooled_mm"):
+        named = measure_case(reference, prediction, (3, 1, 1), [kind.format(percentile)])
+        family = next(one for one in MEASURES.families if one.form == kind)
+        pair = MaskPair(reference, prediction, (3, 1, 1))
+        assert family.make(percentile).of(pair) == named[kind.format(percentile)]
+
+
+@given(masks=arrays.arrays(np.bool_, (2, 9, 11)), spacing_mm=st.tuples(*[st.floats(0.2, 4)] * 2))
+@settings(max_examples=40, deadline=None)
+def test_a_slice_is_judged_in_its_plane(masks, spacing_mm):
+    """Like a volume in which the slice goes on without an end."""
+    volumes = np.repeat(masks[:, None], 41, axis=1)
+    names = ("dice", "f_2", "precision", "average_hausdorff_mm", "lesion_f1_iou50")
+    flat = measure_case(*masks, spacing_mm, [*names, *DISTANCES, "reference_volume_ml"])
+    deep = measure_case(*volumes, (100.0, *spacing_mm), names)
+    for name in names:
+        assert flat[name].value == pytest.approx(deep[name].value)
+    assert flat["reference_volume_ml"].reason == "a slice has no volume"
+    if masks.any(axis=(1, 2)).all():
+        grids = [np.argwhere(np.pad(m, 1) & ~eroded(np.pad(m, 1))) * spacing_mm for m in masks]
+        apart = np.linalg.norm(grids[0][:, None] - grids[1][None], axis=2)
+        expected = max(apart.min(0).max(), apart.min(1).max())
+        assert flat["hausdorff_mm"].value == pytest.approx(expected)
+
+
+def eroded(mask):
+    kept = mask.copy()
+    for axis in range(2):
+        for step in (-1, 1):
+            kept &= np.roll(mask, step, axis)
+    return kept

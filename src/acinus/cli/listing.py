@@ -37,5 +37,5 @@ def describe(kind: Kind) -> list[tuple[str, str]]:
     if kind == "losses":
         return [(entry.name, entry.summary) for entry in acinus.LOSSES]
     if kind == "measures":
-        return [(entry.name, entry.summary) for entry in acinus.MEASURES]
+        return [(entry.name, entry.summary) for entry in acinus.MEASURES.shown()]
     return [(entry.name, entry.summary) for entry in acinus.SAMPLINGS]

@@ -10,15 +10,23 @@ Hausdorff distance would count and transform the same voxels again and again.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
+from scipy.ndimage import (
+    binary_erosion,
+    distance_transform_edt,
+    generate_binary_structure,
+    label,
+)
 from scipy.spatial import KDTree
 
 from acinus.errors import DataError, GridError
-from acinus.types import Array, Mask, Spacing
+from acinus.types import Array, Mask
 
 BOTH_EMPTY = "both masks empty"
 REFERENCE_EMPTY = "reference empty"
@@ -34,17 +42,45 @@ voxels takes milliseconds. Both are exact. From about this ratio on the tree was
 the faster one for balls, pairs of balls and scattered noise.
 """
 
-FACES = generate_binary_structure(3, 1)
-"""Neighbourhood of a voxel: the six that share a face with it."""
+
+@dataclass(frozen=True, eq=False)
+class Lesions:
+    """Connected components of two masks and how they overlap.
+
+    Attributes:
+        n_reference: Components of the reference.
+        n_prediction: Components of the prediction.
+        ours: (k,) component of the reference in each overlapping pair, from 0.
+        theirs: (k,) component of the prediction in it, from 0.
+        iou: (k,) intersection over union of the pair.
+    """
+
+    n_reference: int
+    n_prediction: int
+    ours: NDArray[np.intp]
+    theirs: NDArray[np.intp]
+    iou: NDArray[np.float64]
+
+    def matched(self, threshold: float) -> NDArray[np.intp]:
+        """Which of the pairs match one to one, with an IoU above a threshold in [0, 1)."""
+        candidates = np.flatnonzero(self.iou > threshold)
+        if threshold >= 0.5 or candidates.size == 0:
+            return candidates
+        gain = np.zeros((self.n_reference, self.n_prediction))
+        gain[self.ours[candidates], self.theirs[candidates]] = self.iou[candidates]
+        rows, columns = scipy.optimize.linear_sum_assignment(gain, maximize=True)
+        chosen = np.zeros_like(gain, dtype=bool)
+        chosen[rows, columns] = True
+        return candidates[chosen[self.ours[candidates], self.theirs[candidates]]]
 
 
 class MaskPair:
     """Two masks on one grid; counts and distances are computed on first use.
 
     Args:
-        reference: (Z, Y, X) bool, what an expert drew.
-        prediction: (Z, Y, X) bool, same grid.
-        spacing_mm: (Z, Y, X) distance between voxel centres, mm, > 0.
+        reference: (Z, Y, X) bool, or (Y, X) of a single slice, what an expert drew.
+        prediction: Same axes, same grid.
+        spacing_mm: Distance between voxel centres in the same order, mm, > 0.
         voxel_volume_ml: Volume of a voxel, mL; by default the product of the
             spacing, which is right unless the grid is sheared (a CT with
             tilted gantry).
@@ -62,7 +98,7 @@ class MaskPair:
         self,
         reference: Mask,
         prediction: Mask,
-        spacing_mm: Spacing,
+        spacing_mm: Sequence[float],
         voxel_volume_ml: float | None = None,
         *,
         ignored: Mask | None = None,
@@ -83,7 +119,7 @@ class MaskPair:
             self.prediction = self.prediction & ~self.ignored
             if self.partner is not None:
                 self.partner = self.partner & ~self.ignored
-        self.spacing_mm = _checked_spacing(spacing_mm)
+        self.spacing_mm = _checked_spacing(spacing_mm, self.reference.ndim)
         self.voxel_volume_ml = (
             math.prod(self.spacing_mm) / 1000.0 if voxel_volume_ml is None else voxel_volume_ml
         )
@@ -102,6 +138,36 @@ class MaskPair:
     def n_overlap(self) -> int:
         """Voxels in both."""
         return int(np.count_nonzero(self.reference & self.prediction))
+
+    @property
+    def n_missed(self) -> int:
+        """Voxels of the reference that were not predicted (false negative)."""
+        return self.n_reference - self.n_overlap
+
+    @property
+    def n_false(self) -> int:
+        """Predicted voxels that the reference has not (false positive)."""
+        return self.n_prediction - self.n_overlap
+
+    def n_neither(self, margin_mm: float) -> int:
+        """Voxels of neither mask (true negative) around them, ignored ones left out.
+
+        Args:
+            margin_mm: The region is the box around both masks, wider by this on each side, mm,
+                rounded to whole voxels; it may reach beyond the image, where nothing is.
+        """
+        box = bounding_box(self.reference | self.prediction)
+        if box is None:
+            return 0
+        wider = [
+            (part.start - round(margin_mm / step), part.stop + round(margin_mm / step))
+            for part, step in zip(box, self.spacing_mm, strict=True)
+        ]
+        n_all = math.prod(stop - start for start, stop in wider)
+        if self.ignored is not None:
+            inside = tuple(slice(max(start, 0), stop) for start, stop in wider)
+            n_all -= int(np.count_nonzero(self.ignored[inside]))
+        return n_all - self.n_reference - self.n_false
 
     @property
     def emptiness(self) -> str:
@@ -146,6 +212,47 @@ class MaskPair:
             nearest(prediction, reference, self.spacing_mm),
         )
 
+    @cached_property
+    def outside_distances_mm(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Distance of every voxel that only one mask has to the nearest voxel of the other.
+
+        Returns:
+            Of the voxels of the reference (n_missed,) and of the prediction (n_false,), mm, in no
+            particular order; both empty if a mask is empty.
+        """
+        box = bounding_box(self.reference | self.prediction)
+        if box is None or self.emptiness:
+            return np.empty(0), np.empty(0)
+        reference, prediction = self.reference[box], self.prediction[box]
+        missed, false = reference & ~prediction, prediction & ~reference
+        return (
+            nearest_by_transform(missed, prediction, self.spacing_mm),
+            nearest_by_transform(false, reference, self.spacing_mm),
+        )
+
+    @cached_property
+    def lesions(self) -> Lesions:
+        """Connected components with all neighbours (26 of a voxel, 8 of a pixel), and overlaps."""
+        box = bounding_box(self.reference | self.prediction)
+        if box is None:
+            nothing = np.zeros(0, dtype=np.intp)
+            return Lesions(0, 0, nothing, nothing, np.zeros(0))
+        whole = generate_binary_structure(self.reference.ndim, self.reference.ndim)
+        ours, n_ours = label(self.reference[box], structure=whole)
+        theirs, n_theirs = label(self.prediction[box], structure=whole)
+        both = (ours > 0) & (theirs > 0)
+        pairs, n_shared = np.unique(
+            (ours[both].astype(np.int64) - 1) * max(n_theirs, 1) + theirs[both] - 1,
+            return_counts=True,
+        )
+        rows, columns = np.divmod(pairs, max(n_theirs, 1))
+        sizes = [
+            np.bincount(parts.ravel(), minlength=n + 1)[1:]
+            for parts, n in ((ours, n_ours), (theirs, n_theirs))
+        ]
+        union = sizes[0][rows] + sizes[1][columns] - n_shared
+        return Lesions(n_ours, n_theirs, rows, columns, n_shared / union)
+
     @property
     def lack_of_surface(self) -> str:
         """Why there are no surface distances, in words; ``""`` if there are."""
@@ -154,41 +261,39 @@ class MaskPair:
         return NO_SURFACE if self.surface_distances_mm[0].size == 0 else ""
 
 
-def bounding_box(mask: Mask) -> tuple[slice, slice, slice] | None:
-    """Smallest box that holds all voxels of a (Z, Y, X) mask; None if it has none."""
-    rows = np.any(mask, axis=2)
-    z = np.flatnonzero(np.any(rows, axis=1))
-    if z.size == 0:
-        return None
-    y = np.flatnonzero(np.any(rows, axis=0))
-    inside = mask[z[0] : z[-1] + 1, y[0] : y[-1] + 1]
-    x = np.flatnonzero(np.any(inside, axis=(0, 1)))
-    return (
-        slice(int(z[0]), int(z[-1]) + 1),
-        slice(int(y[0]), int(y[-1]) + 1),
-        slice(int(x[0]), int(x[-1]) + 1),
-    )
+def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
+    """Smallest box that holds all voxels of a mask of any number of axes; None if it has none."""
+    box: list[slice] = []
+    for axis in range(mask.ndim):
+        part = mask[tuple(box)]
+        found = np.flatnonzero(np.any(part, axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if found.size == 0:
+            return None
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
+    return tuple(box)
 
 
-def widened(box: tuple[slice, slice, slice], shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """A box with one more voxel on each side, within a (Z, Y, X) shape."""
-    z, y, x = (
+def widened(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """A box with one more voxel on each side, within a shape."""
+    return tuple(
         slice(max(part.start - 1, 0), min(part.stop + 1, size))
         for part, size in zip(box, shape, strict=True)
     )
-    return z, y, x
 
 
 def border(mask: Mask, ignored: Mask | None = None) -> Mask:
-    """Voxels of a (Z, Y, X) mask with a face neighbour outside it or beyond the image.
+    """Voxels of a mask with a face neighbour outside it or beyond the image.
 
-    Neighbours that are `ignored`, (Z, Y, X) bool, do not count as outside.
+    Neighbours that are `ignored`, bool of the same shape, do not count as outside.
     """
     filled = mask if ignored is None else mask | ignored
-    return np.asarray(mask & ~binary_erosion(filled, structure=FACES))
+    faces = generate_binary_structure(mask.ndim, 1)
+    return np.asarray(mask & ~binary_erosion(filled, structure=faces))
 
 
-def nearest_by_transform(sources: Mask, targets: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
+def nearest_by_transform(
+    sources: Mask, targets: Mask, spacing_mm: Sequence[float]
+) -> NDArray[np.float64]:
     """Distance of each source voxel to the nearest target voxel, by a distance transform.
 
     Args:
@@ -203,7 +308,9 @@ def nearest_by_transform(sources: Mask, targets: Mask, spacing_mm: Spacing) -> N
     return np.asarray(distances[sources], dtype=np.float64)
 
 
-def nearest_by_tree(sources: Mask, targets: Mask, spacing_mm: Spacing) -> NDArray[np.float64]:
+def nearest_by_tree(
+    sources: Mask, targets: Mask, spacing_mm: Sequence[float]
+) -> NDArray[np.float64]:
     """The same distances as `nearest_by_transform`, by a tree over the voxel centres."""
     scale = np.asarray(spacing_mm, dtype=np.float64)
     tree = KDTree(np.argwhere(targets) * scale)
@@ -218,13 +325,18 @@ def _checked_mask(mask: Array, name: str) -> Mask:
             f"the {name} must be a bool mask of one structure; got {mask.dtype}. "
             "Compare the label map with a value: labelmap == 1."
         )
-    if mask.ndim != 3:
-        raise GridError(f"the {name} must have three axes (Z, Y, X); got shape {mask.shape}.")
+    if mask.ndim not in (2, 3):
+        raise GridError(
+            f"the {name} must have three axes (Z, Y, X), or two of a slice; got shape {mask.shape}."
+        )
     return mask
 
 
-def _checked_spacing(spacing_mm: Spacing) -> Spacing:
+def _checked_spacing(spacing_mm: Sequence[float], n_axes: int) -> tuple[float, ...]:
     values = tuple(float(value) for value in spacing_mm)
-    if len(values) != 3 or not all(math.isfinite(value) and value > 0 for value in values):
-        raise DataError(f"spacing_mm must be three distances (Z, Y, X) above 0 mm; got {values}.")
+    if len(values) != n_axes or not all(math.isfinite(value) and value > 0 for value in values):
+        raise DataError(
+            f"spacing_mm must be {n_axes} distances above 0 mm, in the order of the axes; "
+            f"got {values}."
+        )
     return values
