@@ -5,7 +5,7 @@ Enters: masks and their spacing. Leaves: `Score` values and, in
 knows no torch and no file.
 """
 
-from acinus.measure import calibration, detection, overlap, sides, surface, volume
+from acinus.measure import area, calibration, detection, overlap, sides, surface, volume
 from acinus.measure.measures import MEASURES, Measure, measure_case
 from acinus.measure.pair import MaskPair
 from acinus.measure.score import Score
@@ -17,6 +17,7 @@ __all__ = [
     "MaskPair",
     "Measure",
     "Score",
+    "area",
     "calibration",
     "detection",
     "measure_case",
