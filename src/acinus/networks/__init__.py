@@ -14,6 +14,7 @@ from acinus.networks.contract import (
     nearest_valid_size,
     padded_size,
 )
+from acinus.networks.pansegnet import PansegnetConfig, pansegnet
 from acinus.networks.plain_unet import PlainUNetConfig, plain_unet
 from acinus.networks.resenc_unet import ResEncUNetConfig, resenc_unet
 from acinus.networks.stages import StagedUNet, StagedUNetConfig
@@ -22,6 +23,7 @@ from acinus.registry import Registry
 
 __all__ = [
     "NETWORKS",
+    "PansegnetConfig",
     "PlainUNetConfig",
     "ResEncUNetConfig",
     "SegmentationNetwork",
@@ -41,6 +43,7 @@ NETWORKS.register("unet_2d", config=UNetConfig)(unet_2d)
 NETWORKS.register("unet_3d", config=UNet3dConfig)(unet_3d)
 NETWORKS.register("plain_unet", config=PlainUNetConfig)(plain_unet)
 NETWORKS.register("resenc_unet", config=ResEncUNetConfig)(resenc_unet)
+NETWORKS.register("pansegnet", config=PansegnetConfig)(pansegnet)
 
 
 def build_network(

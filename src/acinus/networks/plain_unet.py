@@ -14,6 +14,7 @@ heads of deep supervision: 5,603,177 (nnU-Net's 3d_fullres of the hippocampus).
 from __future__ import annotations
 
 from pydantic import model_validator
+from torch import nn
 
 from acinus.networks.stages import (
     StagedUNet,
@@ -38,6 +39,12 @@ class PlainUNetConfig(StagedUNetConfig):
 
 def plain_unet(config: PlainUNetConfig, *, n_channels: int, n_classes: int) -> StagedUNet:
     """nnU-Net's plain U-Net in 2D or 3D, with strides and kernels per level."""
+    stages = plain_stages(config, n_channels)
+    return StagedUNet(config, stages, n_channels=n_channels, n_classes=n_classes)
+
+
+def plain_stages(config: PlainUNetConfig, n_channels: int) -> list[nn.Sequential]:
+    """The encoder, finest level first: plain convolutions, the first of each with the stride."""
     widths = config.features
     counts = fill_levels(config.convs_per_stage, len(widths))
     levels = zip(
@@ -48,10 +55,9 @@ def plain_unet(config: PlainUNetConfig, *, n_channels: int, n_classes: int) -> S
         config.level_strides,
         strict=True,
     )
-    stages = [
+    return [
         convolutions(
             before, width, kernel, n_convs, step, bias=config.conv_bias, norm=config.normalisation
         )
         for before, width, kernel, n_convs, step in levels
     ]
-    return StagedUNet(config, stages, n_channels=n_channels, n_classes=n_classes)

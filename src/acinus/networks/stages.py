@@ -35,6 +35,10 @@ NEGATIVE_SLOPE = 0.01
 
 Normalisation = Literal["instance", "batch"]
 
+DecoderForm = Literal["nnunet_v1", "nnunet_v2"]
+"""nnunet_v2: each level has its own kernel, transposed convolutions a bias as the others have it,
+heads a bias. nnunet_v1: each level has the kernel of the level below it, and neither has a bias."""
+
 Layer = Callable[..., nn.Module]
 CONVOLUTION: dict[int, Layer] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, Layer] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
@@ -150,6 +154,7 @@ class StagedUNet(SegmentationNetwork):
         stages: Encoder, finest first, one for each level; a stem belongs to the first.
         n_channels: C of the input.
         n_classes: K of the output.
+        decoder: Kernels and biases of the decoder.
     """
 
     def __init__(
@@ -159,10 +164,12 @@ class StagedUNet(SegmentationNetwork):
         *,
         n_channels: int,
         n_classes: int,
+        decoder: DecoderForm = "nnunet_v2",
     ) -> None:
         super().__init__()
         widths, n_dims = config.features, config.n_dims
         kernels, strides = config.level_kernels, config.level_strides
+        is_v1 = decoder == "nnunet_v1"
         self.config = config
         self.n_dims = n_dims
         self.n_channels = n_channels
@@ -177,19 +184,21 @@ class StagedUNet(SegmentationNetwork):
         counts = fill_levels(config.convs_per_stage_decoder, len(widths) - 1)
         for level, n_convs in zip(reversed(range(len(widths) - 1)), counts, strict=True):
             deep, width, step = widths[level + 1], widths[level], strides[level + 1]
-            self.up.append(TRANSPOSED[n_dims](deep, width, step, step, bias=config.conv_bias))
+            has_bias = config.conv_bias and not is_v1
+            self.up.append(TRANSPOSED[n_dims](deep, width, step, step, bias=has_bias))
             self.decoder.append(
                 convolutions(
                     2 * width,
                     width,
-                    kernels[level],
+                    kernels[level + 1 if is_v1 else level],
                     n_convs,
                     bias=config.conv_bias,
                     norm=config.normalisation,
                 )
             )
             if config.deep_supervision or level == 0:
-                self.heads.append(CONVOLUTION[n_dims](width, n_classes, kernel_size=1))
+                head = CONVOLUTION[n_dims](width, n_classes, kernel_size=1, bias=not is_v1)
+                self.heads.append(head)
         self.apply(draw_weights)
         self.lay_out_weights()
 
