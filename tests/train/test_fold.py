@@ -26,7 +26,7 @@ from acinus.plan import Plan
 from acinus.train import FoldJob, PatchSource, seeded_network, train_fold
 from acinus.train.augment import Changes, apply_changes
 from acinus.train.average import weights_of
-from acinus.train.build import build_optimiser
+from acinus.train.build import build_optimiser, seeded_dropout
 from acinus.train.fold import Training
 from acinus.train.patches import Batch
 from made_plan import made_plan
@@ -60,9 +60,14 @@ def volumes(name: str = "plain_unet", **train: Any) -> dict[str, Any]:
     """Changes that make a training on slices one on volumes."""
     strides = [[1, 1, 1], [1, 2, 2], [1, 2, 2]]
     plain = {"features": [4, 8, 8], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
-    config = {**plain, "strides": strides} if name == "plain_unet" else {"features": [4, 8]}
+    small = {"attention_width": 8, "n_layers": 2, "n_heads": 2}
+    configs: dict[str, dict[str, Any]] = {
+        "plain_unet": {**plain, "strides": strides},
+        "unet_3d": {"features": [4, 8]},
+        "pansegnet": {**plain, "strides": strides, **small},
+    }
     return {
-        "network": {"name": name, "config": config},
+        "network": {"name": name, "config": configs[name]},
         "sampling": "foreground",
         "train": {"patch_vox": [4, 16, 16], "batch": 2, **train},
     }
@@ -80,6 +85,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "nnU-Net": volumes(optimiser="sgd", lr=0.01, deep_supervision=True, average_decay=None)
     | {"sampling": "oversample"},
     "bfloat16": volumes(precision="bfloat16", average_decay=0.9),
+    "dropout": volumes("pansegnet"),
 }
 
 
@@ -112,6 +118,18 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_or_fold_others(
     assert train(fold_job(tmp_path, name="again")) == first
     assert train(fold_job(tmp_path, plan=made_plan(seed=8), name="seed")) != first
     assert train(fold_job(tmp_path, name="fold", fold=1)) != first
+
+
+def test_what_is_dropped_follows_from_seed_and_member_alone() -> None:
+    def dropped(seed: Sequence[int], member: int) -> tuple[float, ...]:
+        with seeded_dropout(seed, member, torch.device("cpu")):
+            return tuple(functional.dropout(torch.ones(64), 0.5).tolist())
+
+    before = torch.random.get_rng_state().clone()
+    places = [([7, 0, 3], 0), ([7, 0, 4], 0), ([7, 1, 3], 0), ([7, 0, 3, 1], 0), ([7, 0, 3], 1)]
+    assert len({dropped(*place) for place in places}) == len(places)
+    assert dropped(*places[0]) == dropped(*places[0])
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_training_lowers_the_loss_on_what_it_sees(tmp_path: Path) -> None:

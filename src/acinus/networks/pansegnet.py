@@ -75,6 +75,7 @@ class PansegnetConfig(PlainUNetConfig):
     attention_width: int = Field(512, ge=2)
     """Features of a token in the layers, even."""
     n_layers: int = Field(8, ge=1)
+    """Layers in a row."""
     n_heads: int = Field(8, ge=1)
     """Parts that a token's features are split into; must divide attention_width."""
     dropout: float = Field(0.3, ge=0, lt=1)

@@ -6,7 +6,8 @@ weights of a fold follow from the plan's seed and its index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -69,3 +70,18 @@ def training_forward(
         compiled: Callable[[torch.Tensor], Any] = torch.compile(forward)
         return compiled
     return forward
+
+
+@contextmanager
+def seeded_dropout(seed: Sequence[int], member: int, device: torch.device) -> Iterator[None]:
+    """What a network drops follows from a seed; afterwards the random state is as it was.
+
+    Args:
+        seed: Of the step.
+        member: Which of the processes that train together; each drops for itself.
+        device: That the network is on.
+    """
+    drawn = np.random.SeedSequence(list(seed), spawn_key=(member,)).generate_state(1, np.uint64)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(int(drawn[0]) >> 1)
+        yield

@@ -34,7 +34,13 @@ from acinus.train.augment import (
     side_swap,
 )
 from acinus.train.average import average_in, weights_of, with_weights
-from acinus.train.build import build_optimiser, plan_loss, seeded_network, training_forward
+from acinus.train.build import (
+    build_optimiser,
+    plan_loss,
+    seeded_dropout,
+    seeded_network,
+    training_forward,
+)
 from acinus.train.checkpoint import load_checkpoint, save_checkpoint
 from acinus.train.history import History, Row
 from acinus.train.job import FoldJob, is_trained, refuse_other_key
@@ -171,7 +177,8 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(step)
         self.network.train()
-        loss = self.loss_and_gradients(image, label, annotated)
+        with seeded_dropout(self._seed(step), self.team.rank, self.device):
+            loss = self.loss_and_gradients(image, label, annotated)
         self._unseen.append((step, loss))
         if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
             self._look_back()
@@ -245,11 +252,14 @@ class Training:
 
     def _draw(self, step: int) -> tuple[Batch, Changes]:
         """Batch and changes of a step, from nothing but seed, fold, step and attempt."""
-        seed = [self.job.plan.seed, self.job.fold, step]
-        rng = np.random.default_rng([*seed, self.attempt] if self.attempt else seed)
+        rng = np.random.default_rng(self._seed(step))
         part = self.team.part(self.train.batch)
         batch = self.source.batch(self.train.batch, rng, part)
         return batch, draw_changes(self.job.plan, self.train.batch, rng).part(part)
+
+    def _seed(self, step: int) -> list[int]:
+        seed = [self.job.plan.seed, self.job.fold, step]
+        return [*seed, self.attempt] if self.attempt else seed
 
     def _look_back(self) -> None:
         """Raise for the first step since the last look whose loss is not finite."""
