@@ -50,6 +50,27 @@ def test_a_whole_plan_is_made_and_holds_together(recipe: str) -> None:
     }
 
 
+def test_pansegnet_has_the_levels_of_the_plain_network() -> None:
+    plain, ours = decide("nnunet-3d", THICK), decide("pansegnet-3d", THICK)
+    assert ours.pop("network.name") == "pansegnet"
+    assert plain.pop("network.name") == "plain_unet"
+    assert ours == plain
+    assert ours["train.batch"] == 2  # the paper's
+    control = decide("pansegnet-3d", THICK, "network.config.attention=pointwise")
+    assert control["network.name"] == "pansegnet"
+    assert control["network.config"] == {**ours["network.config"], "attention": "pointwise"}
+    plan = make_plan(unread_dataset(), THICK, load_recipe("pansegnet-3d"), seed=1)
+    assert plan.n_steps == 150_000
+    assert plan.settings.network.name == "pansegnet"
+
+
+def test_pansegnet_has_no_residual_encoder() -> None:
+    with pytest.raises(
+        PlanError, match=r"nnunet\.encoder must be plain .*'pansegnet'; got residual"
+    ):
+        decide("pansegnet-3d", THICK, "nnunet.encoder=residual")
+
+
 def test_slices_keep_their_distance_and_volumes_do_not() -> None:
     assert decide("nnunet-2d")["prepare.spacing_mm"] == (None, 0.5, 0.5)
     assert decide("nnunet-3d")["prepare.spacing_mm"] == (3.0, 0.5, 0.5)

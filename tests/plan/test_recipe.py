@@ -23,6 +23,7 @@ def test_every_recipe_plans_a_dataset() -> None:
         "nnunet-resenc-l",
         "nnunet-resenc-m",
         "nnunet-resenc-xl",
+        "pansegnet-3d",
         "unet-2d",
     ]
     small = made_fingerprint()
@@ -50,6 +51,17 @@ def test_the_study_recipe_holds_what_the_paper_states() -> None:
     assert recipe.predict.overlap == 0.25
     assert recipe.predict.postprocess == "largest_component"
     assert recipe.network.config["features"] == [64, 128, 256, 512, 1024]
+
+
+def test_the_pancreas_recipe_differs_from_nnunets_in_network_and_epochs() -> None:
+    ours, theirs = (
+        load_recipe(name).model_dump(exclude={"name", "summary"})
+        for name in ("pansegnet-3d", "nnunet-3d")
+    )
+    differing = {key for key in ours if ours[key] != theirs[key]}
+    assert differing == {"network", "train"}
+    assert ours["network"]["name"] == "pansegnet"
+    assert ours["train"] == {**theirs["train"], "epochs": 600}
 
 
 def test_a_plan_tells_the_papers_choices_from_ours_and_the_users() -> None:
@@ -161,7 +173,7 @@ def test_an_unknown_recipe_is_answered_with_the_nearest() -> None:
     assert str(error.value) == (
         "unknown recipe 'lacrimal2d'. Known: auto, lacrimal-2d, nnunet-2d, nnunet-3d, "
         "nnunet-3d-cascade, nnunet-3d-lowres, nnunet-resenc-l, nnunet-resenc-m, "
-        "nnunet-resenc-xl, unet-2d. "
+        "nnunet-resenc-xl, pansegnet-3d, unet-2d. "
         "Did you mean 'lacrimal-2d'?"
     )
 

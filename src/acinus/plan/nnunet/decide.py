@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from acinus.cohort import Dataset
+from acinus.errors import PlanError
 from acinus.losses import LOSSES
 from acinus.plan.fingerprint import Fingerprint
 from acinus.plan.intensity import needs_intensities, require_intensities
@@ -35,6 +36,9 @@ from acinus.plan.settings import Normalisation, Recipe
 ROTATION_DEGREES = {"volume": 30.0, "slices_of_volume": 180.0, "square": 180.0, "oblong": 15.0}
 """Largest angle in either direction: 3D; 3D in thick slices, within them; 2D; oblong 2D."""
 
+ON_PLAIN = ("pansegnet",)
+"""Networks that take the levels of plain_unet and add to them."""
+
 OBLONG = 1.5
 """Longest over shortest edge of a 2D patch from which rotation is small."""
 
@@ -50,7 +54,8 @@ def nnunet_decisions(
         recipe: With the user's changes; `nnunet` names configuration, encoder and memory.
 
     Raises:
-        PlanError: nnU-Net has no such configuration for this dataset, or no patch fits.
+        PlanError: nnU-Net has no such configuration for this dataset, no patch fits, or the
+            recipe's network has another encoder than asked for.
     """
     facts = planning_facts(dataset, fingerprint)
     plan = plan_configurations(
@@ -236,11 +241,20 @@ def _normalisation(
 
 
 def _network(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> dict[str, Decision]:
-    """Encoder and levels; none if the user has chosen a network."""
+    """Encoder and levels; none if the user has chosen a network.
+
+    Raises:
+        PlanError: The recipe's network has the plain encoder and another is asked for.
+    """
     if recipe.provenance.get("network.name") == "user":
         return {}
-    levels, preset = one.topology, plan.preset
+    levels, preset, stated = one.topology, plan.preset, recipe.network.name
     is_plain = preset.network == "plain_unet"
+    if stated in ON_PLAIN and not is_plain:
+        raise PlanError(
+            f"nnunet.encoder must be plain for the network '{stated}'; got "
+            f"{recipe.nnunet.encoder}. Use the recipe nnunet-resenc-m for a residual encoder."
+        )
     config = {
         "features": list(levels.features),
         "kernels": [list(kernel) for kernel in levels.kernels],
@@ -253,7 +267,7 @@ def _network(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> dict[str, 
     }
     return {
         "network.name": Decision(
-            value=preset.network,
+            value=stated if stated in ON_PLAIN else preset.network,
             rule="the encoder of the recipe",
             source="paper",
             facts={"encoder": recipe.nnunet.encoder},
