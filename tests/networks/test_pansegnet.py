@@ -303,6 +303,17 @@ def test_the_bias_of_keys_changes_nothing(kind: str) -> None:
         torch.testing.assert_close(block(features), before, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["linear", "quadratic", "pointwise"])
+def test_products_in_bfloat16_change_little(kind: str) -> None:
+    block, features = tiny_block(attention=kind), torch.randn(1, 5, 2, 3, 2)
+    with torch.no_grad():
+        wanted = block(features)
+        with torch.autocast("cpu", torch.bfloat16):
+            got = block(features).float()
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0.05 * float(wanted.abs().max()))
+        assert block.bfloat16()(features.bfloat16()).dtype == torch.bfloat16
+
+
 # Options
 
 
