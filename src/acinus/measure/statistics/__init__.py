@@ -6,6 +6,14 @@ computed, the reason. Few, equal or missing values never raise; infinite values
 and lists of different length do.
 """
 
+from acinus.measure.statistics.agreement import (
+    Concordance,
+    Kappa,
+    LimitsOfAgreement,
+    cohens_kappa,
+    concordance,
+    limits_of_agreement,
+)
 from acinus.measure.statistics.correlation import (
     ClusteredCorrelation,
     Correlation,
@@ -19,23 +27,67 @@ from acinus.measure.statistics.groups import (
     t_from_summaries,
     two_sample_t,
 )
-from acinus.measure.statistics.paired import PairedDifference, paired_difference
+from acinus.measure.statistics.intraclass import (
+    ICC_FORMS,
+    IntraclassCorrelation,
+    intraclass_correlation,
+)
+from acinus.measure.statistics.multiple import CORRECTIONS, AdjustedP, adjusted_p
+from acinus.measure.statistics.noninferiority import NonInferiority, noninferiority_to_readers
+from acinus.measure.statistics.paired import (
+    PairedDifference,
+    PairedEffect,
+    paired_difference,
+    paired_effect,
+)
 from acinus.measure.statistics.summary import Normality, Summary, shapiro_wilk, summarise
+from acinus.measure.statistics.volumetry import (
+    MeanVolumeErrorBound,
+    VolumeErrorBounds,
+    Volumetry,
+    dice_for_volume_error,
+    mean_volume_error_bound,
+    volume_comparison,
+    volume_error_bounds,
+)
 
 __all__ = [
+    "CORRECTIONS",
+    "ICC_FORMS",
+    "AdjustedP",
     "ChiSquared",
     "ClusteredCorrelation",
+    "Concordance",
     "Correlation",
+    "IntraclassCorrelation",
+    "Kappa",
+    "LimitsOfAgreement",
+    "MeanVolumeErrorBound",
+    "NonInferiority",
     "Normality",
     "PairedDifference",
+    "PairedEffect",
     "Summary",
     "TwoSampleT",
+    "VolumeErrorBounds",
+    "Volumetry",
+    "adjusted_p",
     "chi_squared",
     "clustered_pearson",
+    "cohens_kappa",
+    "concordance",
+    "dice_for_volume_error",
+    "intraclass_correlation",
+    "limits_of_agreement",
+    "mean_volume_error_bound",
+    "noninferiority_to_readers",
     "paired_difference",
+    "paired_effect",
     "pearson",
     "shapiro_wilk",
     "summarise",
     "t_from_summaries",
     "two_sample_t",
+    "volume_comparison",
+    "volume_error_bounds",
 ]

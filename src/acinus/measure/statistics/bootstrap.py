@@ -56,6 +56,11 @@ def mean_interval(
     return percentile_interval((counts @ sums) / (counts @ sizes))
 
 
+def resampled_means(values: Floats, *, seed: int) -> Floats:
+    """Mean of `values` (n,), one a cluster, in each resample, (resamples,)."""
+    return (resample_counts(values.size, seed=seed) @ values) / values.size
+
+
 def percentile_interval(estimates: Floats) -> tuple[float, float]:
     """Central interval of the resampled estimates (resamples,) at `CONFIDENCE`."""
     tail = 100.0 * (1.0 - CONFIDENCE) / 2.0
