@@ -121,10 +121,10 @@ class MaskPair:
         ignored: Mask | None = None,
         partner: Mask | None = None,
     ) -> None:
-        self.reference = _checked_mask(reference, "reference")
-        self.prediction = _checked_mask(prediction, "prediction")
-        self.ignored = None if ignored is None else _checked_mask(ignored, "mask of ignored voxels")
-        self.partner = None if partner is None else _checked_mask(partner, "partner's reference")
+        self.reference = checked_mask(reference, "reference")
+        self.prediction = checked_mask(prediction, "prediction")
+        self.ignored = None if ignored is None else checked_mask(ignored, "mask of ignored voxels")
+        self.partner = None if partner is None else checked_mask(partner, "partner's reference")
         if self.reference.shape != self.prediction.shape:
             raise GridError(
                 "reference and prediction must share a grid; got shapes "
@@ -377,7 +377,17 @@ def nearest_by_tree(
     return np.asarray(distances, dtype=np.float64)
 
 
-def _checked_mask(mask: Array, name: str) -> Mask:
+def checked_mask(mask: Array, name: str) -> Mask:
+    """The mask, if it is bool and has three axes.
+
+    Args:
+        mask: (Z, Y, X) bool.
+        name: What it is called in an error.
+
+    Raises:
+        DataError: It is not bool.
+        GridError: It has not three axes.
+    """
     mask = np.asarray(mask)
     if mask.dtype != np.bool_:
         raise DataError(
