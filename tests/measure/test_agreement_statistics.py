@@ -137,7 +137,7 @@ def test_wrong_use_of_icc_is_refused():
 
 def test_interval_of_icc_covers_the_truth(rng):
     """True ICC(A,1) = 4 / (4 + 0.25 + 1)."""
-    truth, hits, n_tables = 4.0 / 5.25, 0, 300
+    truth, hits, n_tables = 4.0 / 5.25, 0, 200
     for _ in range(n_tables):
         table = (
             rng.normal(0.0, 2.0, (20, 1))
@@ -146,7 +146,7 @@ def test_interval_of_icc_covers_the_truth(rng):
         )
         found = intraclass_correlation(table)
         hits += found.low <= truth <= found.high
-    assert 0.91 < hits / n_tables < 0.985
+    assert 0.9 < hits / n_tables < 0.99
 
 
 def test_peak_flow_of_bland_and_altman():

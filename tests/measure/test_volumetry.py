@@ -128,7 +128,7 @@ def test_no_small_pair_of_masks_breaks_the_bounds_and_some_reach_them():
     assert reached == {"low", "high"}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.95), st.floats(0.0, 1.0))
 def test_no_random_pair_of_masks_breaks_the_bounds(seed, fill, copied):
     rng = np.random.default_rng(seed)
@@ -176,7 +176,7 @@ def test_the_mean_dice_does_not_bound_the_mean_error():
     assert mean_volume_error_bound(dices).value == pytest.approx(mean_error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 50), st.integers(0, 50), st.integers(0, 50)), min_size=1))
 def test_the_mean_bound_holds(cases):
     found = [dice_and_error(*case) for case in cases]

@@ -16,13 +16,10 @@ from typing import Literal
 import scipy
 
 from acinus.errors import ConfigError
-from acinus.measure.statistics.bootstrap import CONFIDENCE, SEED, resampled_means
+from acinus.measure.statistics.bootstrap import SEED, resampled_means
 from acinus.measure.statistics.paired import paired_difference, patient_means
 
 Verdict = Literal["not inferior", "inferior", "undecided"]
-
-LEVEL = (1.0 - CONFIDENCE) / 2.0
-"""One-sided level of the test: that of one end of the two-sided interval."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +41,8 @@ class NonInferiority:
         high: Upper end.
         bootstrap_low: Lower end of its 95% bootstrap interval, patients resampled.
         bootstrap_high: Upper end.
-        p: One-sided p-value of "the mean is -margin or less" (t); `LEVEL` belongs to
-            the interval.
+        p: One-sided p-value of "the mean is -margin or less" (t); below 0.025 where
+            `low` lies above -margin.
         bootstrap_p: The same, from the share of resampled means at or below -margin.
         reason: Why a figure is None; empty if none is.
     """

@@ -21,7 +21,6 @@ from acinus.measure.statistics.bootstrap import (
     cluster_codes,
     percentile_interval,
     resample_counts,
-    resampled_means,
 )
 from acinus.measure.statistics.values import Floats, defined_in_both, is_constant, too_few
 
@@ -149,15 +148,16 @@ def paired_difference(
         float(patients.first.mean()),
         float(patients.second.mean()),
         mean,
-        effect=paired_effect(differences, seed=seed),
     )
     if n_clusters < 2:
-        return replace(known, reason=too_few(2, n_clusters, "patients or pairs"))
-    low, high = percentile_interval(resampled_means(differences, seed=seed))
+        why = too_few(2, n_clusters, "patients or pairs")
+        return replace(known, reason=why, effect=PairedEffect(reason=why))
+    counts = resample_counts(n_clusters, seed=seed)
+    low, high = percentile_interval(counts @ differences / n_clusters)
     sd = float(differences.std(ddof=1))
-    known = replace(known, sd=sd, low=low, high=high)
+    known = replace(known, sd=sd, low=low, high=high, effect=_effect(differences, counts))
     if is_constant(differences):
-        return replace(known, reason=lack_of_spread(differences))
+        return replace(known, reason=_lack_of_spread(differences))
     half = float(scipy.stats.t.ppf((1.0 + CONFIDENCE) / 2.0, n_clusters - 1)) * sd
     half /= math.sqrt(n_clusters)
     wilcoxon_p, wilcoxon_method = _wilcoxon(differences)
@@ -213,11 +213,21 @@ def paired_effect(differences: Floats, *, seed: int = SEED) -> PairedEffect:
     Source: Hedges 1981, Journal of Educational Statistics 6(2):107-128; Lakens 2013,
     Frontiers in Psychology 4:863.
     """
+    return _effect(differences, resample_counts(max(1, differences.size), seed=seed))
+
+
+def _lack_of_spread(differences: Floats) -> str:
+    """Reason for a test of differences that are all equal."""
+    return NO_DIFFERENCE if abs(float(differences.mean())) < 1e-12 else NO_SPREAD
+
+
+def _effect(differences: Floats, counts: Floats) -> PairedEffect:
+    """Effect size of differences (n,) with the interval from resamples (resamples, n)."""
     n = int(differences.size)
     if n < 3:
         return PairedEffect(reason=too_few(3, n, "patients or pairs"))
     if is_constant(differences):
-        return PairedEffect(reason=lack_of_spread(differences))
+        return PairedEffect(reason=_lack_of_spread(differences))
     dz = float(differences.mean() / differences.std(ddof=1))
     half = (n - 1) / 2.0
     unbiased = math.exp(math.lgamma(half) - math.lgamma(half - 0.5)) / math.sqrt(half)
@@ -225,19 +235,15 @@ def paired_effect(differences: Floats, *, seed: int = SEED) -> PairedEffect:
     if n < FEWEST_FOR_EFFECT:
         why = "an interval " + too_few(FEWEST_FOR_EFFECT, n, "patients or pairs")
         return replace(known, reason=why)
-    scaled = differences / differences.std()
-    counts = resample_counts(n, seed=seed)
-    means = counts @ scaled / n
-    variances = (counts @ scaled**2 - n * means**2) / (n - 1)
+    scale = float(differences.std())
+    centered = (differences - differences.mean()) / scale
+    shifts = counts @ centered / n
+    variances = (counts @ centered**2 - n * shifts**2) / (n - 1)
+    means = shifts + float(differences.mean()) / scale
     has_spread = variances > 1e-12
     estimates = unbiased * means[has_spread] / np.sqrt(variances[has_spread])
     low, high = percentile_interval(estimates)
     return replace(known, low=low, high=high)
-
-
-def lack_of_spread(differences: Floats) -> str:
-    """Reason for a test of differences that are all equal."""
-    return NO_DIFFERENCE if abs(float(differences.mean())) < 1e-12 else NO_SPREAD
 
 
 def _wilcoxon(differences: Floats) -> tuple[float, str]:
