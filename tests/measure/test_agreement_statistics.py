@@ -128,6 +128,15 @@ def test_undefined_icc_has_a_reason(table, reason):
     assert (found.value, found.low, found.reason) == (None, None, reason)
 
 
+def test_an_interval_that_misses_its_value_is_left_out():
+    found = intraclass_correlation([[-1.58, 0.04], [-0.9, -0.65]])
+    assert found.value < 0.0
+    assert found.low is found.high is None
+    assert found.reason == (
+        "too few subjects for the approximate degrees of freedom of the interval"
+    )
+
+
 def test_wrong_use_of_icc_is_refused():
     with pytest.raises(ConfigError, match=r"unknown form .* 'ICC\(2\)'.*Did you mean"):
         intraclass_correlation(SHROUT_FLEISS, "ICC(2)")

@@ -38,6 +38,7 @@ a constant difference between them does not count as disagreement.
 """
 
 NO_SPREAD = "all subjects have the same mean reading"
+NO_INTERVAL = "too few subjects for the approximate degrees of freedom of the interval"
 ROUNDING = 1e-12
 """Mean squares up to this share of the mean square between subjects count as 0."""
 
@@ -52,8 +53,8 @@ class IntraclassCorrelation:
         n: Subjects with all readings; all figures are over these.
         n_undefined: Subjects left out because a reading is undefined.
         k: Readers.
-        value: At most 1; of single readings at least -1 / (k - 1). Below 0 the
-            readings of one subject differ more than those of two. None if undefined.
+        value: At most 1. Below 0 the readings of one subject differ more than those
+            of two; there is no lower end that holds for all forms. None if undefined.
         low: Lower end of the 95% interval.
         high: Upper end.
         reason: Why a figure is None; empty if none is.
@@ -96,7 +97,8 @@ def intraclass_correlation(
     - ICC(·,k) = k ICC(·,1) / (1 + (k-1) ICC(·,1)), Spearman and Brown
 
     The interval is exact for forms 1 and 3 with normal readings (F). That of
-    form 2 is approximate (F with Satterthwaite's degrees of freedom).
+    form 2 is approximate (F with Satterthwaite's degrees of freedom) and left out
+    where it does not hold the value, as happens with two subjects.
 
     Args:
         readings: (n, k) rows are subjects, columns readers; None or NaN where a
@@ -133,8 +135,8 @@ def intraclass_correlation(
         value, low, high = (_of_mean(one, k) for one in (value, low, high))
     if not math.isfinite(value):
         return replace(known, reason="the readings of a subject differ more than the subjects")
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return replace(known, value=value, reason="the F distribution of the interval is undefined")
+    if not low <= value <= high:  # or not finite
+        return replace(known, value=value, reason=NO_INTERVAL)
     return replace(known, value=value, low=low, high=high)
 
 
