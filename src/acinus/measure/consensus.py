@@ -183,7 +183,7 @@ def _n_marked(readers: list[Mask]) -> NDArray[np.uint8]:
     return total
 
 
-def _place(region: Mask | None, disputed: Mask) -> tuple[slice, slice, slice] | Mask | None:
+def _place(region: Mask | None, disputed: Mask) -> tuple[slice, ...] | Mask | None:
     """What to index the region with; None if there is no voxel in it."""
     if region is None:
         return bounding_box(disputed)
@@ -193,7 +193,7 @@ def _place(region: Mask | None, disputed: Mask) -> tuple[slice, slice, slice] | 
 
 
 def _unanimous(
-    probability: Floats, where: tuple[slice, slice, slice] | Mask | None, n_readers: int
+    probability: Floats, where: tuple[slice, ...] | Mask | None, n_readers: int
 ) -> Consensus:
     """Result where the readers agree on all voxels of the region, or everywhere."""
     inside = probability if where is None else probability[where]

@@ -136,10 +136,27 @@ class MaskPair:
             self.prediction = self.prediction & ~self.ignored
             if self.partner is not None:
                 self.partner = self.partner & ~self.ignored
+        else:
+            self._crop()
         self.spacing_mm = _checked_spacing(spacing_mm, self.reference.ndim)
         self.voxel_volume_ml = (
             math.prod(self.spacing_mm) / 1000.0 if voxel_volume_ml is None else voxel_volume_ml
         )
+
+    def _crop(self) -> None:
+        """Keep the box around all masks: what lies beyond is empty in each, and takes time.
+
+        Ignored voxels beyond it would be lost.
+        """
+        masks = self.reference | self.prediction
+        if self.partner is not None:
+            masks |= self.partner
+        box = bounding_box(masks)
+        if box is None:
+            return
+        self.reference, self.prediction = self.reference[box], self.prediction[box]
+        if self.partner is not None:
+            self.partner = self.partner[box]
 
     @cached_property
     def n_reference(self) -> int:
