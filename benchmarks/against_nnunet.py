@@ -115,9 +115,11 @@ class Sides:
         link = self.out / "nnUNet_raw" / self.dataset.name
         if not link.exists():
             link.symlink_to(self.dataset)
-        self.theirs = {**os.environ, **folders, "nnUNet_n_proc_DA": "1", "PYTHONWARNINGS": "ignore"}
-        if given.device == "cpu":
-            self.theirs["nnUNet_compile"] = "f"
+        self.theirs = {**os.environ, **folders, "PYTHONWARNINGS": "ignore"}
+        if (
+            given.device == "cpu"
+        ):  # on a GPU it compiles, with a loader of as many cores as it takes
+            self.theirs |= {"nnUNet_n_proc_DA": "1", "nnUNet_compile": "f"}
         self.rows: list[tuple[str, str, str, str]] = []
 
     def best(self, command: list[str], environment: dict[str, str]) -> tuple[float, float, str]:
@@ -169,19 +171,23 @@ class Sides:
         command = [
             str(self.bin / "python"), str(HERE / "nnunet_side.py"), "steps", "--dataset",
             self.number, "--configuration", self.given.configuration, "--steps",
-            str(self.given.steps), "--device", self.given.device,
+            str(self.given.steps), "--device", self.given.device, "--warm",
+            str(self.given.warm),
         ]  # fmt: skip
         theirs = {}
-        for name, extra in (("as installed", {}), ("allocator tuned", TUNED)):
+        on_gpu = self.given.device == "cuda"
+        ways = {"as installed": {}} if on_gpu else {"as installed": {}, "allocator tuned": TUNED}
+        for name, extra in ways.items():
             _, _, said = run(command, {**self.theirs, **extra})
             theirs[name] = _result(said)
             print(name, theirs[name], flush=True)
-        for precision in ("auto", "float32"):
+        chosen = (("auto", "auto"), ("auto", "on") if on_gpu else ("float32", "auto"))
+        for precision, compiled in chosen:
             code = (
                 "import json\nfrom pathlib import Path\n"
                 "from benchmarks_steps import time_our_steps\n"
                 f"print('RESULT', json.dumps(time_our_steps(Path({str(self.out / 'ours')!r}), "
-                f"{precision!r}, {self.given.steps}, {self.given.device!r})))\n"
+                f"{precision!r}, {self.given.steps}, {self.given.device!r}, {compiled!r})))\n"
             )
             environment = {
                 **os.environ, "PYTHONPATH": str(HERE), "GOMP_SPINCOUNT": "1000",
@@ -190,7 +196,8 @@ class Sides:
             ours = _result(said)
             print("ours", ours, flush=True)
             for name, facts in theirs.items():
-                what = f"training steps, {ours['precision']} against it {name}"
+                how = ", compiled" if compiled == "on" else ""
+                what = f"training steps, {ours['precision']}{how} against it {name}"
                 self.add(
                     what, ours["steps_per_s"], facts["steps_per_s"], "1/s", more_is_better=True
                 )
@@ -271,6 +278,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("against_nnunet"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--warm", type=int, default=3, help="steps that do not count; 20 on a GPU")
     parser.add_argument("--train-steps", type=int, default=30)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument(

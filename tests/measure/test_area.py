@@ -20,10 +20,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_dist
 NAMES = (
     "area_asd_reference_mm",
     "area_asd_prediction_mm",
-    "area_hausdorff_95_mm",
+    "area_hausdorff_94.7_mm",
     "area_hausdorff_61.8_mm",
     "area_surface_dice_1mm",
 )
+# Odd percentiles: where the area reaches a round share exactly, rounding would choose.
 SPACING_MM = st.tuples(*[st.floats(0.2, 5.0)] * 3)
 
 
@@ -32,7 +33,7 @@ def theirs(reference, prediction, spacing_mm):
     found = deepmind.compute_surface_distances(reference, prediction, spacing_mm)
     return [
         *deepmind.compute_average_surface_distance(found),
-        deepmind.compute_robust_hausdorff(found, 95),
+        deepmind.compute_robust_hausdorff(found, 94.7),
         deepmind.compute_robust_hausdorff(found, 61.8),
         deepmind.compute_surface_dice_at_tolerance(found, 1),
     ]
