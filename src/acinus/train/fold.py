@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +108,8 @@ class Training:
         is_new = not self.checkpoint.is_file()
         self.network = self._first_network() if is_new else seeded_network(job.plan, job.fold)
         self.network.to(self.device)
+        layers = self.network.modules()
+        self.drops = any(isinstance(layer, nn.Dropout) and layer.p > 0 for layer in layers)
         self.team.arrange(self.network)
         self.loss = plan_loss(job.plan)
         self.levels_loss = DeepSupervision(self.loss) if self.train.deep_supervision else None
@@ -177,7 +179,8 @@ class Training:
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.lr(step)
         self.network.train()
-        with seeded_dropout(self._seed(step), self.team.rank, self.device):
+        drops = seeded_dropout(self._seed(step), self.team.rank, self.device)
+        with drops if self.drops else nullcontext():
             loss = self.loss_and_gradients(image, label, annotated)
         self._unseen.append((step, loss))
         if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
