@@ -23,6 +23,7 @@ from acinus.scans import read_labelmap, read_volume
 from acinus.study import (
     SlurmRequest,
     plan_dataset,
+    plan_outlook,
     prepare_run,
     run_dataset,
     slurm_dataset,
@@ -197,6 +198,15 @@ def test_a_run_goes_on_where_the_low_resolution_was_finished(
     assert before == {path: path.stat().st_mtime_ns for path in before}
     assert_same_weights(out, finished)
     assert (out / "scores.csv").read_bytes() == (finished / "scores.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_both_plans_are_read_aloud(dataset: Path, tmp_path: Path) -> None:
+    plan_dataset(dataset, recipe=CASCADE, out=tmp_path, budget=STEPS, settings=SETTINGS, folds=1)
+    said = plan_outlook(tmp_path)
+    assert said.count("time of all trainings") == 2
+    first, second = said.split("Outlook")[:2]
+    assert "low resolution" in first and "(2 of 2 folds, 6 steps each)" in second
 
 
 def test_a_dataset_that_fits_has_no_cascade(

@@ -35,7 +35,7 @@ class Measure:
     Attributes:
         name: Registered name, e.g. ``"hausdorff_95_mm"``.
         title: As a table's column shows it, e.g. ``"HD95 (in mm)"``.
-        unit: ``"1"``, ``"mm"``, ``"mL"`` or ``"count"``.
+        unit: ``"1"``, ``"mm"``, ``"mL"``, ``"%"`` or ``"count"``.
         better: Whether higher or lower values are better.
         of: The function of a `MaskPair`.
     """

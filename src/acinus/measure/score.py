@@ -17,7 +17,7 @@ class Score:
 
     Attributes:
         value: The number; None if undefined.
-        unit: ``"1"`` for a share, ``"mm"``, ``"mL"``.
+        unit: ``"1"`` for a share, ``"mm"``, ``"mL"``, ``"%"``, ``"count"``.
         reason: Why the value is undefined; empty if it is defined.
     """
 

@@ -186,12 +186,15 @@ def plan_dataset(
 def plan_outlook(run_folder: Path) -> str:
     """The plans of a run or study read aloud: decisions, warnings, memory and time.
 
+    Of a cascade that of its low resolution comes first.
+
     Args:
         run_folder: Of a planned run or study.
     """
     session = reopen_session(run_folder)
     jobs = [job for job in session.arm_jobs() if job.model == FINAL]
-    return "\n".join(outlook(job) for job in jobs)
+    stages = [stage for job in jobs for stage in (low_resolution(job), job) if stage is not None]
+    return "\n".join(outlook(stage) for stage in stages)
 
 
 def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
