@@ -231,13 +231,44 @@ def test_check_names_who_is_missing_unknown_or_apart():
         ({"seed": -2}, "the seed must be 0 or more; got -2"),
         ({"stratify_by": "sexx"}, "unknown column 'sexx'.*Did you mean 'sex'"),
         ({"group_by": "site"}, "'p011' has none"),
+        ({"external": {"site": ["x"]}}, "one value of 'site' .* 'p011' has none"),
+        ({"external": {"sexx": ["F"]}}, "unknown column 'sexx'.*Did you mean 'sex'"),
+        ({"external": {"sex": ["f"]}}, r"unknown value of 'sex' 'f'\. Known: F, M"),
+        ({"external": {"sex": ["F", "M"]}}, "everybody of 12 is"),
+        ({"external": {"sex": ["F"], "age": [71]}}, "nobody of 12 is"),
+        ({"external": {"sex": ["F"]}, "group_by": "pair"}, "'0' must be in one part; 1 of 2"),
     ],
 )
 def test_requests_that_cannot_be_met(request_, words):
-    table = {"sex": ["F", "M"] * 6, "site": [*["x", "y"] * 5, "z", None]}
+    table = {
+        "sex": ["F", "M"] * 6,
+        "site": [*["x", "y"] * 5, "z", None],
+        "age": [*range(60, 71), 71],
+        "pair": [n // 2 for n in range(12)],
+    }
     dataset = dataset_of(names(range(12)), table)
     with pytest.raises(DataError, match=words):
         make_split({"a": dataset}, **{"holdout": 2, "folds": 2, "seed": 1, **request_})
+
+
+def test_external_centres_are_the_whole_holdout_in_every_arm():
+    table = {"site": ["a"] * 6 + ["b", "c", "d"] * 2, "scanner": [1, 2] * 6}
+    one, two = dataset_of(names(range(12)), table), dataset_of(names(range(12)), table)
+    arms = {"T1": one, "T2": two}
+    split = make_split(arms, holdout=0.2, folds=3, seed=5, external={"site": ["b", "c"]})
+    assert split.holdout == ("p006", "p007", "p009", "p010")
+    assert split.conditions["external"] == {"site": ["b", "c"]}
+    assert sorted(p for fold in split.folds for p in fold) == [
+        *(f"p{n:03d}" for n in range(6)),
+        "p008",
+        "p011",
+    ]
+    both = make_split(
+        arms, holdout=1, folds=2, seed=5, external={"site": ["a", "b"], "scanner": [2]}
+    )
+    assert both.holdout == ("p001", "p003", "p005", "p009")
+    other = make_split(arms, holdout=0.5, folds=3, seed=6, external={"site": ["b", "c"]})
+    assert other.holdout == split.holdout and other.folds != split.folds
 
 
 def test_holdout_in_every_arm_needs_enough_of_them():

@@ -143,3 +143,10 @@ def test_a_study_survives_being_written(tmp_path: Path) -> None:
     again = read_study(path)
     assert again == one
     assert study_identity(again) == study_identity(one)
+
+
+def test_who_is_kept_for_the_test_is_said_once() -> None:
+    split = study(split={"external": {"site": ["B", 3]}}).split
+    assert split.external == {"site": ["B", 3]} and split.holdout is None
+    with pytest.raises(ValueError, match="both say who is kept for the test; state one"):
+        study(split={"external": {"site": ["B"]}, "holdout": 0.2})

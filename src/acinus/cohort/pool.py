@@ -7,7 +7,7 @@ its stratum and its weight in every arm.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +88,52 @@ def pool_units(
     ]
 
 
+def external_units(
+    units: Sequence[Unit],
+    datasets: Mapping[str, Dataset],
+    external: Mapping[str, Sequence[str | int | float]],
+) -> list[Unit]:
+    """The units whose members have one of the stated values in every stated column.
+
+    Args:
+        units: Of all arms together.
+        datasets: Arm to dataset.
+        external: Column to values, such as ``{"site": ["B", "C"]}``.
+
+    Raises:
+        DataError: A column or value is unknown, a participant has no value, or two, a group would
+            be torn apart, or nobody or everybody is external.
+    """
+    everyone = [person for unit in units for person in unit.participants]
+    outside = set(everyone)
+    for column, values in external.items():
+        stated = _groups(datasets, everyone, column)
+        known = set(stated.values())
+        for value in map(_as_text, values):
+            if value not in known:
+                kind = f"value of '{column}'"
+                raise DataError(f"split.external: {unknown_name(kind, value, known)}")
+        wanted = {_as_text(value) for value in values}
+        outside &= {person for person, value in stated.items() if value in wanted}
+    found = []
+    for unit in units:
+        n_outside = len(outside.intersection(unit.participants))
+        if 0 < n_outside < unit.size:
+            raise DataError(
+                f"split.external: the members of '{unit.name}' must be in one part; {n_outside} "
+                f"of {unit.size} are external. Group by another column, or by none."
+            )
+        if n_outside:
+            found.append(unit)
+    if not found or len(found) == len(units):
+        who = "everybody" if found else "nobody"
+        raise DataError(
+            f"split.external: some participants must be external and others not; {who} of "
+            f"{len(everyone)} is. State other values."
+        )
+    return found
+
+
 def _groups(
     datasets: Mapping[str, Dataset], everyone: Iterable[str], column: str
 ) -> dict[str, str]:
@@ -98,8 +144,8 @@ def _groups(
         if len(found) != 1:
             got = f"has {' and '.join(found)}" if found else "has none"
             raise DataError(
-                f"participants.tsv: each participant must have one value of '{column}' to stay "
-                f"with its group; '{participant}' {got}. Fill the column in, or do not group by it."
+                f"participants.tsv: each participant must have one value of '{column}' for this "
+                f"split; '{participant}' {got}. Fill the column in, or split without it."
             )
         groups[participant] = found[0]
     return groups

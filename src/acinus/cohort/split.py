@@ -16,7 +16,7 @@ import numpy as np
 
 from acinus.cohort.assign import draw_holdout, spread_over_folds
 from acinus.cohort.dataset import Case, Dataset
-from acinus.cohort.pool import Unit, pool_units
+from acinus.cohort.pool import Unit, external_units, pool_units
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
 
@@ -91,13 +91,15 @@ def make_split(
     holdout_needs: Literal["all_arms", "any"] = "all_arms",
     stratify_by: str | None = None,
     group_by: str | None = None,
+    external: Mapping[str, Sequence[str | int | float]] | None = None,
 ) -> Split:
     """A split by participant that holds for all arms.
 
     Participants are pooled over the arms; only labelled cases count. The hold-out
-    is drawn first, then the rest is spread so that in every arm the folds differ in
-    size as little as possible. The result depends on the participants and the seed,
-    not on the order of arms or files; the global random state is untouched.
+    is drawn first, unless it is stated who is external; then the rest is spread so
+    that in every arm the folds differ in size as little as possible. The result
+    depends on the participants and the seed, not on the order of arms or files; the
+    global random state is untouched.
 
     Args:
         datasets: Arm to dataset.
@@ -109,6 +111,9 @@ def make_split(
             folds follow; numbers are cut at their quartiles, missing values are a
             stratum of their own.
         group_by: Column whose values stay on one side, e.g. ``site`` or ``family``.
+        external: Column of ``participants.tsv`` to the values whose participants are the
+            hold-out, all of them and nobody else, such as ``{"site": ["B", "C"]}``;
+            `holdout` and `holdout_needs` then say nothing. None: the hold-out is drawn.
 
     Raises:
         DataError: Too few participants for the request, an unknown column, or a
@@ -117,7 +122,10 @@ def make_split(
     _require_request(datasets, holdout, folds, seed)
     units = pool_units(datasets, stratify_by=stratify_by, group_by=group_by)
     rng = np.random.default_rng(seed)
-    held = _draw(units, datasets, holdout, holdout_needs, rng)
+    if external:
+        held = external_units(units, datasets, external)
+    else:
+        held = _draw(units, datasets, holdout, holdout_needs, rng)
     rest = [unit for unit in units if unit not in held]
     _require_enough(rest, sorted(datasets), folds, group_by)
     members = spread_over_folds(rest, sorted(datasets), folds, rng)
@@ -133,6 +141,11 @@ def make_split(
             "holdout_needs": holdout_needs,
             "stratify_by": stratify_by,
             "group_by": group_by,
+            **(
+                {"external": {key: list(values) for key, values in external.items()}}
+                if external
+                else {}
+            ),
         },
     )
     return Split(**{**vars(split), "arms": _arms(split, datasets)})

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from acinus.config import Settings, read_yaml
 from acinus.errors import ConfigError, unknown_name
@@ -70,8 +70,19 @@ class SplitSettings(Settings):
     seed: int = Field(2018, ge=0)
     stratify_by: str | None = None
     group_by: str | None = None
+    external: dict[str, list[str | int | float]] | None = None
+    """Column of participants.tsv to the values whose participants are kept for the test, all of
+    them: external centres. None: the hold-out is drawn."""
     note: str = ""
     """A sentence for the report on what this split can and cannot show."""
+
+    @model_validator(mode="after")
+    def _one_holdout(self) -> SplitSettings:
+        if self.external and self.holdout is not None:
+            raise ValueError(
+                "split.holdout and split.external both say who is kept for the test; state one"
+            )
+        return self
 
 
 class PhantomSettings(Settings):

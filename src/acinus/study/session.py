@@ -240,6 +240,7 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
         holdout_needs=settings.holdout_needs,
         stratify_by=settings.stratify_by,
         group_by=settings.group_by,
+        external=settings.external,
     )
 
 
