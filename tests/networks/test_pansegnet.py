@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
-from torch.utils.flop_counter import FlopCounterMode
 
 from acinus.errors import ConfigError
 from acinus.networks import SegmentationNetwork, build_network
-from acinus.networks.instance_norm import InstanceNorm
+from acinus.networks.operations import count_operations
 from acinus.networks.pansegnet import (
     Attention,
     PansegnetConfig,
@@ -94,11 +92,11 @@ def test_operations_are_the_published_ones(config: dict[str, Any], published_g: 
 
     The U-Net's figure comes out without the coarse heads of deep supervision, PanSegNet's with.
     """
-    assert round(count_operations(published(**config)) / 1e9, 4) == published_g
+    assert round(table_5(published(**config)) / 1e9, 4) == published_g
 
 
 def test_the_block_adds_half_a_per_cent_of_operations() -> None:
-    whole, alone = (count_operations(published(attention=kind)) for kind in ("linear", "none"))
+    whole, alone = (table_5(published(attention=kind)) for kind in ("linear", "none"))
     assert round((whole - alone) / 1e9, 4) == 2.6413
     tokens, width, heads = 4 * 7 * 7, 512, 8
     products = 8 * 6 * width**2 + 2 * 320 * width  # weights of the projections
@@ -107,20 +105,9 @@ def test_the_block_adds_half_a_per_cent_of_operations() -> None:
     assert whole - alone == tokens * (products + contexts + norms)
 
 
-def count_operations(network: SegmentationNetwork) -> int:
-    """Multiply-adds of all products, as torch counts them, and 5 per normalised value."""
-    norms = 0
-
-    def note(_module: Any, _inputs: Any, output: Tensor) -> None:
-        nonlocal norms
-        norms += 5 * output.numel()
-
-    for module in network.modules():
-        if isinstance(module, (InstanceNorm, torch.nn.LayerNorm)):
-            module.register_forward_hook(note)
-    with FlopCounterMode(display=False) as counter:
-        network.forward_levels(torch.empty(1, 1, *PATCH, device="meta"))
-    return int(counter.get_total_flops()) // 2 + norms
+def table_5(network: SegmentationNetwork) -> int:
+    """Multiply-adds of a training's forward pass, and 5 per normalised value."""
+    return count_operations(network, PATCH, all_heads=True).as_in_table_5
 
 
 @pytest.mark.parametrize("features", [32, 320])
@@ -150,7 +137,7 @@ def test_controls_match_parameters_and_operations_of_the_published_block() -> No
     assert (pointwise, convolution) == (block, 12_946_887)
     assert f"{convolution:,}" in MODULE_DOC
     for kind in ("pointwise", "convolution"):
-        assert count_operations(published(attention=kind)) / 1e9 == pytest.approx(552.32, rel=1e-3)
+        assert table_5(published(attention=kind)) / 1e9 == pytest.approx(552.32, rel=1e-3)
 
 
 # Definition
