@@ -38,6 +38,8 @@ from acinus.study import explain_image as explain_image
 from acinus.study import plan_dataset as plan_dataset
 from acinus.study import plan_outlook as plan_outlook
 from acinus.study import prepare_run as prepare_run
+from acinus.study import profile_network as profile_network
+from acinus.study import profile_text as profile_text
 from acinus.study import report_run as report_run
 from acinus.study import run_dataset as run_dataset
 from acinus.study import run_demo as run_demo

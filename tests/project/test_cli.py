@@ -37,6 +37,7 @@ COMMANDS = {
     "explain": ["model", "scan.nii.gz"],
     "study": ["study.yaml", "--out", "out"],
     "list": ["losses"],
+    "profile": ["unet-2d"],
     "benchmark": [],
 }
 """Every command with the least that it asks for."""
@@ -54,6 +55,7 @@ BEHIND = {
     "import nnunet": "import_nnunet",
     "explain": "explain_image",
     "study": "run_study",
+    "profile": "profile_network",
     "benchmark": "benchmark",
 }
 """The one function that each command calls."""

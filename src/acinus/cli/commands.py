@@ -15,6 +15,7 @@ from acinus.cli.listing import list_parts
 from acinus.cli.phantom import phantom
 from acinus.cli.plan import plan
 from acinus.cli.predict import predict
+from acinus.cli.profile import profile
 from acinus.cli.report import report
 from acinus.cli.run import run
 from acinus.cli.slurm import slurm
@@ -60,4 +61,5 @@ app.command(explain, sort_key=12)
 app.command(study, sort_key=13)
 app.command(slurm, sort_key=14)
 app.command(list_parts, name="list", sort_key=15)
-app.command(benchmark, sort_key=16)
+app.command(profile, sort_key=16)
+app.command(benchmark, sort_key=17)

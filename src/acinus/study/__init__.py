@@ -4,6 +4,7 @@ from acinus.study.benchmark import benchmark
 from acinus.study.demo import run_demo
 from acinus.study.ensembling import EnsembleOutcome, ensemble_runs
 from acinus.study.explaining import explain_image
+from acinus.study.profile import Profile, profile_network, profile_text
 from acinus.study.run import (
     RunOutcome,
     evaluate_run,
@@ -22,6 +23,7 @@ from acinus.study.slurm import slurm_dataset, slurm_study
 
 __all__ = [
     "EnsembleOutcome",
+    "Profile",
     "RunOutcome",
     "SlurmRequest",
     "Study",
@@ -32,6 +34,8 @@ __all__ = [
     "plan_dataset",
     "plan_outlook",
     "prepare_run",
+    "profile_network",
+    "profile_text",
     "read_study",
     "report_run",
     "run_dataset",
