@@ -14,7 +14,8 @@ its window, a linear interpolation of 2, 4 or 8 values 3, 7 or 15; the bias of a
 sum, product, function or choice of one value, 1. Copies, views and concatenation are free.
 
 Table 5 of PanSegNet (Zhang et al. 2025, arXiv 2405.12367) counts otherwise, and calls it Gflops:
-multiply-adds, plus 5 for each normalised value, and nothing else: `Operations.as_in_table_5`.
+one for a multiply-add, plus normalisations as above, and nothing else:
+`Operations.as_in_table_5`.
 """
 
 from __future__ import annotations

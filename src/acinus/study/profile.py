@@ -197,8 +197,9 @@ def profile_network(
     _check_memory(weights, operations.peak_bytes, where, size, batch)
     products = one.precision(where) if precision == "auto" else precision
     try:
-        network = one.build(where).eval()
-        seconds, gpu_peak = _time(network, (batch, one.n_channels, *size), products, runs, warm_up)
+        seconds, gpu_peak = _time(
+            one, (batch, one.n_channels, *size), where, products, runs, warm_up
+        )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
@@ -342,14 +343,15 @@ def _too_large(
 
 
 def _time(
-    network: SegmentationNetwork,
+    one: _Subject,
     shape: Sequence[int],
+    device: torch.device,
     precision: str,
     runs: int,
     warm_up: int,
 ) -> tuple[Seconds, int | None]:
     """Seconds of a pass, and the GPU's peak in bytes."""
-    device = next(network.parameters()).device
+    network = one.build(device).eval()
     is_gpu = device.type == "cuda"
     images = torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(device)
     seconds = []
@@ -432,8 +434,8 @@ def profile_text(profile: Profile) -> str:
         "",
         f"FLOPs:          {_giga(one.flops)} (2 × multiply-adds, {_giga(one.norm_flops)} of "
         f"normalisations, {_giga(one.other_flops)} of other element-wise operations)",
-        f"As in Table 5:  {_giga(one.as_in_table_5)} (multiply-adds, and 5 for each normalised "
-        "value: what PanSegNet's paper calls Gflops)",
+        f"As in Table 5:  {_giga(one.as_in_table_5)} (multiply-adds and normalisations, which "
+        "the paper of PanSegNet calls Gflops)",
     ]
     if profile.all_heads is not None:
         lines.append(
