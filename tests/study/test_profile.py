@@ -87,6 +87,13 @@ def test_the_recipe_of_the_paper_gives_its_table(monkeypatch: pytest.MonkeyPatch
     text = acinus.profile_text(found)
     assert "552.3234 G as in Table 5" in text
     assert "43,921,312" in text
+    alone = acinus.profile_network(
+        "pansegnet-3d",
+        patch=(32, 224, 224),
+        settings=(PUBLISHED.replace("{", "{attention: none, "),),
+        **QUICK,
+    )
+    assert "As in Table 5:  549.5976 G" in acinus.profile_text(alone)
 
 
 def test_a_model_folder_has_its_plan_and_weights(
