@@ -135,6 +135,7 @@ def test_a_model_folder_has_its_plan_and_weights(
         ),
         (["nnunet-3d"], ["--patch must be given: recipe 'nnunet-3d'", "--patch 64,64,64"]),
         (["unet_2d"], ["--patch must be given: network 'unet_2d'", "--patch 256,256"]),
+        (["plain_unet", "--patch", "16,16,16"], ["more than one voxel", "(32, 32, 32)"]),
         (["unet-2d", "--runs", "0"], ["--runs must be at least 1; got 0."]),
         (["unet-2d", "--batch", "0"], ["--batch must be at least 1; got 0."]),
         (["unet-2d", "--channels", "0"], ["at least 1 channel"]),

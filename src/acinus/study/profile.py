@@ -29,6 +29,7 @@ from acinus.networks import (
     nearest_valid_size,
 )
 from acinus.networks.device import autocast, free_bytes, has_fast_bfloat16, is_out_of_memory
+from acinus.networks.instance_norm import InstanceNorm
 from acinus.networks.operations import Operations, count_operations, count_parameters
 from acinus.plan import list_recipes, load_recipe, parse_settings
 from acinus.plan.settings import Recipe
@@ -186,7 +187,7 @@ def profile_network(
     one = _find(target, channels, classes, settings)
     with torch.device("meta"):
         bare = build_network(
-            one.name, one.config, n_channels=one.n_channels, n_classes=one.n_classes
+            one.name, one.config, n_channels=one.n_channels, n_classes=one.n_classes, seed=0
         ).eval()
     size = _size(one, patch, bare, str(target))
     operations = count_operations(bare, size, batch=batch)
@@ -319,6 +320,14 @@ def _size(
         )
     what = "--patch" if patch is not None else "the patch"
     check_size(size, network.stride, what=what)
+    if tuple(size) == tuple(network.stride) and any(
+        isinstance(module, InstanceNorm) for module in network.modules()
+    ):
+        larger = tuple(2 * step for step in network.stride)
+        raise ConfigError(
+            f"{what} must leave more than one voxel at the deepest level, where instances are "
+            f"normalised; got {tuple(size)}, one. Double one length, or all: {larger}."
+        )
     return tuple(size)
 
 
@@ -420,8 +429,9 @@ def profile_text(profile: Profile) -> str:
     one, took = profile.operations, profile.seconds
     batch, n_channels, *size = profile.input_shape
     lines = [
-        f"{profile.target}: {profile.network}, {n_channels} channel(s), {profile.n_classes} "
-        f"classes, {batch} × {'×'.join(map(str, size))} voxels",
+        f"{profile.target}: {profile.network}, {n_channels} "
+        f"{progress.plural('channel', n_channels)}, {profile.n_classes} "
+        f"{progress.plural('class', profile.n_classes)}, {batch} × {'×'.join(map(str, size))} voxels",
         "",
         f"{'part':<12}{'parameters':>14}{'multiply-adds':>18}",
     ]
@@ -455,7 +465,8 @@ def profile_text(profile: Profile) -> str:
         + ("" if took.sd is None else f" ± {took.sd:.2g}")
         + f" s (sd), {took.smallest:.4g}-{took.largest:.4g} s; {took.n_runs} runs after "
         f"{took.n_warm_up} of warm-up",
-        f"On:             {profile.device}, {profile.threads} thread(s), {profile.precision}",
+        f"On:             {profile.device}, {profile.threads} "
+        f"{progress.plural('thread', profile.threads)}, {profile.precision}",
         f"Machine:        {profile.machine}",
         f"Versions:       acinus {profile.versions['acinus']}, torch {profile.versions['torch']}",
     ]
