@@ -4,7 +4,8 @@ from acinus.study.benchmark import benchmark
 from acinus.study.demo import run_demo
 from acinus.study.ensembling import EnsembleOutcome, ensemble_runs
 from acinus.study.explaining import explain_image
-from acinus.study.profile import Profile, profile_network, profile_text
+from acinus.study.profile import Profile, profile_network
+from acinus.study.profile_text import profile_text
 from acinus.study.run import (
     RunOutcome,
     evaluate_run,
