@@ -6,6 +6,7 @@ from cyclopts import App, Parameter
 
 from acinus.cli.benchmark import benchmark
 from acinus.cli.check import check
+from acinus.cli.compare import compare
 from acinus.cli.demo import demo
 from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
@@ -53,6 +54,7 @@ app.command(run, sort_key=4)
 app.command(plan, sort_key=5)
 app.command(train, sort_key=6)
 app.command(evaluate, sort_key=7)
+app.command(compare, sort_key=7)
 app.command(report, sort_key=8)
 app.command(predict, sort_key=9)
 app.command(ensemble, sort_key=10)

@@ -4,6 +4,7 @@ Enters: label maps of an expert and of any program. Leaves: ``scores.csv`` and
 tables. Knows no network and imports no torch.
 """
 
+from acinus.evaluate.comparing import Comparisons, compare_scores
 from acinus.evaluate.pairs import pair_folders
 from acinus.evaluate.score_table import (
     NOT_ANNOTATED,
@@ -18,8 +19,10 @@ from acinus.evaluate.scoring import Pair, score_cases, score_labelmaps, score_pa
 __all__ = [
     "NOT_ANNOTATED",
     "SCORE_COLUMNS",
+    "Comparisons",
     "Pair",
     "annotated_scores",
+    "compare_scores",
     "pair_folders",
     "read_scores",
     "score_cases",

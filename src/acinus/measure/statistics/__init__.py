@@ -41,6 +41,7 @@ from acinus.measure.statistics.paired import (
     paired_effect,
 )
 from acinus.measure.statistics.summary import Normality, Summary, shapiro_wilk, summarise
+from acinus.measure.statistics.unpaired import UnpairedDifference, unpaired_difference
 from acinus.measure.statistics.volumetry import (
     MeanVolumeErrorBound,
     VolumeErrorBounds,
@@ -69,6 +70,7 @@ __all__ = [
     "PairedEffect",
     "Summary",
     "TwoSampleT",
+    "UnpairedDifference",
     "VolumeErrorBounds",
     "Volumetry",
     "adjusted_p",
@@ -88,6 +90,7 @@ __all__ = [
     "summarise",
     "t_from_summaries",
     "two_sample_t",
+    "unpaired_difference",
     "volume_comparison",
     "volume_error_bounds",
 ]

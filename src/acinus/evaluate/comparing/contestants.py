@@ -1,0 +1,243 @@
+"""Who is compared: score tables, and the arms and models within them.
+
+Enters: run folders, folders with ``scores.csv``, or CSV files. Leaves: one
+contestant for each arm and model, with a name of its own. Telling two
+contestants apart by their number was rejected: a table would need a legend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from acinus.errors import ConfigError, DataError, unknown_name
+from acinus.evaluate.score_table import NOT_ANNOTATED, read_scores
+
+SCORES = "scores.csv"
+
+Structure = tuple[str, str]
+"""Case and label."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A value of a structure, or why there is none.
+
+    Attributes:
+        value: None where undefined or failed.
+        state: ``"ok"``, ``"undefined"``, ``"failed"`` or ``"not annotated"``.
+    """
+
+    value: float | None
+    state: str
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One model of one arm of one score table.
+
+    Attributes:
+        name: Unique among those compared.
+        path: The score table.
+        scores: Its rows of the part that is compared.
+    """
+
+    name: str
+    path: Path
+    scores: pd.DataFrame
+
+    @cached_property
+    def metrics(self) -> set[str]:
+        """Names of the measures."""
+        return set(self.scores["metric"])
+
+    @cached_property
+    def patients(self) -> dict[str, str]:
+        """Case to patient; a case without one is its own."""
+        cases = self.scores.drop_duplicates("case")
+        pairs = zip(cases["case"], cases["participant"], strict=True)
+        return {str(case): str(patient or case) for case, patient in pairs}
+
+    def values_of(self, metric: str) -> dict[Structure, Observation]:
+        """Every structure with its value of a measure.
+
+        Raises:
+            DataError: A structure has two rows.
+        """
+        rows = self.scores[self.scores["metric"] == metric]
+        twice = rows[rows.duplicated(["case", "label"])]
+        if len(twice):
+            raise DataError(
+                f"{self.path}: a case must have one row for each label and measure; case "
+                f"'{twice['case'].iloc[0]}' has several for {twice['label'].iloc[0]}, {metric}. "
+                "Keep one of them."
+            )
+        columns = (rows[name] for name in ("case", "label", "value", "status", "reason"))
+        return {
+            (str(case), str(label)): _observation(value, status, reason)
+            for case, label, value, status, reason in zip(*columns, strict=True)
+        }
+
+
+def read_contestants(
+    sources: Iterable[Path | str], *, part: str | None
+) -> tuple[list[Contestant], str]:
+    """Contestants in the order of `sources`, and the part of which their rows are.
+
+    Args:
+        sources: Run folder, folder with ``scores.csv``, or CSV file, each; ``"NAME=PATH"``
+            gives a name, else it is that of the folder.
+        part: ``"holdout"``, ``"validation"`` or another part of the tables. None: the
+            hold-out where all have one, else the only part that all have.
+
+    Raises:
+        ConfigError: Two contestants have one name.
+        DataError: A table cannot be read, or lacks the part.
+    """
+    tables = read_tables(sources)
+    chosen = _choose_part(tables, part)
+    contestants = [
+        one
+        for name, path, table in tables
+        for one in split_table(name, path, table[table["part"] == chosen])
+    ]
+    check_names([one.name for one in contestants])
+    return contestants, chosen
+
+
+def read_tables(sources: Iterable[Path | str]) -> list[tuple[str, Path, pd.DataFrame]]:
+    """Name, path and rows of each score table.
+
+    Raises:
+        DataError: A table cannot be read or has no rows.
+    """
+    found = []
+    for source in sources:
+        name, path = _name_and_path(source)
+        table = read_scores(path)
+        if table.empty:
+            raise DataError(f"{path}: a score table must have rows; it has none.")
+        found.append((name, path, table))
+    return found
+
+
+def split_table(name: str, path: Path, table: pd.DataFrame) -> list[Contestant]:
+    """A contestant for each arm and model; what differs is added to the name.
+
+    Args:
+        name: Of the table.
+        path: Of the table.
+        table: Its rows, of one part.
+    """
+    keys = table[["arm", "model"]].drop_duplicates()
+    arms, models = (sorted(set(keys[column])) for column in ("arm", "model"))
+    models = sorted(models, key=lambda model: model != "final")
+    found = []
+    for arm in arms:
+        for model in models:
+            rows = table[(table["arm"] == arm) & (table["model"] == model)]
+            parts = [name, *([arm] if len(arms) > 1 else []), *([model] if len(models) > 1 else [])]
+            if len(rows):
+                found.append(Contestant("/".join(parts), path, rows))
+    return found
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse a name that two contestants have.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    twice = [name for place, name in enumerate(names) if name in names[:place]]
+    if twice:
+        raise ConfigError(
+            f"contestants must have different names; two are called '{twice[0]}'. "
+            "Give one another name: NAME=PATH."
+        )
+
+
+def check_measures(contestants: Sequence[Contestant], measures: Sequence[str]) -> None:
+    """Refuse measures that a contestant lacks.
+
+    Raises:
+        ConfigError: No measure is named, or one is in no table or not in all.
+    """
+    if not measures:
+        raise ConfigError("--measure must name at least one measure; got none.")
+    known = {name for one in contestants for name in one.metrics}
+    for name in measures:
+        if name not in known:
+            raise ConfigError(unknown_name("measure", name, known))
+        for one in contestants:
+            if name not in one.metrics:
+                raise ConfigError(
+                    f"measure '{name}' must be in every table; '{one.name}' lacks it and has: "
+                    f"{', '.join(sorted(one.metrics))}."
+                )
+
+
+def joint_patients(contestants: Sequence[Contestant]) -> dict[str, str]:
+    """Case to patient over all contestants.
+
+    A table that takes each case for its own patient says nothing about patients; the
+    others are believed.
+
+    Raises:
+        DataError: Two tables name different patients for a case.
+    """
+    patients: dict[str, str] = {}
+    said_by: dict[str, str] = {}
+    for one in contestants:
+        for case, patient in one.patients.items():
+            before = patients.setdefault(case, patient)
+            if before == patient:
+                said_by.setdefault(case, one.name)
+            elif before == case:
+                patients[case], said_by[case] = patient, one.name
+            elif patient != case:
+                raise DataError(
+                    f"case '{case}' must belong to one participant in all tables; got "
+                    f"'{before}' in '{said_by[case]}' and '{patient}' in '{one.name}'."
+                )
+    return patients
+
+
+def _name_and_path(source: Path | str) -> tuple[str, Path]:
+    path, name = Path(source), ""
+    if not path.exists() and "=" in str(source):
+        name, _, rest = str(source).partition("=")
+        path = Path(rest)
+    if path.is_dir():
+        return name or path.resolve().name, path / SCORES
+    return name or (path.resolve().parent.name if path.name == SCORES else path.stem), path
+
+
+def _choose_part(tables: Sequence[tuple[str, Path, pd.DataFrame]], part: str | None) -> str:
+    parts: Mapping[Path, set[str]] = {path: set(table["part"]) for _, path, table in tables}
+    if part is None:
+        common = set.intersection(*parts.values()) if parts else set()
+        if "holdout" in common or not parts:
+            return "holdout"
+        if len(common) == 1:
+            return common.pop()
+        each = "; ".join(f"{path}: {', '.join(sorted(those))}" for path, those in parts.items())
+        raise DataError(f"the tables must share a part to be compared; got {each}.")
+    for path, those in parts.items():
+        if part not in those:
+            raise DataError(
+                f"{path}: must have scores of the part '{part}'; it has: "
+                f"{', '.join(sorted(those))}."
+            )
+    return part
+
+
+def _observation(value: float, status: str, reason: str) -> Observation:
+    if reason == NOT_ANNOTATED:
+        return Observation(None, "not annotated")
+    if status != "ok" or pd.isna(value):
+        return Observation(None, status if status != "ok" else "undefined")
+    return Observation(float(value), "ok")
