@@ -244,6 +244,27 @@ def test_subgroups_within_and_between(noisy: tuple[Path, Path], tmp_path: Path) 
     assert list(quarters.groupings[0].members) == ["≤ 29", "> 29 to 38", "> 38 to 47", "> 47"]
 
 
+def test_volume_bands_and_patients_of_the_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(8)
+    runs = []
+    for name in "ab":
+        rows = []
+        for n in range(10):
+            rows.append(row(f"p{n:02d}_1", "gland", float(rng.uniform(0.5, 0.9))))
+            rows.append(row(f"p{n:02d}_2", "gland", float(rng.uniform(0.5, 0.9))))
+            for visit in (1, 2):
+                case = f"p{n:02d}_{visit}"
+                rows.append(row(case, "gland", float(n + 1), metric="reference_volume_ml"))
+        runs.append(save(tmp_path / name, rows))
+    alone = acinus.compare_scores(runs, by=["reference_volume_ml"])
+    assert list(alone.groupings[0].members) == ["≤ 5.5", "> 5.5"]
+    assert alone.table["n_participants_a"].tolist() == [20, 10, 10, 10, 10]
+    table = people(tmp_path / "participants.tsv", site=["x"] * 13)
+    known = acinus.compare_scores(runs, by=["reference_volume_ml"], participants=table)
+    assert known.table["n_participants_a"].tolist() == [10, 5, 5, 5, 5]
+    assert known.table["n_cases_a"].tolist() == [20, 10, 10, 10, 10]
+
+
 def test_external_centres_are_compared_with_the_validation(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
     inside, outside = rng.normal(0.9, 0.02, 20), rng.normal(0.72, 0.05, 12)
@@ -330,6 +351,7 @@ def test_the_command(noisy: tuple[Path, Path], tmp_path: Path, capsys) -> None:
         ("{a} {b} --participants {people} --by site --first nord", "Did you mean 'north'?"),
         ("{a} {b} --participants {people} --by site --bands 1", "at least 2; got 1"),
         ("{a} {b} --external {strange} --part holdout", "must be compared with one model"),
+        ("{a} {b} --by reference_volume_ml", "must find that measure in a score table"),
         ("{a} nowhere", "no such file"),
     ],
 )

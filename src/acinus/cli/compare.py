@@ -12,7 +12,7 @@ from cyclopts import Parameter
 import acinus
 from acinus.cli.tables import print_table
 
-Several = Parameter(consume_multiple=True)
+Several = Parameter(consume_multiple=True, show_default=False)
 
 
 def compare(
@@ -45,14 +45,15 @@ def compare(
     Args:
         runs: Run folders, folders with scores.csv, or such CSV files; NAME=PATH gives a name.
             Of a table with several arms or models each is compared.
-        measure: Measures by name.
+        measure: Measures by name; default: dice.
         part: holdout or validation; default: the hold-out where all have one, else what all
             have. With --external: validation.
         external: Score tables of other centres; the one run is compared with each of them by
             unpaired tests, with the relative drop.
         participants: Table with tabs and a column participant_id.
-        by: Columns of that table, with commas between: models are compared within each
-            subgroup, and each model between subgroups. Numbers such as age are cut into bands.
+        by: Columns of that table, or reference_volume_ml, with commas between: models are
+            compared within each subgroup, and each model between subgroups. Numbers such as
+            age are cut into bands.
         bands: Bands that numbers are cut into at their quantiles; 2 cuts at the median.
         first: Subgroup that the others are compared with; default: that of the first row.
         correction: How p-values are corrected for the number of comparisons.
@@ -75,8 +76,9 @@ def compare(
         text = json.dumps(found.as_json(), indent=1, ensure_ascii=False)
         sys.stdout.write(f"{text}\n")
         return 0
-    shown = found.shown()
-    print_table(list(shown.columns), shown.to_numpy().tolist())
+    for heading, shown in found.blocks():
+        sys.stdout.write(f"{heading}\n")
+        print_table(list(shown.columns), shown.to_numpy().tolist())
     for note in found.notes():
         sys.stdout.write(f"{note}\n")
     if out is not None:

@@ -33,11 +33,14 @@ from acinus.evaluate.comparing.rows import (
     paired_row,
     unpaired_row,
 )
-from acinus.evaluate.comparing.subgroups import Grouping, group_patients
+from acinus.evaluate.comparing.subgroups import Grouping, group_patients, read_people
 from acinus.evaluate.tables.numbers import table_of
 from acinus.files import whole_file
 from acinus.measure.statistics import CORRECTIONS, adjusted_p
 from acinus.measure.statistics.bootstrap import SEED
+
+VOLUME = "reference_volume_ml"
+"""Measure that patients can be grouped by as by a column of ``participants.tsv``."""
 
 Correction = Literal["holm", "bonferroni", "benjamini_hochberg"]
 
@@ -70,9 +73,11 @@ def compare_scores(
             the only part that all have; with `external` the validation.
         external: Score tables of other centres, all their rows. The one contestant is
             compared with each, and the drop is relative to it.
-        participants: ``participants.tsv``, for `by`.
-        by: Columns of it; pairs are compared within each subgroup too, and each contestant
-            between the first and every other subgroup.
+        participants: ``participants.tsv``, for `by`; it also says which cases are of one patient
+            where the score tables do not.
+        by: Columns of it, or ``reference_volume_ml``, the mean of a patient's structures. Pairs
+            are compared within each subgroup too, and each contestant between the first and
+            every other subgroup.
         bands: Groups of a column with many numbers, cut at quantiles; 2 cuts at the median.
         first: Group that the others are compared with; by default that of the first row.
         correction: Key of `CORRECTIONS`.
@@ -90,26 +95,28 @@ def compare_scores(
     """
     if correction not in CORRECTIONS:
         raise ConfigError(unknown_name("correction", correction, CORRECTIONS))
-    if by and participants is None:
+    if participants is None and any(column != VOLUME for column in by):
         raise ConfigError("--by must come with --participants, the table with that column.")
+    people = pd.DataFrame() if participants is None else read_people(participants)
     if external and part is None:
         part = "validation"
     inner, chosen = read_contestants(sources, part=part)
     outer = [one for table in read_tables(external) for one in split_table(*table)]
     _check_contestants(inner, outer)
     check_measures([*inner, *outer], measures)
-    patients = joint_patients(inner)
-    groupings: list[Grouping] = []
-    if participants is not None and by:
-        groupings = group_patients(
-            participants, by, set(patients.values()), n_bands=bands, first=first
-        )
+    patients = joint_patients(inner, people.index)
+    if VOLUME in by and VOLUME not in people.columns:
+        people = people.join(_volumes(inner, patients), how="outer")
+    groupings = (
+        group_patients(people, by, set(patients.values()), n_bands=bands, first=first) if by else []
+    )
+    strangers = {one.name: joint_patients([one], people.index) for one in outer}
     rows: list[dict[str, Any]] = []
     for metric in dict.fromkeys(measures):
         values = {one.name: one.values_of(metric) for one in (*inner, *outer)}
         rows += _paired_rows(inner, values, patients, groupings, metric, seed)
         rows += _group_rows(inner, values, patients, groupings, metric, seed)
-        rows += _centre_rows(inner, outer, values, patients, metric, seed)
+        rows += _centre_rows(inner, strangers, values, patients, metric, seed)
     found = Comparisons(
         table_of(_corrected(rows, correction), COMPARISON_COLUMNS),
         {one.name: one.path for one in (*inner, *outer)},
@@ -210,23 +217,19 @@ def _group_rows(
 
 def _centre_rows(
     inner: Sequence[Contestant],
-    outer: Sequence[Contestant],
+    strangers: Mapping[str, Mapping[str, str]],
     values: Mapping[str, Values],
     patients: Mapping[str, str],
     metric: str,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """The internal contestant against every external centre."""
-    for a, b in itertools.product(inner, outer):
-        for label in labels_of(values[a.name], values[b.name]):
+    for a, (b, theirs) in itertools.product([one.name for one in inner], strangers.items()):
+        for label in labels_of(values[a], values[b]):
             row = unpaired_row(
-                (values[a.name], patients, None),
-                (values[b.name], b.patients, None),
-                metric,
-                label,
-                seed=seed,
+                (values[a], patients, None), (values[b], theirs, None), metric, label, seed=seed
             )
-            names = {"a": a.name, "b": b.name, "group_a": "internal", "group_b": "external"}
+            names = {"a": a, "b": b, "group_a": "internal", "group_b": "external"}
             yield row | names | {"by": CENTRE}
 
 
@@ -249,6 +252,22 @@ def _corrected(
             "n_t_tests": t.n,
             "n_rank_tests": ranks.n,
         }
+
+
+def _volumes(inner: Sequence[Contestant], patients: Mapping[str, str]) -> pd.Series:
+    """Mean drawn volume of each patient's structures, mL.
+
+    Raises:
+        ConfigError: No contestant has volumes.
+    """
+    values: dict[str, list[float]] = {}
+    for one in inner:
+        for (case, _), found in one.values_of(VOLUME).items():
+            if found.value is not None:
+                values.setdefault(patients[case], []).append(found.value)
+    if not values:
+        raise ConfigError(f"--by {VOLUME} must find that measure in a score table; none has it.")
+    return pd.Series({who: sum(found) / len(found) for who, found in values.items()}, name=VOLUME)
 
 
 def _lacks(inner: Sequence[Contestant], measures: Sequence[str]) -> Iterator[Lack]:

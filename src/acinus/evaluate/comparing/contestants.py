@@ -7,13 +7,14 @@ contestants apart by their number was rejected: a table would need a legend.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from acinus.cohort.participants import participant_of
 from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.evaluate.score_table import NOT_ANNOTATED, read_scores
 
@@ -180,11 +181,17 @@ def check_measures(contestants: Sequence[Contestant], measures: Sequence[str]) -
                 )
 
 
-def joint_patients(contestants: Sequence[Contestant]) -> dict[str, str]:
+def joint_patients(
+    contestants: Sequence[Contestant], participant_ids: Collection[str] = ()
+) -> dict[str, str]:
     """Case to patient over all contestants.
 
     A table that takes each case for its own patient says nothing about patients; the
-    others are believed.
+    others are believed, and ``participants.tsv`` where its ids fit.
+
+    Args:
+        contestants: Of one cohort.
+        participant_ids: Of ``participants.tsv``, matched with cases as in a dataset.
 
     Raises:
         DataError: Two tables name different patients for a case.
@@ -203,7 +210,11 @@ def joint_patients(contestants: Sequence[Contestant]) -> dict[str, str]:
                     f"case '{case}' must belong to one participant in all tables; got "
                     f"'{before}' in '{said_by[case]}' and '{patient}' in '{one.name}'."
                 )
-    return patients
+    known = set(participant_ids)
+    return {
+        case: patient if patient in known else participant_of(case, known) or patient
+        for case, patient in patients.items()
+    }
 
 
 def _name_and_path(source: Path | str) -> tuple[str, Path]:

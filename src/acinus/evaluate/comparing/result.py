@@ -82,6 +82,12 @@ class Comparisons:
         has_drops = (self.table["kind"] == UNPAIRED).any()
         return table if has_drops else table.drop(columns=DROP)
 
+    def blocks(self) -> Iterator[tuple[str, pd.DataFrame]]:
+        """For each pair of sides a heading and the rows without what the heading says."""
+        for (a, b), rows in self.shown().groupby(["A", "B"], sort=False):
+            empty = [DROP] if DROP in rows and (rows[DROP] == NONE).all() else []
+            yield f"A: {a}   B: {b}", rows.drop(columns=["A", "B", *empty])
+
     def notes(self) -> list[str]:
         """Sentences: how it was tested and corrected, and what was left out."""
         return [

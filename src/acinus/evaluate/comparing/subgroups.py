@@ -41,8 +41,21 @@ class Grouping:
     unknown: tuple[str, ...]
 
 
+def read_people(path: Path | str) -> pd.DataFrame:
+    """The columns of ``participants.tsv`` by participant.
+
+    Raises:
+        DataError: The table is unreadable or names a participant twice.
+    """
+    table = read_participants(path)
+    twice = duplicate_ids(table)
+    if twice:
+        raise DataError(f"{path}: a participant must have one row; '{twice[0]}' has several.")
+    return table.set_index(ID_COLUMN)
+
+
 def group_patients(
-    path: Path | str,
+    people: pd.DataFrame,
     columns: Sequence[str],
     patients: Collection[str],
     *,
@@ -52,7 +65,7 @@ def group_patients(
     """Groups of `patients` by each column.
 
     Args:
-        path: ``participants.tsv``.
+        people: Columns by participant.
         columns: Of that table.
         patients: Those that are compared.
         n_bands: Groups of a column with more than `MOST_VALUES_UNCUT` numbers, >= 2,
@@ -61,26 +74,20 @@ def group_patients(
 
     Raises:
         ConfigError: A column or `first` is unknown, or `n_bands` is below 2.
-        DataError: The table is unreadable, names a participant twice, or a column has
-            fewer than two groups.
+        DataError: A column has fewer than two groups.
     """
     if n_bands < 2:
         raise ConfigError(f"--bands must be at least 2; got {n_bands}.")
-    table = read_participants(path)
-    twice = duplicate_ids(table)
-    if twice:
-        raise DataError(f"{path}: a participant must have one row; '{twice[0]}' has several.")
-    known = [str(column) for column in table.columns if column != ID_COLUMN]
     for column in columns:
-        if column not in known:
-            raise ConfigError(f"{path}: {unknown_name('column', column, known)}")
-    compared = table[table[ID_COLUMN].isin(list(patients))].set_index(ID_COLUMN)
+        if column not in people.columns:
+            raise ConfigError(f"--by: {unknown_name('column', column, map(str, people.columns))}")
+    compared = people[people.index.isin(list(patients))]
     found = [_group(compared[column], patients, n_bands) for column in dict.fromkeys(columns)]
     for one in found:
         if len(one.members) < 2:
             raise DataError(
-                f"{path}: column '{one.column}' must put the patients compared into two groups or "
-                f"more; got: {', '.join(one.members) or 'no value of any of them'}."
+                f"--by {one.column} must put the patients compared into two groups or more; "
+                f"got: {', '.join(one.members) or 'no value of any of them'}."
             )
     if first is None:
         return found
