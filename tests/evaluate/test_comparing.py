@@ -392,6 +392,15 @@ def test_a_structure_with_two_rows_is_refused(tmp_path: Path) -> None:
         acinus.compare_scores([twice, save(tmp_path / "b", [row("c", "gland", 0.5)])])
 
 
+def test_an_infinite_value_is_refused_with_its_case(tmp_path: Path) -> None:
+    runs = [one_label(tmp_path / name, [0.5, 0.6]) for name in "ab"]
+    scores = read_scores(runs[0] / "scores.csv")
+    scores.loc[1, "value"] = math.inf
+    write_scores(scores, runs[0] / "scores.csv")
+    with pytest.raises(DataError, match="case 'c01' has an infinite dice"):
+        acinus.compare_scores(runs)
+
+
 def test_an_unknown_correction_is_refused() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'holm'"):
         acinus.compare_scores([], correction="holms")

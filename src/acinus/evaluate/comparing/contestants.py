@@ -7,6 +7,7 @@ contestants apart by their number was rejected: a table would need a legend.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,7 +68,7 @@ class Contestant:
         """Every structure with its value of a measure.
 
         Raises:
-            DataError: A structure has two rows.
+            DataError: A structure has two rows or an infinite value.
         """
         rows = self.scores[self.scores["metric"] == metric]
         twice = rows[rows.duplicated(["case", "label"])]
@@ -76,6 +77,13 @@ class Contestant:
                 f"{self.path}: a case must have one row for each label and measure; case "
                 f"'{twice['case'].iloc[0]}' has several for {twice['label'].iloc[0]}, {metric}. "
                 "Keep one of them."
+            )
+        endless = rows[rows["value"].isin([math.inf, -math.inf])]
+        if len(endless):
+            raise DataError(
+                f"{self.path}: values must be finite, or empty where undefined; case "
+                f"'{endless['case'].iloc[0]}' has an infinite {metric}. Leave it empty with status "
+                "'undefined' and a reason."
             )
         columns = (rows[name] for name in ("case", "label", "value", "status", "reason"))
         return {
@@ -219,9 +227,9 @@ def joint_patients(
 
 def _name_and_path(source: Path | str) -> tuple[str, Path]:
     path, name = Path(source), ""
-    if not path.exists() and "=" in str(source):
-        name, _, rest = str(source).partition("=")
-        path = Path(rest)
+    before, sign, rest = str(source).partition("=")
+    if not path.exists() and sign and "/" not in before:
+        name, path = before, Path(rest)
     if path.is_dir():
         return name or path.resolve().name, path / SCORES
     return name or (path.resolve().parent.name if path.name == SCORES else path.stem), path
