@@ -272,7 +272,8 @@ def test_external_centres_are_compared_with_the_validation(tmp_path: Path) -> No
     far = one_label(tmp_path / "far", outside.tolist(), part="new")
     found = acinus.compare_scores([run], external=[far])
     one = only(found.table)
-    assert found.part == "validation"
+    assert found.parts == {"run": "validation", "far": "new"}
+    assert "Part: validation of 'run', new of 'far'." in found.notes()[0]
     assert (one["kind"], one["a"], one["b"], one["by"]) == ("unpaired", "run", "far", "centre")
     assert one["drop_percent"] == pytest.approx(100 * (1 - outside.mean() / inside.mean()))
     assert one["t_p"] == pytest.approx(stats.ttest_ind(inside, outside, equal_var=False).pvalue)
@@ -377,6 +378,31 @@ def test_wrong_use_is_one_sentence(tmp_path: Path, capsys, words: str, sentence:
     assert sentence in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
+
+
+def test_parts_are_chosen_and_said(tmp_path: Path) -> None:
+    both = [
+        row(f"{part[0]}{n}", "gland", 0.5 + n / 10, part=part)
+        for part in ("holdout", "validation")
+        for n in range(3)
+    ]
+    ours = save(tmp_path / "ours", both)
+    folds = save(tmp_path / "folds", [one for one in both if one["part"] == "validation"])
+    theirs = save(tmp_path / "theirs", [{**one, "part": "new"} for one in both])
+    for sources, part, parts, cases in (
+        ([ours, folds], None, ["validation", "validation"], 3),
+        ([ours, theirs], None, ["holdout", "new"], 3),
+        ([ours, theirs], "validation", ["validation", "new"], 3),
+        ([theirs, f"x={theirs}"], None, ["new", "new"], 6),
+    ):
+        found = acinus.compare_scores(sources, part=part)
+        assert list(found.parts.values()) == parts
+        assert only(found.table)["n_cases_a"] == cases
+    with pytest.raises(DataError, match="'holdout'; it has: validation"):
+        acinus.compare_scores([ours, folds], part="holdout")
+    only_test = save(tmp_path / "test", [one for one in both if one["part"] == "holdout"])
+    with pytest.raises(DataError, match="must share a part"):
+        acinus.compare_scores([folds, only_test])
 
 
 def test_names_are_given_before_paths(tmp_path: Path) -> None:

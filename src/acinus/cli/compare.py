@@ -46,10 +46,11 @@ def compare(
         runs: Run folders, folders with scores.csv, or such CSV files; NAME=PATH gives a name.
             Of a table with several arms or models each is compared.
         measure: Measures by name; default: dice.
-        part: holdout or validation; default: the hold-out where all have one, else what all
-            have. With --external: validation.
-        external: Score tables of other centres; the one run is compared with each of them by
-            unpaired tests, with the relative drop.
+        part: holdout or validation; default: the hold-out where all have one, else the
+            validation. With --external: validation. Of a table that knows neither its only
+            part is taken.
+        external: Score tables of other centres, of which the hold-out or only part is taken;
+            the one run is compared with each by unpaired tests, with the relative drop.
         participants: Table with tabs and a column participant_id.
         by: Columns of that table, or reference_volume_ml, with commas between: models are
             compared within each subgroup, and each model between subgroups. Numbers such as

@@ -22,8 +22,6 @@ from acinus.evaluate.comparing.contestants import (
     check_names,
     joint_patients,
     read_contestants,
-    read_tables,
-    split_table,
 )
 from acinus.evaluate.comparing.result import CENTRE, Comparisons, Lack
 from acinus.evaluate.comparing.rows import (
@@ -69,9 +67,10 @@ def compare_scores(
         sources: Run folders, folders with ``scores.csv``, or CSV files; ``"NAME=PATH"`` names
             one. Of a table with several arms or models each is a contestant.
         measures: Registered names that all tables have.
-        part: ``"holdout"`` or ``"validation"``. None: the hold-out where all have one, else
-            the only part that all have; with `external` the validation.
-        external: Score tables of other centres, all their rows. The one contestant is
+        part: ``"holdout"`` or ``"validation"``; of a table that knows neither, its only part is
+            taken. None: the hold-out where all have one, else the validation; with `external`
+            the validation.
+        external: Score tables of other centres: their hold-out, or only part. The one contestant is
             compared with each, and the drop is relative to it.
         participants: ``participants.tsv``, for `by`; it also says which cases are of one patient
             where the score tables do not.
@@ -100,8 +99,8 @@ def compare_scores(
     people = pd.DataFrame() if participants is None else read_people(participants)
     if external and part is None:
         part = "validation"
-    inner, chosen = read_contestants(sources, part=part)
-    outer = [one for table in read_tables(external) for one in split_table(*table)]
+    inner = read_contestants(sources, part=part)
+    outer = read_contestants(external, part=None, is_external=True)
     _check_contestants(inner, outer)
     check_measures([*inner, *outer], measures)
     patients = joint_patients(inner, people.index)
@@ -120,7 +119,7 @@ def compare_scores(
     found = Comparisons(
         table_of(_corrected(rows, correction), COMPARISON_COLUMNS),
         {one.name: one.path for one in (*inner, *outer)},
-        chosen,
+        {one.name: one.part for one in (*inner, *outer)},
         tuple(dict.fromkeys(measures)),
         CORRECTIONS[correction],
         tuple(_lacks(inner, tuple(measures))),

@@ -8,7 +8,7 @@ contestants apart by their number was rejected: a table would need a legend.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,9 @@ from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.evaluate.score_table import NOT_ANNOTATED, read_scores
 
 SCORES = "scores.csv"
+
+PARTS = ("holdout", "validation")
+"""Parts of a run's score table."""
 
 Structure = tuple[str, str]
 """Case and label."""
@@ -51,6 +54,11 @@ class Contestant:
     name: str
     path: Path
     scores: pd.DataFrame
+
+    @property
+    def part(self) -> str:
+        """Part of the table that is compared."""
+        return str(self.scores["part"].iloc[0])
 
     @cached_property
     def metrics(self) -> set[str]:
@@ -93,32 +101,33 @@ class Contestant:
 
 
 def read_contestants(
-    sources: Iterable[Path | str], *, part: str | None
-) -> tuple[list[Contestant], str]:
-    """Contestants in the order of `sources`, and the part of which their rows are.
+    sources: Iterable[Path | str], *, part: str | None, is_external: bool = False
+) -> list[Contestant]:
+    """Contestants in the order of `sources`, each with the rows of one part.
 
     Args:
         sources: Run folder, folder with ``scores.csv``, or CSV file, each; ``"NAME=PATH"``
             gives a name, else it is that of the folder.
-        part: ``"holdout"``, ``"validation"`` or another part of the tables. None: the
-            hold-out where all have one, else the only part that all have.
+        part: ``"holdout"`` or ``"validation"``; of a table that knows neither, such as
+            another program's, its only part is taken. None: the hold-out where all such
+            tables have one, else the only part that all have.
+        is_external: Whether the tables need not share a part: each gives its hold-out, or
+            else its only part.
 
     Raises:
-        ConfigError: Two contestants have one name.
         DataError: A table cannot be read, or lacks the part.
     """
-    tables = read_tables(sources)
-    chosen = _choose_part(tables, part)
-    contestants = [
-        one
-        for name, path, table in tables
-        for one in split_table(name, path, table[table["part"] == chosen])
-    ]
-    check_names([one.name for one in contestants])
-    return contestants, chosen
+    tables = _read_tables(sources)
+    if not is_external:
+        part = part or _common_part(tables)
+    found = []
+    for name, path, table in tables:
+        chosen = _part_of(path, set(table["part"]), part, is_external)
+        found += _split_table(name, path, table[table["part"] == chosen])
+    return found
 
 
-def read_tables(sources: Iterable[Path | str]) -> list[tuple[str, Path, pd.DataFrame]]:
+def _read_tables(sources: Iterable[Path | str]) -> list[tuple[str, Path, pd.DataFrame]]:
     """Name, path and rows of each score table.
 
     Raises:
@@ -134,7 +143,7 @@ def read_tables(sources: Iterable[Path | str]) -> list[tuple[str, Path, pd.DataF
     return found
 
 
-def split_table(name: str, path: Path, table: pd.DataFrame) -> list[Contestant]:
+def _split_table(name: str, path: Path, table: pd.DataFrame) -> list[Contestant]:
     """A contestant for each arm and model; what differs is added to the name.
 
     Args:
@@ -235,23 +244,27 @@ def _name_and_path(source: Path | str) -> tuple[str, Path]:
     return name or (path.resolve().parent.name if path.name == SCORES else path.stem), path
 
 
-def _choose_part(tables: Sequence[tuple[str, Path, pd.DataFrame]], part: str | None) -> str:
-    parts: Mapping[Path, set[str]] = {path: set(table["part"]) for _, path, table in tables}
-    if part is None:
-        common = set.intersection(*parts.values()) if parts else set()
-        if "holdout" in common or not parts:
-            return "holdout"
-        if len(common) == 1:
-            return common.pop()
+def _common_part(tables: Sequence[tuple[str, Path, pd.DataFrame]]) -> str:
+    """Part of the tables that know hold-out and validation."""
+    parts = {path: set(table["part"]) for _, path, table in tables}
+    ours = {path: those & set(PARTS) for path, those in parts.items() if those & set(PARTS)}
+    common = set.intersection(*ours.values()) if ours else {PARTS[0]}
+    if not common:
         each = "; ".join(f"{path}: {', '.join(sorted(those))}" for path, those in parts.items())
         raise DataError(f"the tables must share a part to be compared; got {each}.")
-    for path, those in parts.items():
-        if part not in those:
-            raise DataError(
-                f"{path}: must have scores of the part '{part}'; it has: "
-                f"{', '.join(sorted(those))}."
-            )
-    return part
+    return PARTS[0] if PARTS[0] in common else common.pop()
+
+
+def _part_of(path: Path, parts: set[str], wanted: str | None, is_external: bool) -> str:
+    for one in (wanted, PARTS[0] if is_external else None):
+        if one in parts:
+            return str(one)
+    if len(parts) == 1 and (is_external or not parts & set(PARTS)):
+        return next(iter(parts))
+    raise DataError(
+        f"{path}: must have scores of the part '{wanted or PARTS[0]}'; it has: "
+        f"{', '.join(sorted(parts))}."
+    )
 
 
 def _observation(value: float, status: str, reason: str) -> Observation:

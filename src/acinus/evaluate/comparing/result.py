@@ -61,7 +61,7 @@ class Comparisons:
     Attributes:
         table: `COMPARISON_COLUMNS`, a row for each comparison.
         contestants: Name to score table, in order; external ones last.
-        part: Part of the tables that was compared; of external tables all rows are.
+        parts: Name to the part of its table that was compared.
         measures: Names, in order.
         correction: The way p-values were corrected, in words.
         lacks: What each contestant of a pair lacks, where it lacks something.
@@ -70,7 +70,7 @@ class Comparisons:
 
     table: pd.DataFrame
     contestants: Mapping[str, Path]
-    part: str
+    parts: Mapping[str, str]
     measures: tuple[str, ...]
     correction: str
     lacks: tuple[Lack, ...]
@@ -91,8 +91,8 @@ class Comparisons:
     def notes(self) -> list[str]:
         """Sentences: how it was tested and corrected, and what was left out."""
         return [
-            f"Part: {self.part}. Means and tests are over patients, each with one value: the mean "
-            "of its structures. Intervals resample patients (95%, bootstrap).",
+            f"Part: {_parts_words(self.parts)}. Means and tests are over patients, each with one "
+            "value: the mean of its structures. Intervals resample patients (95%, bootstrap).",
             *_test_sentences(self.table),
             *(text for one in self.groupings for text in _group_sentences(one)),
             *(_lack_sentence(lack) for lack in self.lacks),
@@ -101,7 +101,7 @@ class Comparisons:
     def as_json(self) -> dict[str, Any]:
         """All of it as JSON-able data; None where there is no number."""
         return {
-            "part": self.part,
+            "parts": dict(self.parts),
             "measures": list(self.measures),
             "correction": self.correction,
             "contestants": {name: str(path) for name, path in self.contestants.items()},
@@ -124,6 +124,14 @@ class Comparisons:
                 for row in records(self.table)
             ],
         }
+
+
+def _parts_words(parts: Mapping[str, str]) -> str:
+    """``holdout``, or the part of each contestant where they differ."""
+    found = list(dict.fromkeys(parts.values()))
+    if len(found) == 1:
+        return found[0]
+    return ", ".join(f"{part} of '{name}'" for name, part in parts.items())
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, str]:
