@@ -15,6 +15,7 @@ from acinus.scans import (
     on_grid_of,
     oriented,
     place_on_grid,
+    resample_onto,
 )
 
 
@@ -92,6 +93,22 @@ def test_other_voxels_are_refused_with_both_grids() -> None:
         on_grid_of(volume, Grid((3, 4, 5), shifted))
     with pytest.raises(GridError, match=r"shape \(3, 4, 6\)"):
         on_grid_of(volume, Grid((3, 4, 6), np.eye(4)))
+
+
+def test_a_grid_a_whole_voxel_away_holds_other_voxels(affines, rng) -> None:
+    """They were once taken for the same ones, and every value came out a voxel off."""
+    array = rng.integers(1, 9, (4, 5, 6))
+    for affine in affines:
+        volume = Volume(array, affine)
+        turned = canonical(volume)
+        shifted = turned.affine.copy()
+        shifted[:3, 3] += shifted[:3, 0]
+        grid = Grid(turned.shape, shifted)
+        with pytest.raises(GridError, match="same voxels"):
+            on_grid_of(volume, grid)
+        moved = resample_onto(volume, grid, order=0).array
+        np.testing.assert_array_equal(moved[..., :-1], turned.array[..., 1:])
+        assert not moved[..., -1].any()
 
 
 def test_a_singular_grid_is_named() -> None:

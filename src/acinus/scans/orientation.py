@@ -101,6 +101,7 @@ def on_grid_of(volume: Volume, grid: Grid) -> Volume:
     if _is_permutation(turn[:3, :3]):
         shape_xyz = np.abs(turn[:3, :3]).T @ volume.shape[::-1]
         if tuple(shape_xyz[::-1]) == tuple(grid.shape):
+            turn[:3, 3] = _first_voxel(turn[:3, :3], volume)
             turned = _reindex(volume, turn)
             if turned.grid.matches(grid):
                 return Volume(turned.array, grid.affine, volume.meta)
@@ -128,7 +129,7 @@ def place_on_grid(volume: Volume, grid: Grid) -> Volume:
         raise _not_the_same_voxels(volume.grid, grid)
     full = np.eye(4)
     full[:3, :3] = turn
-    full[:3, 3] = np.where(turn.sum(axis=1) < 0, np.array(volume.shape[::-1]) - 1, 0)
+    full[:3, 3] = _first_voxel(turn, volume)
     turned = _reindex(volume, full)
     start_xyz = np.rint(np.linalg.inv(grid.affine) @ turned.affine[:, 3])[:3]
     expected = grid.affine.copy()
@@ -207,6 +208,11 @@ def _is_permutation(turn: np.ndarray) -> bool:
     """Whether a (3, 3) matrix of whole numbers permutes and flips axes."""
     steps = np.abs(turn)
     return bool(np.all(steps.sum(axis=0) == 1) and np.all(steps.sum(axis=1) == 1))
+
+
+def _first_voxel(turn: np.ndarray, volume: Volume) -> np.ndarray:
+    """(x, y, z) voxel of a volume that comes first after its axes are turned: no shift."""
+    return np.where(turn.sum(axis=1) < 0, np.array(volume.shape[::-1]) - 1, 0)
 
 
 def _not_the_same_voxels(grid: Grid, other: Grid) -> GridError:
