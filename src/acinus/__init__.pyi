@@ -11,7 +11,9 @@ from acinus.errors import ConfigError as ConfigError
 from acinus.errors import DataError as DataError
 from acinus.errors import GridError as GridError
 from acinus.errors import PlanError as PlanError
+from acinus.evaluate import FolderScores as FolderScores
 from acinus.evaluate import compare_scores as compare_scores
+from acinus.evaluate import evaluate_folders as evaluate_folders
 from acinus.evaluate import score_cases as score_cases
 from acinus.losses import LOSSES as LOSSES
 from acinus.measure import MEASURES as MEASURES

@@ -1,23 +1,89 @@
-"""``acinus evaluate``: score the predictions of a trained run."""
+"""``acinus evaluate``: score the predictions of a trained run, or of any program."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 import acinus
+from acinus.cli.outcome import show_judged
+from acinus.cli.tables import print_table
+from acinus.errors import ConfigError
+
+Measures = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 
 
-def evaluate(run: Path, /) -> int:
-    """Predict the validation and hold-out cases of a trained run and score them.
+def evaluate(
+    source: Annotated[Path, Parameter(name="RUN|PREDICTIONS")],
+    references: Path | None = None,
+    /,
+    *,
+    labels: Path | None = None,
+    out: Path | None = None,
+    participants: Path | None = None,
+    measures: Measures = (),
+    empty_policy: Literal["undefined", "zero_one"] = "undefined",
+    jobs: int | None = None,
+    resample: bool = False,
+) -> int:
+    """Score the predictions of a trained run, or two folders of label maps of any program.
+
+    With one folder, a run, its validation and hold-out cases are predicted and scored. With two,
+    predictions and references are paired by file name; scores.csv and summary.csv are written,
+    and a case that cannot be judged does not stop the others.
 
     ```console
     acinus evaluate runs/glands
+    acinus evaluate predictions references --labels dataset.json --out scores
+    acinus evaluate pred ref --labels dataset.json --out scores --measures dice surface_dice_1mm
     ```
 
     Args:
-        run: Folder of a run whose model is trained.
+        source: Folder of a run whose model is trained; or, with REFERENCES, of predicted label
+            maps.
+        references: Folder of the label maps that an expert drew.
+        labels: JSON file with 'labels' that map names to values, as in dataset.json.
+        out: Folder of the tables.
+        participants: A participants.tsv, where a patient has several cases.
+        measures: What to measure (see 'acinus list measures'), besides the volumes. Default: dice
+            iou hausdorff_95_mm assd_mm.
+        empty_policy: What an overlap with an empty mask counts as: undefined, or 1 if both masks
+            are empty and 0 if one is.
+        jobs: Processes. Default: one for each core.
+        resample: Resample predictions that lie on another grid onto that of their reference,
+            nearest, instead of refusing them.
     """
-    acinus.evaluate_run(run)
-    sys.stdout.write(f"Scores: {run / 'scores.csv'}\n")
-    return 0
+    if references is None:
+        given = (labels, out, participants, jobs)
+        if any(one is not None for one in given) or measures or resample:
+            raise ConfigError(
+                "options must come with two folders, 'acinus evaluate PREDICTIONS REFERENCES "
+                f"--labels FILE --out DIR'; got {source} alone, which is taken for a run."
+            )
+        acinus.evaluate_run(source)
+        sys.stdout.write(f"Scores: {source / 'scores.csv'}\n")
+        return 0
+    if labels is None or out is None:
+        raise ConfigError(
+            "two folders must come with --labels FILE (JSON with 'labels', as dataset.json) and "
+            f"--out DIR; got no {'--labels' if labels is None else '--out'}."
+        )
+    found = acinus.evaluate_folders(
+        source,
+        references,
+        labels=labels,
+        out=out,
+        participants=participants,
+        measures=measures or None,
+        empty_policy=empty_policy,
+        jobs=jobs,
+        use_resampling=resample,
+    )
+    table = found.display()
+    print_table(list(table.columns), table.to_numpy().tolist())
+    sys.stdout.write(f"{found.note}\n")
+    sys.stdout.write(f"Scores: {out / 'scores.csv'}\nSummary: {out / 'summary.csv'}\n")
+    return show_judged(found.failed, found.remarks, found.n_judged)

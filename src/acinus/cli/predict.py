@@ -10,10 +10,8 @@ from cyclopts import Parameter
 
 import acinus
 from acinus.cli.options import Series
-from acinus.cli.outcome import SOME_FAILED
+from acinus.cli.outcome import ALL_FAILED, SOME_FAILED
 from acinus.progress import plural
-
-ALL_FAILED = 2
 
 
 def predict(

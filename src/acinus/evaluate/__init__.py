@@ -5,6 +5,7 @@ tables. Knows no network and imports no torch.
 """
 
 from acinus.evaluate.comparing import Comparisons, compare_scores
+from acinus.evaluate.folders import FolderScores, evaluate_folders
 from acinus.evaluate.pairs import pair_folders
 from acinus.evaluate.score_table import (
     NOT_ANNOTATED,
@@ -20,9 +21,11 @@ __all__ = [
     "NOT_ANNOTATED",
     "SCORE_COLUMNS",
     "Comparisons",
+    "FolderScores",
     "Pair",
     "annotated_scores",
     "compare_scores",
+    "evaluate_folders",
     "pair_folders",
     "read_scores",
     "score_cases",

@@ -33,7 +33,7 @@ def pair_folders(
         DataError: A folder is missing or holds no label maps, a case has two
             files, or `participants` lacks a case.
     """
-    drawn, predicted = _by_case(Path(references)), _by_case(Path(predictions))
+    drawn, predicted = label_maps(Path(references)), label_maps(Path(predictions))
     unknown = [case for case in drawn if participants is not None and case not in participants]
     if unknown:
         raise DataError(
@@ -51,8 +51,15 @@ def pair_folders(
     ]
 
 
-def _by_case(folder: Path) -> dict[str, Path]:
-    """Label maps of a folder by their name without suffix."""
+def label_maps(folder: Path) -> dict[str, Path]:
+    """Label maps of a folder by their name without suffix, sorted.
+
+    Args:
+        folder: Of files with one of the known suffixes; other and hidden files are passed over.
+
+    Raises:
+        DataError: The folder is missing or holds no label maps, or a case has two files.
+    """
     if not folder.is_dir():
         raise DataError(f"{folder}: must be a folder of label maps; there is none.")
     found: dict[str, Path] = {}

@@ -2,9 +2,9 @@
 
 Enters: pairs of label-map files. Leaves: the score table. A pair that is
 missing, unreadable or on two grids becomes rows with status ``failed`` and the
-reason, and the others go on; resampling the prediction onto the reference's
-grid was rejected, since it would hide that a program put it in the wrong place.
-Pairs are read one at a time, so memory does not grow with the cohort.
+reason, and the others go on. Resampling the prediction onto the reference's grid
+without being asked was rejected, since it would hide that a program put it in the
+wrong place. Pairs are read one at a time, so memory does not grow with the cohort.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,12 +27,17 @@ from acinus.evaluate.score_table import NOT_ANNOTATED, empty_score_table, score_
 from acinus.measure import MEASURES, SIDE_MEASURES, Score, measure_case
 from acinus.measure.pair import bounding_box
 from acinus.progress import stage
-from acinus.scans import read_labelmap
+from acinus.scans import read_labelmap, resample_onto
 from acinus.scans.volume import GRID_TOLERANCE_MM, Volume
 from acinus.types import Labelmap, Mask
 
 ALWAYS_MEASURED = ("reference_volume_ml", "prediction_volume_ml")
 """Measures taken besides the wanted ones: the tables tell a missed structure by them."""
+
+RESAMPLED = "prediction resampled onto the reference's grid, nearest"
+"""Begin of the reason of scores whose prediction lay on another grid."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,23 @@ class Pair:
     participant: str
     reference_path: Path
     prediction_path: Path
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What became of a pair.
+
+    Attributes:
+        rows: Of the score table, without arm, model and part.
+        unknown_reference: Values in the reference that no label has, sorted.
+        unknown_prediction: The same of the prediction.
+        resampled: How the grids differed, if the prediction was resampled; else empty.
+    """
+
+    rows: list[dict[str, Any]]
+    unknown_reference: tuple[int, ...] = ()
+    unknown_prediction: tuple[int, ...] = ()
+    resampled: str = ""
 
 
 def score_cases(
@@ -111,9 +133,15 @@ def score_cases(
     total = len(pairs) if isinstance(pairs, Sized) else None
     rows: list[dict[str, Any]] = []
     with stage(f"Measuring {arm} {part}", total=total, unit="case") as bar:
-        for found in _worked_through(judge, pairs, jobs):
-            rows.extend(found)
-            bar.advance()
+        try:
+            for found in worked_through(judge, pairs, jobs):
+                rows.extend(found)
+                bar.advance()
+        except BrokenProcessPool:
+            raise DataError(
+                f"the {jobs} processes that measure must stay alive; one ended abruptly, "
+                "mostly for lack of memory. Start again with fewer jobs."
+            ) from None
     if not rows:
         return empty_score_table()
     return score_table([row | {"arm": arm, "model": model, "part": part} for row in rows])
@@ -130,12 +158,53 @@ def score_pair(
     mirror_pairs: Sequence[tuple[str, str]] = (),
 ) -> list[dict[str, Any]]:
     """Rows of one case; a pair that cannot be judged gives rows with status ``failed``."""
+    return judge_pair(
+        pair,
+        labels,
+        measures,
+        regions=regions,
+        ignore_label=ignore_label,
+        annotated=annotated,
+        mirror_pairs=mirror_pairs,
+    ).rows
+
+
+def judge_pair(
+    pair: Pair,
+    labels: Mapping[str, int],
+    measures: Sequence[str],
+    *,
+    regions: Mapping[str, tuple[int, ...]] | None = None,
+    ignore_label: int | None = None,
+    annotated: Mapping[str, Collection[str]] | None = None,
+    mirror_pairs: Sequence[tuple[str, str]] = (),
+    use_resampling: bool = False,
+) -> Judged:
+    """Rows of one case and what was strange about its files.
+
+    Args:
+        pair: The case.
+        labels: As of `score_cases`.
+        measures: Registered measures.
+        regions: As of `score_cases`.
+        ignore_label: As of `score_cases`.
+        annotated: As of `score_cases`.
+        mirror_pairs: As of `score_cases`.
+        use_resampling: Whether a prediction on another grid is resampled onto that of the
+            reference (nearest, 0 beyond it) instead of failing; its rows then say so.
+    """
     names = {label: _measures_of(label, measures, mirror_pairs) for label in labels}
     given = None if annotated is None else annotated.get(pair.case)
     known = {name: value for name, value in labels.items() if given is None or name in given}
     try:
         reference = _read(pair.reference_path, "reference")
         prediction = _read(pair.prediction_path, "prediction")
+        values = _known_values(labels, regions, ignore_label)
+        unknown = [_unknown_values(one.array, values) for one in (reference, prediction)]
+        resampled = ""
+        if use_resampling and not reference.grid.matches(prediction.grid):
+            resampled = _difference(reference, prediction)
+            prediction = resample_onto(prediction, reference.grid, order=0)
         scores = score_labelmaps(
             reference,
             prediction,
@@ -146,18 +215,35 @@ def score_pair(
             mirror_pairs=mirror_pairs,
         )
     except (AcinusError, OSError, MemoryError) as error:
-        reason = " ".join(str(error).split())
-        return [row for name in labels for row in _failed_rows(pair, name, names[name], reason)]
+        return lost_pair(pair, names, " ".join(str(error).split()) or type(error).__name__)
+    remark = f"{RESAMPLED}; {resampled}" if resampled else ""
     rows: list[dict[str, Any]] = []
     for label in labels:
         if label not in scores:
             rows += _undefined_rows(pair, label, names[label])
             continue
         rows += [
-            _row(pair, label, name, score.value, score.unit, score.status, score.reason)
+            _row(pair, label, name, score.value, score.unit, score.status, score.reason or remark)
             for name, score in scores[label].items()
         ]
-    return rows
+    return Judged(rows, unknown[0], unknown[1], resampled)
+
+
+def lost_pair(pair: Pair, measures: Mapping[str, Sequence[str]], reason: str) -> Judged:
+    """A pair that could not be judged: rows with status ``failed``.
+
+    Args:
+        pair: The case.
+        measures: Label to the measures that would have been taken.
+        reason: Why.
+    """
+    return Judged(
+        [
+            row
+            for label, names in measures.items()
+            for row in _failed_rows(pair, label, names, reason)
+        ]
+    )
 
 
 def score_labelmaps(
@@ -242,15 +328,32 @@ def _read(path: Path, role: str) -> Volume:
 def _check_grids(reference: Volume, prediction: Volume) -> None:
     if reference.grid.matches(prediction.grid):
         return
-    if reference.shape != prediction.shape:
-        found = f"reference {reference.shape}, prediction {prediction.shape} voxels (Z, Y, X)"
-    else:
-        apart = reference.grid.displacement_mm(prediction.grid)
-        found = f"corners up to {apart:.3g} mm apart (GRID_TOLERANCE_MM is {GRID_TOLERANCE_MM} mm)"
     raise GridError(
-        f"reference and prediction must share a grid; {found}. "
+        f"reference and prediction must share a grid; {_difference(reference, prediction)}. "
         "Write the prediction on the grid of the image that the reference was drawn on."
     )
+
+
+def _difference(reference: Volume, prediction: Volume) -> str:
+    """How two grids differ, in words."""
+    if reference.shape != prediction.shape:
+        return f"reference {reference.shape}, prediction {prediction.shape} voxels (Z, Y, X)"
+    apart = reference.grid.displacement_mm(prediction.grid)
+    return f"corners up to {apart:.3g} mm apart (GRID_TOLERANCE_MM is {GRID_TOLERANCE_MM} mm)"
+
+
+def _known_values(
+    labels: Mapping[str, int],
+    regions: Mapping[str, tuple[int, ...]] | None,
+    ignore_label: int | None,
+) -> set[int]:
+    """Values of a label map that mean something."""
+    united = {value for values in (regions or {}).values() for value in values}
+    return {0, *labels.values(), *united} | ({ignore_label} if ignore_label is not None else set())
+
+
+def _unknown_values(labelmap: Labelmap, known: Collection[int]) -> tuple[int, ...]:
+    return tuple(int(one) for one in np.unique(labelmap[labelmap != 0]) if int(one) not in known)
 
 
 def _names_with_volumes(measures: Sequence[str]) -> tuple[str, ...]:
@@ -300,16 +403,22 @@ def _undefined_rows(pair: Pair, label: str, measures: Sequence[str]) -> list[dic
     ]
 
 
-def _worked_through(
-    judge: Callable[[Pair], list[dict[str, Any]]], pairs: Iterable[Pair], jobs: int
-) -> Iterator[list[dict[str, Any]]]:
-    """Rows of each pair in the order of the pairs; at most twice `jobs` pairs are under way."""
+def worked_through(judge: Callable[[Pair], T], pairs: Iterable[Pair], jobs: int) -> Iterator[T]:
+    """What `judge` finds of each pair, in their order; at most twice `jobs` are under way.
+
+    Args:
+        judge: Function that another process can load.
+        pairs: Cases.
+        jobs: Processes; 1 works in this one.
+
+    Raises:
+        BrokenProcessPool: A process ended abruptly.
+    """
     if jobs == 1:
         yield from map(judge, pairs)
         return
-    waiting: deque[Future[list[dict[str, Any]]]] = deque()
-    spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(max_workers=jobs, mp_context=spawn) as pool:
+    waiting: deque[Future[T]] = deque()
+    with _pool(jobs) as pool:
         try:
             for pair in pairs:
                 waiting.append(pool.submit(judge, pair))
@@ -317,11 +426,43 @@ def _worked_through(
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-        except BrokenProcessPool:
-            raise DataError(
-                f"the {jobs} processes that measure must stay alive; one ended abruptly, "
-                "mostly for lack of memory. Start again with fewer jobs."
-            ) from None
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def outlasting(
+    judge: Callable[[Pair], T], pairs: Sequence[Pair], jobs: int, lost: Callable[[Pair], T]
+) -> Iterator[T]:
+    """As `worked_through`, but a process that ends abruptly costs one pair only.
+
+    The pairs that were under way are judged again, each in a process of its own.
+
+    Args:
+        judge: Function that another process can load.
+        pairs: Cases.
+        jobs: Processes; 1 works in this one, whose end nothing outlasts.
+        lost: What is found of a pair whose process ended.
+    """
+    n_done = 0
+    while n_done < len(pairs):
+        try:
+            for found in worked_through(judge, pairs[n_done:], jobs):
+                n_done += 1
+                yield found
+        except BrokenProcessPool:
+            for pair in pairs[n_done : n_done + 2 * jobs]:
+                n_done += 1
+                yield _judged_alone(judge, pair, lost)
+
+
+def _judged_alone(judge: Callable[[Pair], T], pair: Pair, lost: Callable[[Pair], T]) -> T:
+    with _pool(1) as pool:
+        try:
+            return pool.submit(judge, pair).result()
+        except BrokenProcessPool:
+            return lost(pair)
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn"))
