@@ -12,6 +12,8 @@ from acinus.errors import DataError as DataError
 from acinus.errors import GridError as GridError
 from acinus.errors import PlanError as PlanError
 from acinus.evaluate import FolderScores as FolderScores
+from acinus.evaluate import ReaderAgreement as ReaderAgreement
+from acinus.evaluate import compare_readers as compare_readers
 from acinus.evaluate import compare_scores as compare_scores
 from acinus.evaluate import evaluate_folders as evaluate_folders
 from acinus.evaluate import score_cases as score_cases

@@ -17,6 +17,7 @@ from acinus.cli.phantom import phantom
 from acinus.cli.plan import plan
 from acinus.cli.predict import predict
 from acinus.cli.profile import profile
+from acinus.cli.readers import readers
 from acinus.cli.report import report
 from acinus.cli.run import run
 from acinus.cli.slurm import slurm
@@ -55,6 +56,7 @@ app.command(plan, sort_key=5)
 app.command(train, sort_key=6)
 app.command(evaluate, sort_key=7)
 app.command(compare, sort_key=7)
+app.command(readers, sort_key=8)
 app.command(report, sort_key=8)
 app.command(predict, sort_key=9)
 app.command(ensemble, sort_key=10)

@@ -7,6 +7,7 @@ tables. Knows no network and imports no torch.
 from acinus.evaluate.comparing import Comparisons, compare_scores
 from acinus.evaluate.folders import FolderScores, evaluate_folders
 from acinus.evaluate.pairs import pair_folders
+from acinus.evaluate.readers import ReaderAgreement, compare_readers
 from acinus.evaluate.score_table import (
     NOT_ANNOTATED,
     SCORE_COLUMNS,
@@ -23,7 +24,9 @@ __all__ = [
     "Comparisons",
     "FolderScores",
     "Pair",
+    "ReaderAgreement",
     "annotated_scores",
+    "compare_readers",
     "compare_scores",
     "evaluate_folders",
     "pair_folders",
