@@ -188,7 +188,10 @@ def compare_readers(
     readers = _reader_names([Path(folder) for folder in folders])
     maps = {reader: label_maps(folder) for reader, folder in readers.items()}
     owners = _owners(maps, participants)
-    tables, remarks, failed, n_pairs = [], _one_reader_only(readers, maps), {}, 0
+    rows: list[dict[str, Any]] = []
+    remarks = _one_reader_only(readers, maps)
+    failed: dict[str, str] = {}
+    n_pairs = 0
     for first, second in combinations(readers, 2):
         pairs = _paired(readers, maps, owners, first, second)
         judge = partial(
@@ -201,7 +204,7 @@ def compare_readers(
         lost = partial(lost_pair, measures=dict.fromkeys(named.labels, measures), reason=KILLED)
         judged = judged_pairs(f"{first} and {second}", judge, pairs, jobs, lost)
         marks = {"reader_a": first, "reader_b": second}
-        tables += [row | marks for one in judged for row in one.rows]
+        rows += [row | marks for one in judged for row in one.rows]
         n_pairs += len(pairs)
         failed |= {
             f"{case} ({first}, {second})": reason
@@ -209,7 +212,7 @@ def compare_readers(
         }
         folder_of = {readers[first]: "label", readers[second]: "label"}
         remarks += [one for one in unknown_values(folder_of, pairs, judged) if one not in remarks]
-    agreement = pd.DataFrame(tables, columns=list(AGREEMENT_COLUMNS))
+    agreement = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
     agreement["metric"] = agreement["metric"].replace(VOLUMES)
     table = _reader_table(agreement, named, list(readers), metrics)
     if out is not None:
@@ -290,16 +293,17 @@ def _reader_table(
     for metric in (*metrics, *VOLUMES.values()):
         for figure in FIGURES:
             columns[f"{metric}_{figure}"] = "int64" if figure.startswith("n") else "float64"
-    columns |= {"icc_form": "str", "icc_n": "int64"} | dict.fromkeys(VOLUME_FIGURES, "float64")
+    columns |= {"icc_form": "str", "icc_n": "int64"}
+    for figure in VOLUME_FIGURES:
+        columns[figure] = "float64"
     rows = []
-    of_pair = agreement.groupby(["reader_a", "reader_b"], sort=False)
     known = agreement[agreement["reason"] != NOT_ANNOTATED]
     for structure, side, labels in _groups(named):
         mine = known[known["label"].isin(labels)]
-        for first, second in of_pair.groups:
+        for first, second in combinations(readers, 2):
             chosen = mine[(mine["reader_a"] == first) & (mine["reader_b"] == second)]
             keys = {"reader_a": first, "reader_b": second, "structure": structure, "side": side}
-            rows.append(keys | _row(chosen, [str(first), str(second)], metrics))
+            rows.append(keys | _row(chosen, [first, second], metrics))
         if len(readers) > 2:
             keys = {"reader_a": ALL_READERS, "reader_b": ALL_READERS}
             keys |= {"structure": structure, "side": side}
