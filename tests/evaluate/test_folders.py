@@ -195,6 +195,7 @@ def test_other_grids_are_refused_with_the_difference(root, capsys):
     assert main(words(root)) == 3
     err = capsys.readouterr().err
     assert "case 'a': reference and prediction must share a grid; corners up to 1 mm apart" in err
+    assert err.endswith("With --resample a prediction is put on the grid of its reference.\n")
     table = read_scores(root / "out" / "scores.csv").set_index(["case", "label", "metric"])
     assert table.loc[("b", "gland_right", "dice"), "value"] == 1.0
     assert main(words(root, "--resample")) == 0
@@ -205,6 +206,23 @@ def test_other_grids_are_refused_with_the_difference(root, capsys):
     row = table.loc[("a", "gland_right", "dice")]
     assert row["value"] == 0.75  # moved by one of four voxels
     assert row["reason"].startswith("prediction resampled onto the reference's grid, nearest")
+
+
+def test_one_folder_twice_and_a_place_that_is_a_file_are_refused(root, capsys):
+    three_cases(root)
+    with pytest.raises(ConfigError, match=r"must be two folders; got .*ref twice"):
+        evaluate_folders(root / "ref", root / "pred" / ".." / "ref", labels=root / "labels.json")
+    (root / "out").touch()
+    assert main(words(root)) == 2
+    assert "out: must be a folder for the results; File exists." in capsys.readouterr().err
+
+
+def test_values_beyond_the_type_of_the_file_are_absent(root):
+    three_cases(root)
+    (root / "labels.json").write_text(json.dumps({"labels": {"far": 10**30, "gland": 1}}))
+    found = scored(root)
+    assert not found.failed
+    assert set(found.scores.query("label == 'far' and metric == 'dice'")["status"]) == {"undefined"}
 
 
 def hostile_files(root):

@@ -119,6 +119,21 @@ def test_three_readers_give_every_pair_and_all(root):
     assert np.isnan(every["bias_ml"])
 
 
+def test_participants_and_annotated_labels_are_counted(root):
+    table = root / "participants.tsv"
+    table.write_text("participant_id\np\nq\n")
+    with pytest.raises(DataError, match=r"case 'r' has none \(1 in all\)"):
+        compared(root, participants=table)
+    for reader in ("anna", "bert"):
+        (root / reader / "r.nii.gz").rename(root / reader / "q_2.nii.gz")
+    labels = {"Gland-Rt": 1, "Gland-Lt": 2}
+    data = {"labels": labels, "annotated": {"q_2": ["Gland-Rt"]}}
+    (root / "labels.json").write_text(json.dumps(data))
+    rows = compared(root, participants=table).table.set_index("side")
+    assert list(rows.loc["right", ["n_structures", "n_participants"]]) == [3, 2]
+    assert list(rows.loc["left", ["n_structures", "n_participants"]]) == [2, 2]
+
+
 def test_kappa_has_its_margin_in_its_name(root):
     assert "kappa_5mm_mean" in compared(root, margin_mm=5).table
     with pytest.raises(ConfigError, match="the margin, mm must lie between 0 and"):

@@ -13,6 +13,9 @@ from acinus.cli.outcome import show_judged
 from acinus.cli.tables import print_table
 from acinus.errors import ConfigError
 
+OTHER_GRID = "must share a grid"
+"""Words of the reason why a case on two grids failed."""
+
 Measures = Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)]
 
 
@@ -86,4 +89,7 @@ def evaluate(
     print_table(list(table.columns), table.to_numpy().tolist())
     sys.stdout.write(f"{found.note}\n")
     sys.stdout.write(f"Scores: {out / 'scores.csv'}\nSummary: {out / 'summary.csv'}\n")
-    return show_judged(found.failed, found.remarks, found.n_judged)
+    status = show_judged(found.failed, found.remarks, found.n_judged)
+    if not resample and any(OTHER_GRID in reason for reason in found.failed.values()):
+        sys.stderr.write("With --resample a prediction is put on the grid of its reference.\n")
+    return status

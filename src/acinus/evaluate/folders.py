@@ -33,7 +33,7 @@ from acinus.evaluate.scoring import (
 from acinus.evaluate.tables.evaluation import evaluation_table
 from acinus.evaluate.tables.numbers import records
 from acinus.evaluate.wording import decimals, mean_and_sd, metric_title
-from acinus.files import whole_file
+from acinus.files import explain_os_errors, whole_file
 from acinus.measure import MEASURES
 from acinus.progress import plural, stage
 
@@ -135,7 +135,7 @@ def evaluate_folders(
             reference, nearest, instead of failing.
 
     Raises:
-        ConfigError: A measure or policy is unknown, or `jobs` is below 1.
+        ConfigError: A measure or policy is unknown, `jobs` is below 1, or both folders are one.
         DataError: A folder or file is missing or says what cannot be, a case has two files or
             no participant, or the folders have no case in common.
     """
@@ -144,9 +144,14 @@ def evaluate_folders(
         raise ConfigError(unknown_name("empty policy", empty_policy, EMPTY_POLICIES))
     named = read_labels(labels)
     references, predictions = Path(references), Path(predictions)
+    if references.resolve() == predictions.resolve():
+        raise ConfigError(
+            f"predictions and references must be two folders; got {references} twice."
+        )
     drawn, predicted = list(label_maps(references)), list(label_maps(predictions))
     _check_common(predictions, predicted, references, drawn)
     pairs = pair_folders(references, predictions, participants_of(drawn, participants))
+    make_folder(out)
     judge = partial(
         judge_pair,
         labels=named.labels,
@@ -173,6 +178,24 @@ def evaluate_folders(
         *_resampled(pairs, judged),
     ]
     return FolderScores(scores, summary, empty_policy, failures(pairs, judged), tuple(remarks))
+
+
+def make_folder(out: Path | str | None) -> None:
+    """Make the folder of the results before the work, so that a wrong one costs none.
+
+    Args:
+        out: The folder; None: nothing is written.
+
+    Raises:
+        DataError: It cannot be made.
+    """
+    if out is None:
+        return
+    try:
+        with explain_os_errors(out):
+            Path(out).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{out}: must be a folder for the results; {error.strerror}.") from None
 
 
 def usable_cores() -> int:

@@ -25,6 +25,7 @@ from acinus.evaluate.folders import (
     failures,
     judged_pairs,
     listed,
+    make_folder,
     participants_of,
     unknown_values,
 )
@@ -188,12 +189,16 @@ def compare_readers(
     readers = _reader_names([Path(folder) for folder in folders])
     maps = {reader: label_maps(folder) for reader, folder in readers.items()}
     owners = _owners(maps, participants)
+    paired = {
+        (first, second): _paired(readers, maps, owners, first, second)
+        for first, second in combinations(readers, 2)
+    }
+    make_folder(out)
     rows: list[dict[str, Any]] = []
     remarks = _one_reader_only(readers, maps)
     failed: dict[str, str] = {}
     n_pairs = 0
-    for first, second in combinations(readers, 2):
-        pairs = _paired(readers, maps, owners, first, second)
+    for (first, second), pairs in paired.items():
         judge = partial(
             judge_pair,
             labels=named.labels,
