@@ -139,8 +139,10 @@ def test_a_task_that_is_killed_again_ends_the_work_with_a_sentence() -> None:
 
 
 PROGRAM = """
+import signal
 import sys
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)  # left ignored by a shell's background
 sys.path.insert(0, {tests!r})
 from test_parallel import nothing, sleep
 from acinus.study.parallel import Task, local_workers, work_off
