@@ -11,7 +11,8 @@ from slow_distances import CASES, DISTANCES, EXACT_MM, SPACINGS, SURFACE_SHARES,
 
 from acinus.errors import ConfigError, DataError, GridError
 from acinus.measure import MEASURES, MaskPair, measure_case
-from acinus.measure.pair import bounding_box, nearest_by_transform, nearest_by_tree
+from acinus.measure.pair import nearest_by_transform, nearest_by_tree
+from acinus.scans.components import bounding_box
 
 
 @pytest.mark.parametrize("spacing_mm", SPACINGS)

@@ -25,9 +25,9 @@ import pandas as pd
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
 from acinus.evaluate.score_table import NOT_ANNOTATED, empty_score_table, score_table
 from acinus.measure import MEASURES, SIDE_MEASURES, Score, measure_case
-from acinus.measure.pair import bounding_box
 from acinus.progress import stage
 from acinus.scans import read_labelmap, resample_onto
+from acinus.scans.components import bounding_box
 from acinus.scans.volume import GRID_TOLERANCE_MM, Volume
 from acinus.types import Labelmap, Mask
 

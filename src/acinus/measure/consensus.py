@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from acinus.errors import ConfigError, DataError, GridError
-from acinus.measure.pair import bounding_box, checked_mask
+from acinus.measure.pair import checked_mask
+from acinus.scans.components import bounding_box
 from acinus.types import Array, Mask
 
 START = 0.99999

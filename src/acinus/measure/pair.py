@@ -27,6 +27,7 @@ from scipy.spatial import KDTree
 
 from acinus.errors import DataError, GridError
 from acinus.measure.surfels import cell_areas, cell_codes
+from acinus.scans.components import bounding_box
 from acinus.types import Array, Mask
 
 Nearest = Callable[[Mask, Mask, Sequence[float]], NDArray[np.float64]]
@@ -335,18 +336,6 @@ class MaskPair:
         if self.emptiness:
             return self.emptiness
         return NO_SURFACE if self.surface_distances_mm[0].size == 0 else ""
-
-
-def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
-    """Smallest box that holds all voxels of a mask of any number of axes; None if it has none."""
-    box: list[slice] = []
-    for axis in range(mask.ndim):
-        part = mask[tuple(box)]
-        found = np.flatnonzero(np.any(part, axis=tuple(a for a in range(mask.ndim) if a != axis)))
-        if found.size == 0:
-            return None
-        box.append(slice(int(found[0]), int(found[-1]) + 1))
-    return tuple(box)
 
 
 def widened(box: tuple[slice, ...], shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -29,7 +29,7 @@ def label_components(mask: Mask, connectivity: Connectivity = 26) -> tuple[Label
     from scipy import ndimage  # here: it takes a while to load
 
     labels = np.zeros(mask.shape, dtype=np.int32)
-    box = _bounding_box(mask)
+    box = bounding_box(mask)
     if box is None:
         return labels, 0
     structure = ndimage.generate_binary_structure(3, _REACH[connectivity])
@@ -67,12 +67,13 @@ def component_volumes_ml(
     return tuple(float(n) * grid.voxel_volume_ml for n in sorted(sizes, reverse=True))
 
 
-def _bounding_box(mask: Mask) -> tuple[slice, ...] | None:
+def bounding_box(mask: Mask) -> tuple[slice, ...] | None:
+    """Smallest box that holds all voxels of a mask of any number of axes; None if it has none."""
     box: list[slice] = []
-    for axis in range(3):
-        others = tuple(other for other in range(3) if other != axis)
-        filled = np.flatnonzero(np.any(mask, axis=others))
-        if not filled.size:
+    for axis in range(mask.ndim):
+        part = mask[tuple(box)]
+        found = np.flatnonzero(np.any(part, axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        if found.size == 0:
             return None
-        box.append(slice(int(filled[0]), int(filled[-1]) + 1))
+        box.append(slice(int(found[0]), int(found[-1]) + 1))
     return tuple(box)
