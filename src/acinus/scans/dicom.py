@@ -1,15 +1,16 @@
 """One DICOM series as a volume: geometry from positions, values rescaled.
 
-Enters: the files of one series. Leaves: a volume in RAS+ mm whose slice
-spacing is the distance of positions, never SliceThickness. Oblique stacks stay
-oblique; a tilted gantry stays as shear in the affine. Uneven, missing and
-repeated slices are refused with the measured distances: reading through
-SimpleITK's series reader was rejected since it only warns.
+Enters: the slices of one series. Leaves: a volume in RAS+ mm. Oblique stacks
+stay oblique; a tilted gantry stays as shear in the affine unless an orthogonal
+grid is asked for. Uneven, missing and repeated slices are refused with the
+measured distances unless repair is asked for: reading through SimpleITK's
+series reader was rejected since it only warns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,13 @@ import numpy as np
 
 from acinus.errors import DataError
 from acinus.scans.dtypes import smallest_integers
-from acinus.scans.itk import LPS_TO_RAS
-from acinus.scans.orientation import require_usable_affine
-from acinus.scans.series import (
-    SAME_POSITION_MM,
-    Series,
-    Slice,
-    choose_series,
-    dicom_faults,
-    list_series,
-    open_dicom,
-    slice_of,
-    sort_slices,
-)
+from acinus.scans.mend import even_stack, without_tilt
+from acinus.scans.series import Series, choose_series, list_series
+from acinus.scans.slices import Slice, dicom_faults, open_dicom
+from acinus.scans.stack import stack_grid, tilt_degrees
+from acinus.scans.stored import on_disk
 from acinus.scans.volume import Grid, Volume
-from acinus.types import Affine, Array
-
-GAP_TOLERANCE = 0.02
-"""Largest deviation of a slice from even spacing, as a share of the spacing."""
-
-GAP_TOLERANCE_MM = 0.01
-"""Deviation that is always accepted, mm: rounding of positions."""
-
-TILT_TOLERANCE_DEG = 0.1
-"""Angle between the stack and the normal of its slices above which it is noted as tilted."""
+from acinus.types import Array
 
 
 def read_dicom_folder(folder: Path, *, series: str | None = None) -> Volume:
@@ -51,65 +35,55 @@ def read_dicom_folder(folder: Path, *, series: str | None = None) -> Volume:
 def read_dicom_grid(folder: Path, *, series: str | None = None) -> Grid:
     """The grid of the chosen series, from the headers."""
     chosen = _choose(folder, series)
-    slices = [_slice(open_dicom(path, stop_before_pixels=True), path) for path in chosen.paths]
-    return stack_grid(sort_slices(slices), chosen.description)
+    return stack_grid(chosen.slices, chosen.description)
 
 
-def read_series(series: Series) -> Volume:
+def read_series(series: Series, *, repair: bool = False, orthogonal: bool = False) -> Volume:
     """The series as (Z, Y, X) values after rescale slope and intercept.
 
     Values are integers where slope is 1 and intercept whole in all slices, else
-    float32.
+    float32. What was done to the stack stands in ``meta["notes"]``.
+
+    Args:
+        series: As listed.
+        repair: Leave out copies, and interpolate between slices where they are
+            missing or unevenly spaced.
+        orthogonal: Shift the slices of a tilted gantry in their planes, by
+            linear interpolation, onto a grid without shear.
 
     Raises:
         DataError: Slices are uneven, missing or repeated, or a file cannot be
             decoded.
     """
-    loaded = [_load(path) for path in series.paths]
-    order = sort_slices([item for item, _ in loaded])
-    by_path = {item.path: pixels for item, pixels in loaded}
-    grid = stack_grid(order, series.description, series.skipped)
-    array = np.stack([by_path[item.path] for item in order])
-    if array.dtype.kind in "iu":
-        array = smallest_integers(array)
+    slices: Sequence[Slice] = series.slices
+    if not (repair and series.faults):
+        stack_grid(slices, series.description, series.skipped)  # refused before pixels are read
+    layers = list(_decode(slices))
+    tilt = tilt_degrees(slices)
+    notes: list[str] = []
+    if repair and series.faults:
+        grid, layers, found = even_stack(slices, layers, series.description)
+        notes += found
+    else:
+        grid = stack_grid(slices, series.description, series.skipped)
+    array = _stack(layers)
+    if orthogonal and tilt:
+        grid, array, note = without_tilt(grid, array, tilt)
+        notes.append(note)
+        tilt = 0.0
     meta: dict[str, Any] = {
-        "path": str(series.paths[0].parent),
+        "path": str(slices[0].path.parent),
         "format": "DICOM",
         "modality": series.modality,
         "description": series.description,
         "series_uid": series.uid,
         "study_uid": series.study_uid,
         "patient_id": series.patient_id,
-        "tilt_degrees": _tilt_degrees(order),
+        "tilt_degrees": tilt,
         "skipped": dict(series.skipped),
+        "notes": tuple(notes),
     }
     return Volume(array, grid.affine, meta)
-
-
-def stack_grid(
-    slices: Sequence[Slice], description: str, skipped: dict[str, int] | None = None
-) -> Grid:
-    """Grid of evenly spaced slices.
-
-    Args:
-        slices: In the order of their positions along the normal.
-        description: Of the series, for messages.
-        skipped: Reason to number of files left out, for messages.
-
-    Raises:
-        DataError: The slices are not evenly spaced.
-    """
-    first = slices[0]
-    where = f"{first.path.parent}: DICOM series '{description}'"
-    step = _step(slices, where, skipped or {})
-    lps = np.eye(4)
-    lps[:3, 0] = first.orientation[0] * first.pixel_mm[1]
-    lps[:3, 1] = first.orientation[1] * first.pixel_mm[0]
-    lps[:3, 2] = step
-    lps[:3, 3] = first.position
-    affine: Affine = LPS_TO_RAS @ lps
-    require_usable_affine(affine, where)
-    return Grid((len(slices), first.n_rows, first.n_columns), affine)
 
 
 def _choose(folder: Path, wanted: str | None) -> Series:
@@ -120,121 +94,68 @@ def _choose(folder: Path, wanted: str | None) -> Series:
         raise DataError(text if text.startswith(str(folder)) else f"{folder}: {text}") from error
 
 
-def _step(slices: Sequence[Slice], where: str, skipped: dict[str, int]) -> np.ndarray:
-    """(3,) LPS mm from one slice to the next."""
-    first = slices[0]
-    if len(slices) == 1:
-        if first.thickness_mm is None:
-            raise DataError(
-                f"{where}: a single slice must state SliceThickness or SpacingBetweenSlices; "
-                "found neither. Give the whole series."
-            )
-        return first.normal * first.thickness_mm
-    positions = np.array([item.position for item in slices])
-    along = positions @ first.normal
-    gaps = np.diff(along)
-    usual = float(np.median(gaps))
-    tolerance = max(GAP_TOLERANCE_MM, GAP_TOLERANCE * usual)
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)
-    even = positions[0] + np.arange(len(slices))[:, np.newaxis] * step
-    off = np.linalg.norm(positions - even, axis=1)
-    if np.any(gaps < SAME_POSITION_MM):
-        raise _repeated(slices, gaps, where)
-    if np.any(np.abs(gaps - usual) > tolerance):
-        raise _uneven(slices, along, where, skipped)
-    if off.max() > tolerance:
-        worst = int(np.argmax(off))
-        raise DataError(
-            f"{where}: slices must lie on a straight line within {tolerance:.3g} mm; "
-            f"{slices[worst].path.name} lies {off[worst]:.3g} mm beside it. "
-            "Export the series again, or resample it with another program first."
-        )
-    return np.asarray(step)
+def _stack(layers: list[Array]) -> Array:
+    """(Z, Y, X) of (Y, X) layers, in the smallest type that holds them all; empties the list."""
+    dtype = np.result_type(*{layer.dtype for layer in layers})
+    if dtype.kind == "f":
+        dtype = np.dtype(np.float32)
+    array = np.empty((len(layers), *layers[0].shape), dtype)
+    for z in reversed(range(len(layers))):
+        array[z] = layers.pop()
+    return smallest_integers(array) if dtype.kind in "iu" else array
 
 
-def _repeated(slices: Sequence[Slice], gaps: np.ndarray, where: str) -> DataError:
-    n_repeats = int(np.sum(gaps < SAME_POSITION_MM))
-    at = int(np.argmax(gaps < SAME_POSITION_MM))
-    one, other = slices[at], slices[at + 1]
-    copies = one.tags.get("SOPInstanceUID") == other.tags.get("SOPInstanceUID")
-    return DataError(
-        f"{where}: each position must hold one slice; found {n_repeats} repeated, first "
-        f"{one.path.name} and {other.path.name} at {one.along_mm:.3f} mm along the normal, "
-        f"{'copies of one image' if copies else 'two different images'}. "
-        "Remove the copies, or export the time points or echoes as series of their own."
-    )
-
-
-def _uneven(
-    slices: Sequence[Slice], along: np.ndarray, where: str, skipped: dict[str, int]
-) -> DataError:
-    gaps = np.diff(along)
-    usual = float(np.median(gaps))
-    at = int(np.argmax(np.abs(gaps - usual)))
-    n_missing = round(float(gaps[at]) / usual) - 1
-    whole = n_missing >= 1 and abs(float(gaps[at]) - (n_missing + 1) * usual) < 0.1 * usual
-    guess = f" ({n_missing} missing there)" if whole else ""
-    left_out = "".join(f"; {n} files were skipped: {reason}" for reason, n in skipped.items())
-    return DataError(
-        f"{where}: slices must be evenly spaced; found distances of {gaps.min():.4g} to "
-        f"{gaps.max():.4g} mm, median {usual:.4g} mm, the most unusual {gaps[at]:.4g} mm between "
-        f"{slices[at].path.name} and {slices[at + 1].path.name}{guess}{left_out}. "
-        "Export the whole series again, or resample it with another program first."
-    )
-
-
-def _tilt_degrees(slices: Sequence[Slice]) -> float:
-    """Angle between the way from slice to slice and the slices' normal; 0 if below tolerance."""
-    step = slices[-1].position - slices[0].position
-    length = float(np.linalg.norm(step))
-    if length == 0:
-        return 0.0
-    cosine = min(1.0, abs(float(step @ slices[0].normal)) / length)
-    degrees = float(np.degrees(np.arccos(cosine)))
-    return degrees if degrees > TILT_TOLERANCE_DEG else 0.0
-
-
-def _slice(header: Any, path: Path) -> Slice:
-    item = slice_of(header, path)
-    if isinstance(item, str):
-        raise DataError(f"{path}: must be an image slice of a series; found {item}.")
-    return item
-
-
-def _load(path: Path) -> tuple[Slice, Array]:
-    """A slice and its (Y, X) values after rescaling."""
-    try:
-        header = open_dicom(path)
-        item = _slice(header, path)
-        return item, _rescaled(header, path)
-    except DataError:
-        raise
-    except dicom_faults() as error:
-        raise _undecodable(path, error) from error
-
-
-def _rescaled(header: Any, path: Path) -> Array:
-    try:
-        stored = header.pixel_array
-    except (ValueError, RuntimeError, AttributeError, NotImplementedError) as error:
-        if not header.file_meta.TransferSyntaxUID.is_compressed:
+def _decode(slices: Sequence[Slice]) -> Iterator[Array]:
+    """(Y, X) values of each slice after rescaling; each file is opened as seldom as possible."""
+    for path, own in groupby(slices, key=lambda item: item.path):
+        frames = list(own)
+        try:
+            header = open_dicom(path)
+            for item, stored in zip(frames, _stored(header, frames), strict=True):
+                if stored.shape != (item.n_rows, item.n_columns):
+                    raise ValueError(f"pixels have shape {stored.shape}")
+                yield _rescaled(stored, item)
+        except DataError:
+            raise
+        except (*dicom_faults(), RuntimeError) as error:
             raise _undecodable(path, error) from error
-        return _decode_with_itk(path)
-    slope = float(header.get("RescaleSlope", 1) or 1)
-    intercept = float(header.get("RescaleIntercept", 0) or 0)
-    if slope == 1 and intercept.is_integer():
-        return np.asarray(stored.astype(np.int64) + int(intercept))
-    return np.asarray(stored * slope + intercept, dtype=np.float32)
+
+
+def _stored(header: Any, frames: Sequence[Slice]) -> Iterator[Array]:
+    """(Y, X) stored values of some slices of one file."""
+    from pydicom.pixels import iter_pixels
+
+    if frames[0].frame is None:
+        numbers = [0]
+    else:
+        numbers = [item.frame for item in frames if item.frame is not None]
+    try:
+        yield from iter_pixels(header, indices=numbers, raw=True)
+        return
+    except (ValueError, RuntimeError, AttributeError, NotImplementedError):
+        if not header.file_meta.TransferSyntaxUID.is_compressed:
+            raise
+    image = _decode_with_itk(frames[0].path)
+    for item, number in zip(frames, numbers, strict=True):
+        yield np.rint((image[number] - item.intercept) / item.slope).astype(np.int32)
+
+
+def _rescaled(stored: Array, item: Slice) -> Array:
+    """Stored values times slope plus intercept, in a small type."""
+    if item.slope == 1 and item.intercept.is_integer():
+        shift = int(item.intercept)
+        low, high = int(stored.min()) + shift, int(stored.max()) + shift
+        small = np.result_type(np.int16, np.min_scalar_type(low), np.min_scalar_type(high))
+        return stored.astype(small) + small.type(shift)
+    return np.asarray(stored * item.slope + item.intercept, dtype=np.float32)
 
 
 def _decode_with_itk(path: Path) -> Array:
-    """Compressed pixels that pydicom has no decoder for; ITK applies the rescaling itself."""
+    """(Z, Y, X) of compressed pixels that pydicom has no decoder for, rescaled by ITK."""
     import SimpleITK as sitk
 
-    try:
-        return np.asarray(sitk.GetArrayFromImage(sitk.ReadImage(str(path)))[0])
-    except RuntimeError as error:
-        raise _undecodable(path, error) from error
+    with on_disk(path) as file:
+        return np.atleast_3d(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
 def _undecodable(path: Path, error: BaseException) -> DataError:

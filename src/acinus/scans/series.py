@@ -1,95 +1,40 @@
-"""Which DICOM series a folder holds, and choosing one of them.
+"""Which DICOM series a folder or archive holds, and choosing one of them.
 
-Enters: a folder, searched with its subfolders; names and suffixes of files say
-nothing, their content decides. Leaves: series with their files in the order of
-their positions. Files of one SeriesInstanceUID that differ in orientation,
-matrix or pixel spacing (localizers), or that repeat all positions (echoes,
-time points), become entries of their own. Choosing the largest series was
-rejected: the wrong sequence would be segmented without a word.
+Enters: a folder, searched with its subfolders, or a zip archive; names and
+suffixes of files say nothing, their content decides. Leaves: series with their
+slices in the order of their positions, and the segmentations that refer to
+them. Slices of one SeriesInstanceUID that differ in orientation, matrix, pixel
+spacing or kind (localizers), or that repeat positions (echoes, time points),
+become entries of their own. Choosing the largest series was rejected: the wrong
+sequence would be segmented without a word.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from acinus import progress
 from acinus.errors import DataError
-from acinus.scans.content import describe_content
+from acinus.scans.references import StoredSegmentation, is_segmentation, read_references
+from acinus.scans.slices import SPLIT_TAGS, Kind, Slice, read_header, slices_of, sort_slices
+from acinus.scans.stack import (
+    SAME_POSITION_MM,
+    Fault,
+    along_mm,
+    plane_name,
+    stack_faults,
+    usual_gap_mm,
+)
+from acinus.scans.stored import Skipped, list_stored
 from acinus.types import Spacing
 
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of direction cosines within one series (about 0.06 degrees)."""
-
-SAME_POSITION_MM = 1e-3
-"""Slices closer than this along their normal lie at one position, mm."""
-
-_FIRST_GROUP = b"\x08\x00"
-"""Begin of a DICOM file without preamble: group 0008, little endian."""
-
-_SPLIT_TAGS = ("EchoTime", "TemporalPositionIdentifier", "AcquisitionNumber", "DiffusionBValue")
-"""What may tell apart images at one position, in this order."""
-
-_TAGS = (
-    "SpecificCharacterSet",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "SeriesDescription",
-    "SeriesNumber",
-    "Modality",
-    "PatientID",
-    "StudyInstanceUID",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "ImageOrientationPatient",
-    "ImagePositionPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    *_SPLIT_TAGS,
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Slice:
-    """One image file and where it lies, in the LPS world of DICOM.
-
-    Attributes:
-        path: The file.
-        orientation: (2, 3) unit directions of increasing column and row index, LPS.
-        position: (3,) centre of the first pixel, LPS, mm.
-        pixel_mm: Distance between rows and between columns, mm.
-        n_rows: Height in pixels.
-        n_columns: Width in pixels.
-        thickness_mm: Spacing or thickness that the header states; None if neither.
-        tags: Further values by DICOM keyword, as text.
-    """
-
-    path: Path
-    orientation: np.ndarray
-    position: np.ndarray
-    pixel_mm: tuple[float, float]
-    n_rows: int
-    n_columns: int
-    thickness_mm: float | None
-    tags: dict[str, str]
-
-    @property
-    def normal(self) -> np.ndarray:
-        """(3,) unit direction across the slice, LPS."""
-        return np.asarray(np.cross(self.orientation[0], self.orientation[1]))
-
-    @property
-    def along_mm(self) -> float:
-        """Position along the slice's own normal, mm."""
-        return float(self.position @ self.normal)
 
 
 @dataclass(frozen=True)
@@ -101,24 +46,64 @@ class Series:
         description: SeriesDescription, with what tells apart the parts of a
             divided series in brackets.
         modality: e.g. ``"MR"``.
-        n_slices: Number of files.
+        slices: In the order of their positions along the normal.
         spacing_mm: (Z, Y, X); Z is the median distance of positions, or what
             the header states for a single slice.
-        paths: Files in the order of their positions along the normal.
         patient_id: PatientID.
         study_uid: StudyInstanceUID.
         skipped: Reason to number of files in the folder that are no slices.
+        faults: What keeps the slices from being an even stack.
     """
 
     uid: str
     description: str
     modality: str
-    n_slices: int
+    slices: tuple[Slice, ...] = field(repr=False)
     spacing_mm: Spacing
-    paths: tuple[Path, ...]
     patient_id: str = ""
     study_uid: str = ""
-    skipped: dict[str, int] = field(default_factory=dict, compare=False)
+    skipped: Mapping[str, int] = field(default_factory=dict, compare=False)
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def n_slices(self) -> int:
+        """Number of slices."""
+        return len(self.slices)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Files in the order of their first slice."""
+        return tuple(dict.fromkeys(item.path for item in self.slices))
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Values of the first slice's header by DICOM keyword, as text."""
+        return self.slices[0].tags
+
+    @property
+    def kind(self) -> Kind:
+        """What the images are."""
+        return self.slices[0].kind
+
+    @property
+    def plane(self) -> str:
+        """Axial, sagittal or coronal, whichever is closest."""
+        return plane_name(self.slices[0].normal)
+
+
+@dataclass(frozen=True)
+class Export:
+    """What a folder or archive holds.
+
+    Attributes:
+        series: By number and description.
+        segmentations: RTSTRUCT and DICOM SEG objects.
+        skipped: Files that are neither.
+    """
+
+    series: tuple[Series, ...]
+    segmentations: tuple[StoredSegmentation, ...]
+    skipped: tuple[Skipped, ...]
 
 
 def list_series(folder: Path | str) -> list[Series]:
@@ -133,24 +118,72 @@ def list_series(folder: Path | str) -> list[Series]:
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"{folder}: must be a folder with a DICOM series; there is none.")
-    slices, skipped = _find_slices(folder)
-    if not slices:
+    with progress.quiet():
+        return list(require_series(list_export(folder), folder))
+
+
+def require_series(export: Export, source: Path) -> tuple[Series, ...]:
+    """The series of an export.
+
+    Raises:
+        DataError: There are none; the message counts the files by what is wrong with them.
+    """
+    if not export.series:
+        skipped = Counter(one.reason for one in export.skipped)
         reasons = "; ".join(f"{n} {reason}" for reason, n in skipped.items()) or "no files at all"
         raise DataError(
-            f"{folder}: must hold the DICOM slices of a series; found {reasons}. "
+            f"{source}: must hold the DICOM slices of a series; found {reasons}. "
             "Give the folder that holds the exported images."
         )
-    by_uid: dict[str, list[Slice]] = defaultdict(list)
-    for item in slices:
-        by_uid[item.tags["SeriesInstanceUID"]].append(item)
-    listed: list[tuple[tuple[Any, ...], Series]] = []
-    for parts in by_uid.values():
-        for stack, note in _divide(parts):
-            series = _describe(stack, note, dict(skipped))
-            number = stack[0].tags.get("SeriesNumber", "")
-            order = (int(number) if number.isdigit() else 10**9, series.description, series.uid)
-            listed.append(((*order, str(series.paths[0])), series))
-    return [series for _, series in sorted(listed, key=lambda pair: pair[0])]
+    return export.series
+
+
+def list_export(source: Path | str) -> Export:
+    """Everything in a folder or zip archive, of any depth and order.
+
+    Args:
+        source: The folder or archive.
+
+    Raises:
+        DataError: There is no such folder or archive.
+    """
+    files, left_out = list_stored(Path(source))
+    skipped = list(left_out)
+    segmentations: list[StoredSegmentation] = []
+    by_series: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
+    for path in progress.track(files, "Reading headers", unit="file"):
+        header = read_header(path)
+        if not isinstance(header, str) and is_segmentation(header):
+            referring = read_references(path)
+            if isinstance(referring, StoredSegmentation):
+                segmentations.append(referring)
+                continue
+            header = referring
+        found = header if isinstance(header, str) else slices_of(header, path)
+        if isinstance(found, str):
+            skipped.append(Skipped(path, found))
+            continue
+        tags = found[0].tags
+        names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
+        by_series[tuple(tags.get(name, "") for name in names)] += found
+    counted = Counter(one.reason for one in skipped)
+    series = [
+        _describe(stack, note, counted)
+        for slices in by_series.values()
+        for stack, note in _divide(slices)
+    ]
+    return Export(tuple(sorted(series, key=_order)), tuple(segmentations), tuple(skipped))
+
+
+def _order(one: Series) -> tuple[str | int, ...]:
+    number = one.tags.get("SeriesNumber", "")
+    return (
+        int(number) if number.isdigit() else 10**9,
+        one.description,
+        one.uid,
+        str(one.slices[0].path),
+        one.slices[0].frame or 0,
+    )
 
 
 def describe_series(series: Sequence[Series]) -> str:
@@ -206,125 +239,6 @@ def _fitting(series: Sequence[Series], wanted: str) -> list[Series]:
     return []
 
 
-def _find_slices(folder: Path) -> tuple[list[Slice], Counter[str]]:
-    slices: list[Slice] = []
-    skipped: Counter[str] = Counter()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        item = read_slice_header(path)
-        if isinstance(item, Slice):
-            slices.append(item)
-        else:
-            skipped[item] += 1
-    return slices, skipped
-
-
-def dicom_faults() -> tuple[type[Exception], ...]:
-    """What pydicom raises on damaged files, early or when a value is first looked at."""
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (
-        InvalidDicomError,
-        BytesLengthException,
-        OSError,
-        EOFError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-        OverflowError,
-        struct.error,
-    )
-
-
-def open_dicom(path: Path, **options: Any) -> Any:
-    """The pydicom dataset of a file, with or without the preamble that the standard asks for.
-
-    Args:
-        path: The file.
-        **options: Handed to ``pydicom.dcmread``.
-
-    Raises:
-        pydicom.errors.InvalidDicomError: The file is not DICOM.
-    """
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    try:
-        return pydicom.dcmread(path, **options)
-    except InvalidDicomError:
-        with path.open("rb") as stream:
-            if stream.read(2) != _FIRST_GROUP:
-                raise
-    header = pydicom.dcmread(path, force=True, **options)
-    if "TransferSyntaxUID" not in header.file_meta:
-        implicit = header.original_encoding[0]
-        header.file_meta.TransferSyntaxUID = (
-            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        )
-    return header
-
-
-def read_slice_header(path: Path) -> Slice | str:
-    """The slice in a file, or in a few words why there is none."""
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        return slice_of(open_dicom(path, stop_before_pixels=True, specific_tags=list(_TAGS)), path)
-    except InvalidDicomError:
-        return f"not DICOM ({_short(describe_content(path))})"
-    except PermissionError:
-        return "not readable (no permission)"
-    except dicom_faults():
-        return "damaged DICOM"
-
-
-def _short(found: str) -> str:
-    return found.split(" that begin")[0]
-
-
-def slice_of(header: Any, path: Path) -> Slice | str:
-    """The slice that a pydicom dataset describes, or in a few words why it describes none."""
-    if not header.get("Rows") or not header.get("Columns"):
-        return "DICOM without an image"
-    if int(header.get("NumberOfFrames") or 1) > 1:
-        return "multi-frame DICOM (convert it to one file a slice, or with dcm2niix to NIfTI)"
-    if int(header.get("SamplesPerPixel") or 1) != 1:
-        return "colour pictures"
-    cosines, position = header.get("ImageOrientationPatient"), header.get("ImagePositionPatient")
-    pixel_mm = header.get("PixelSpacing")
-    if not cosines or not position or not pixel_mm:
-        return "DICOM images without orientation, position or pixel spacing"
-    if not header.get("SeriesInstanceUID"):
-        return "DICOM images without SeriesInstanceUID"
-    directions = np.array([float(value) for value in cosines]).reshape(2, 3)
-    corner = np.array([float(value) for value in position]).reshape(3)
-    if not (np.all(np.isfinite(corner)) and np.all(np.isfinite(directions))):
-        return "DICOM images whose position or orientation is not finite"
-    lengths = np.linalg.norm(directions, axis=1)
-    if np.any(np.abs(lengths - 1) > 0.01) or abs(directions[0] @ directions[1]) > 0.01:
-        return "DICOM images whose orientation is no pair of perpendicular directions"
-    thickness = header.get("SpacingBetweenSlices") or header.get("SliceThickness")
-    return Slice(
-        path=path,
-        orientation=directions / lengths[:, np.newaxis],
-        position=corner,
-        pixel_mm=(float(pixel_mm[0]), float(pixel_mm[1])),
-        n_rows=int(header.Rows),
-        n_columns=int(header.Columns),
-        thickness_mm=abs(float(thickness)) if thickness else None,
-        tags={tag: str(header.get(tag, "")) for tag in _TAGS if tag in header},
-    )
-
-
-def sort_slices(slices: Sequence[Slice]) -> list[Slice]:
-    """Slices by position along the first one's normal; equal positions by file name."""
-    normal = slices[0].normal
-    return sorted(slices, key=lambda item: (round(float(item.position @ normal), 4), item.path))
-
-
 def _divide(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
     """Stacks of one orientation, matrix and position set, each with what sets it apart."""
     stacks: list[list[Slice]] = []
@@ -336,8 +250,7 @@ def _divide(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
         else:
             stacks.append([item])
     divided: list[tuple[list[Slice], str]] = []
-    for stack in stacks:
-        note = _plane_name(stack[0].normal) if len(stacks) > 1 else ""
+    for stack, note in zip(stacks, _plane_notes([stack[0] for stack in stacks]), strict=True):
         for part, tag in _divide_repeats(stack):
             divided.append((sort_slices(part), ", ".join(filter(None, (note, tag)))))
     return divided
@@ -346,48 +259,78 @@ def _divide(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
 def _same_plane(one: Slice, other: Slice) -> bool:
     return (
         (one.n_rows, one.n_columns) == (other.n_rows, other.n_columns)
+        and one.kind == other.kind
+        and one.tags.get("FrameOfReferenceUID") == other.tags.get("FrameOfReferenceUID")
         and np.allclose(one.pixel_mm, other.pixel_mm, rtol=1e-4)
         and bool(np.all(np.abs(one.orientation - other.orientation) <= ORIENTATION_TOLERANCE))
     )
 
 
+def _plane_notes(firsts: Sequence[Slice]) -> list[str]:
+    """For each stack by its first slice, what tells it from the others; empty for a single one."""
+    if len(firsts) == 1:
+        return [""]
+    traits: tuple[Callable[[Slice], str], ...] = (
+        lambda item: item.kind,
+        lambda item: plane_name(item.normal),
+        lambda item: f"{item.n_rows} x {item.n_columns}",
+        lambda item: f"{item.pixel_mm[0]:.4g} mm pixels",
+    )
+    telling = [trait for trait in traits if len({trait(item) for item in firsts}) > 1]
+    notes = [", ".join(trait(item) for trait in telling) for item in firsts]
+    return [
+        note if notes.count(note) == 1 else ", ".join(filter(None, (note, f"part {number}")))
+        for number, note in enumerate(notes, start=1)
+    ]
+
+
 def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
-    """Divide by the first tag whose values each hold every position once; else leave it whole."""
-    if not _has_repeats(stack):
+    """Divide by the first tag that makes even stacks of one that is not; else leave it whole.
+
+    Images that repeat positions are divided by a tag with as many values as the
+    fullest position has images; unevenly spaced ones by a tag whose parts are even.
+    """
+    n_repeats = _n_repeats(stack)
+    if n_repeats == 1 and not stack_faults(sort_slices(stack)):
         return [(stack, "")]
-    for tag in _SPLIT_TAGS:
+    for tag in SPLIT_TAGS:
         parts: dict[str, list[Slice]] = defaultdict(list)
         for item in stack:
             parts[item.tags.get(tag, "")].append(item)
-        sizes = {len(part) for part in parts.values()}
-        if len(parts) > 1 and len(sizes) == 1 and not any(map(_has_repeats, parts.values())):
+        if n_repeats > 1:
+            is_apart = len(parts) == n_repeats and all(_n_repeats(p) == 1 for p in parts.values())
+        else:
+            is_apart = len(parts) > 1 and all(
+                len(part) > 1 and not stack_faults(sort_slices(part)) for part in parts.values()
+            )
+        if is_apart:
             return [(part, f"{tag} {value.removesuffix('.0')}") for value, part in parts.items()]
     return [(stack, "")]
 
 
-def _has_repeats(stack: Sequence[Slice]) -> bool:
-    along = np.sort([float(item.position @ stack[0].normal) for item in stack])
-    return bool(np.any(np.diff(along) < SAME_POSITION_MM))
+def _n_repeats(stack: Sequence[Slice]) -> int:
+    """Most images at one position; copies of one image count once."""
+    at: dict[int, set[tuple[str, int | None]]] = defaultdict(set)
+    order = sort_slices(stack)
+    place = 0
+    for item, gap in zip(order, np.diff(along_mm(order), prepend=-np.inf), strict=True):
+        place += int(gap >= SAME_POSITION_MM)
+        at[place].add((item.tags.get("SOPInstanceUID", str(item.path)), item.frame))
+    return max(len(images) for images in at.values())
 
 
-def _plane_name(normal: np.ndarray) -> str:
-    return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(normal)))]
-
-
-def _describe(stack: list[Slice], note: str, skipped: dict[str, int]) -> Series:
+def _describe(stack: list[Slice], note: str, skipped: Mapping[str, int]) -> Series:
     first = stack[0]
-    along = np.array([float(item.position @ first.normal) for item in stack])
-    gap_mm = float(np.median(np.diff(along))) if len(stack) > 1 else (first.thickness_mm or 0.0)
     description = first.tags.get("SeriesDescription", "").strip() or "no description"
     series = Series(
         uid=first.tags["SeriesInstanceUID"],
         description=description,
         modality=first.tags.get("Modality", ""),
-        n_slices=len(stack),
-        spacing_mm=(gap_mm, *first.pixel_mm),
-        paths=tuple(item.path for item in stack),
+        slices=tuple(stack),
+        spacing_mm=(usual_gap_mm(stack), *first.pixel_mm),
         patient_id=first.tags.get("PatientID", ""),
         study_uid=first.tags.get("StudyInstanceUID", ""),
         skipped=skipped,
+        faults=tuple(stack_faults(stack)),
     )
     return replace(series, description=f"{description} [{note}]") if note else series

@@ -1,0 +1,104 @@
+"""Segmentations stored as DICOM objects, and the images that they refer to.
+
+Enters: headers of RT Structure Sets and Segmentation objects. Leaves: names of
+their structures and the series and images that they were drawn on. No voxel and
+no contour is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom
+
+RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
+SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+
+_TAGS = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "StudyInstanceUID",
+    "SeriesDescription",
+    "SeriesNumber",
+    "StructureSetLabel",
+    "ContentLabel",
+    "StructureSetROISequence",
+    "ReferencedFrameOfReferenceSequence",
+    "SegmentSequence",
+    "ReferencedSeriesSequence",
+    *PERSON_TAGS,
+)
+
+
+@dataclass(frozen=True)
+class StoredSegmentation:
+    """One RTSTRUCT or SEG object.
+
+    Attributes:
+        path: The file, or the member of an archive.
+        kind: Which of both.
+        label: StructureSetLabel or ContentLabel, or else the series description.
+        names: Of its structures, in the order of the file.
+        series_uids: Series that it refers to.
+        instance_uids: Images that it refers to.
+        patient_id: PatientID.
+        study_uid: StudyInstanceUID.
+    """
+
+    path: Path
+    kind: Literal["RTSTRUCT", "SEG"]
+    label: str
+    names: tuple[str, ...]
+    series_uids: tuple[str, ...]
+    instance_uids: frozenset[str] = field(repr=False)
+    patient_id: str = ""
+    study_uid: str = ""
+
+
+def is_segmentation(header: Any) -> bool:
+    """Whether a pydicom dataset is an RTSTRUCT or SEG object."""
+    return str(header.get("SOPClassUID", "")) in (RTSTRUCT, SEGMENTATION)
+
+
+def read_references(path: Path) -> StoredSegmentation | str:
+    """What a segmentation object names and refers to, or in a few words why it cannot be told."""
+    try:
+        header = open_dicom(path, stop_before_pixels=True, specific_tags=list(_TAGS))
+        is_contours = str(header.SOPClassUID) == RTSTRUCT
+        if is_contours:
+            names = [str(roi.ROIName) for roi in header.get("StructureSetROISequence") or []]
+            referred = list(_series_of_contours(header))
+            images = "ContourImageSequence"
+        else:
+            names = [str(one.SegmentLabel) for one in header.get("SegmentSequence") or []]
+            referred = list(header.get("ReferencedSeriesSequence") or [])
+            images = "ReferencedInstanceSequence"
+        label = header.get("StructureSetLabel") or header.get("ContentLabel")
+        return StoredSegmentation(
+            path=path,
+            kind="RTSTRUCT" if is_contours else "SEG",
+            label=str(label or header.get("SeriesDescription") or "").strip(),
+            names=tuple(name.strip() for name in names),
+            series_uids=tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in referred)),
+            instance_uids=frozenset(
+                str(image.ReferencedSOPInstanceUID)
+                for one in referred
+                for image in one.get(images) or []
+            ),
+            patient_id=str(header.get("PatientID", "")),
+            study_uid=str(header.get("StudyInstanceUID", "")),
+        )
+    except dicom_faults():
+        return "damaged DICOM segmentation"
+
+
+def _series_of_contours(header: Any) -> Iterator[Any]:
+    """The items that name a series, DICOM PS3.3 C.8.8.5."""
+    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
+        for study in frame.get("RTReferencedStudySequence") or []:
+            yield from study.get("RTReferencedSeriesSequence") or []

@@ -1,0 +1,357 @@
+"""DICOM files and the image slices in them: one in a classic file, many in a multi-frame one.
+
+Enters: a file, or a member of an archive. Leaves: slices with their place in
+the LPS world, or in a few words why the file holds none. Only headers are read.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from acinus.scans.content import describe_content
+from acinus.scans.stored import is_member, open_stored
+
+Kind = Literal["original", "derived", "localizer", "secondary capture"]
+"""What an image is: as measured, computed from others, for planning, or a picture of a screen."""
+
+MAX_SLICE_PIXELS = 2**28
+"""Most pixels of one slice (16,384 squared): a header that claims more is not believed."""
+
+_FIRST_GROUP = b"\x08\x00"
+"""Begin of a DICOM file without preamble: group 0008, little endian."""
+
+SPLIT_TAGS = (
+    "EchoTime",
+    "EchoNumbers",
+    "TemporalPositionIdentifier",
+    "ImageType",
+    "InversionTime",
+    "TriggerTime",
+    "AcquisitionNumber",
+    "DiffusionBValue",
+    "ConvolutionKernel",
+    "AcquisitionTime",
+)
+"""What may tell apart images at one position, in this order."""
+
+PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge")
+"""What a header says about the person."""
+
+_TAGS = (
+    "SpecificCharacterSet",
+    "SOPClassUID",
+    "SOPInstanceUID",
+    "SeriesInstanceUID",
+    "SeriesDescription",
+    "SeriesNumber",
+    "Modality",
+    "StudyInstanceUID",
+    "StudyDescription",
+    "StudyDate",
+    "FrameOfReferenceUID",
+    "Rows",
+    "Columns",
+    "NumberOfFrames",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "ImageOrientationPatient",
+    "ImagePositionPatient",
+    "PixelSpacing",
+    "SliceThickness",
+    "SpacingBetweenSlices",
+    "RescaleSlope",
+    "RescaleIntercept",
+    *PERSON_TAGS,
+    *SPLIT_TAGS,
+)
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
+"""Begin of the classes of secondary captures, DICOM PS3.4 B.5."""
+
+_NOT_IMAGES = (
+    "1.2.840.10008.1.3.10",
+    "1.2.840.10008.5.1.4.1.1.4.2",
+    "1.2.840.10008.5.1.4.1.1.9.",
+    "1.2.840.10008.5.1.4.1.1.11.",
+    "1.2.840.10008.5.1.4.1.1.66",
+    "1.2.840.10008.5.1.4.1.1.67",
+    "1.2.840.10008.5.1.4.1.1.88",
+    "1.2.840.10008.5.1.4.1.1.104",
+    "1.2.840.10008.5.1.4.1.1.481.",
+)
+"""Begins of the classes of DICOMDIR, spectroscopy, waveforms, presentation states, raw data,
+segmentations, value mappings, reports, documents and radiotherapy."""
+
+_FRAME_VALUES = (
+    ("ImagePositionPatient", "PlanePositionSequence", "ImagePositionPatient"),
+    ("ImageOrientationPatient", "PlaneOrientationSequence", "ImageOrientationPatient"),
+    ("PixelSpacing", "PixelMeasuresSequence", "PixelSpacing"),
+    ("SliceThickness", "PixelMeasuresSequence", "SliceThickness"),
+    ("SpacingBetweenSlices", "PixelMeasuresSequence", "SpacingBetweenSlices"),
+    ("RescaleSlope", "PixelValueTransformationSequence", "RescaleSlope"),
+    ("RescaleIntercept", "PixelValueTransformationSequence", "RescaleIntercept"),
+    ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
+    ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
+    ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
+    ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
+    ("ImageType", "CTImageFrameTypeSequence", "FrameType"),
+)
+"""Our name of a value, and the functional group and attribute that hold it for a frame,
+DICOM PS3.3 C.7.6.16."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slice:
+    """One image and where it lies, in the LPS world of DICOM.
+
+    Attributes:
+        path: The file, or the member of an archive.
+        orientation: (2, 3) unit directions of increasing column and row index, LPS.
+        position: (3,) centre of the first pixel, LPS, mm.
+        pixel_mm: Distance between rows and between columns, mm.
+        n_rows: Height in pixels.
+        n_columns: Width in pixels.
+        thickness_mm: Spacing or thickness that the header states; None if neither.
+        tags: Further values by DICOM keyword, as text.
+        frame: Index in a multi-frame file; None in a classic one.
+        slope: By which stored values are multiplied.
+        intercept: What is then added.
+    """
+
+    path: Path
+    orientation: np.ndarray
+    position: np.ndarray
+    pixel_mm: tuple[float, float]
+    n_rows: int
+    n_columns: int
+    thickness_mm: float | None
+    tags: Mapping[str, str]
+    frame: int | None = None
+    slope: float = 1.0
+    intercept: float = 0.0
+
+    @property
+    def normal(self) -> np.ndarray:
+        """(3,) unit direction across the slice, LPS."""
+        return np.asarray(np.cross(self.orientation[0], self.orientation[1]))
+
+    @property
+    def along_mm(self) -> float:
+        """Position along the slice's own normal, mm."""
+        return float(self.position @ self.normal)
+
+    @property
+    def name(self) -> str:
+        """The file's name, with the number of the frame (from 1) where it holds several."""
+        return self.path.name if self.frame is None else f"{self.path.name} frame {self.frame + 1}"
+
+    @property
+    def kind(self) -> Kind:
+        """What the image is by SOP class and ImageType."""
+        types = self.tags.get("ImageType", "").upper()
+        if any(word in types for word in ("LOCALIZER", "SCOUT", "TOPOGRAM")):
+            return "localizer"
+        if self.tags.get("SOPClassUID", "").startswith(_CAPTURES):
+            return "secondary capture"
+        return "derived" if "DERIVED" in types else "original"
+
+
+def dicom_faults() -> tuple[type[Exception], ...]:
+    """What pydicom raises on damaged files, early or when a value is first looked at."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        InvalidDicomError,
+        BytesLengthException,
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+        IndexError,
+        NotImplementedError,
+        OverflowError,
+        RecursionError,
+        struct.error,
+        zlib.error,
+        zipfile.BadZipFile,
+    )
+
+
+def open_dicom(path: Path, **options: Any) -> Any:
+    """The pydicom dataset of a file, with or without the preamble that the standard asks for.
+
+    Args:
+        path: The file, or a member of an archive.
+        **options: Handed to ``pydicom.dcmread``.
+
+    Raises:
+        pydicom.errors.InvalidDicomError: The file is not DICOM.
+    """
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    with open_stored(path) as stream:
+        try:
+            return pydicom.dcmread(stream, **options)
+        except InvalidDicomError:
+            stream.seek(0)
+            if stream.read(2) != _FIRST_GROUP:
+                raise
+        stream.seek(0)
+        header = pydicom.dcmread(stream, force=True, **options)
+    if "TransferSyntaxUID" not in header.file_meta:
+        implicit = header.original_encoding[0]
+        header.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
+        )
+    return header
+
+
+def read_header(path: Path) -> Any | str:
+    """The part of a file's header that places its images, or why there is none in a few words."""
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return open_dicom(path, stop_before_pixels=True, specific_tags=[*_TAGS, *_GROUPS])
+    except InvalidDicomError:
+        found = "a member of an archive" if is_member(path) else describe_content(path)
+        return f"not DICOM ({found.split(' that begin')[0]})"
+    except PermissionError:
+        return "not readable (no permission)"
+    except dicom_faults():
+        return "damaged DICOM"
+
+
+def slices_of(header: Any, path: Path) -> list[Slice] | str:
+    """The slices that a pydicom dataset describes, or in a few words why it describes none."""
+    try:
+        return _slices_of(header, path)
+    except dicom_faults():
+        return "damaged DICOM"
+
+
+def _slices_of(header: Any, path: Path) -> list[Slice] | str:
+    reason = _no_image(header)
+    if reason:
+        return reason
+    tags = {tag: sys.intern(_text(header.get(tag, ""))) for tag in _TAGS if tag in header}
+    shared, frames = (header.get(name) for name in _GROUPS)
+    if frames is None:
+        if int(header.get("NumberOfFrames") or 1) > 1:
+            return "multi-frame DICOM that does not say where each frame lies"
+        return _single(lambda keyword: header.get(keyword), tags, path, None)
+    if len(frames) != int(header.get("NumberOfFrames") or 1):
+        return "multi-frame DICOM whose number of frames contradicts itself"
+    found = []
+    for number, frame in enumerate(frames):
+        values = _frame_values(frame, shared[0] if shared else None)
+        texts = {key: sys.intern(_text(value)) for key, value in values.items()}
+        made = _single(
+            lambda keyword, own=values: own.get(keyword, header.get(keyword)),
+            {**tags, **texts},
+            path,
+            number,
+        )
+        if isinstance(made, str):
+            return made
+        found += made
+    return found
+
+
+def _no_image(header: Any) -> str:
+    """Why a header describes no grey image of this person's body, or an empty string."""
+    sop_class = str(header.get("SOPClassUID", ""))
+    if sop_class.startswith(_NOT_IMAGES) or not (header.get("Rows") and header.get("Columns")):
+        return f"DICOM without an image ({_class_name(sop_class)})"
+    if int(header.Rows) * int(header.Columns) > MAX_SLICE_PIXELS:
+        return f"DICOM images of {header.Rows} x {header.Columns} pixels"
+    palette = "PALETTE" in str(header.get("PhotometricInterpretation", ""))
+    if int(header.get("SamplesPerPixel") or 1) != 1 or palette:
+        return "colour pictures"
+    if not header.get("SeriesInstanceUID"):
+        return "DICOM images without SeriesInstanceUID"
+    return ""
+
+
+def _class_name(sop_class: str) -> str:
+    from pydicom.uid import UID
+
+    name = UID(sop_class).name if sop_class else ""
+    return name.removesuffix(" Storage") if name and name != sop_class else "of unknown class"
+
+
+def _frame_values(frame: Any, shared: Any) -> dict[str, Any]:
+    """Values of one frame by keyword; those of the frame go before those that all share."""
+    values: dict[str, Any] = {}
+    for groups in (shared, frame):
+        for keyword, group, attribute in _FRAME_VALUES:
+            sequence = groups.get(group) if groups is not None else None
+            if sequence and attribute in sequence[0]:
+                values[keyword] = sequence[0][attribute].value
+    return values
+
+
+def _single(
+    value: Any, tags: Mapping[str, str], path: Path, frame: int | None
+) -> list[Slice] | str:
+    """The slice that values by keyword describe; a list of one."""
+    cosines, position = value("ImageOrientationPatient"), value("ImagePositionPatient")
+    pixel_mm = value("PixelSpacing")
+    if not cosines or not position or not pixel_mm:
+        if tags.get("SOPClassUID", "").startswith(_CAPTURES):
+            return "secondary captures (screenshots)"
+        return "DICOM images without orientation, position or pixel spacing"
+    directions = np.array([float(number) for number in cosines]).reshape(2, 3)
+    corner = np.array([float(number) for number in position]).reshape(3)
+    if not (np.all(np.isfinite(corner)) and np.all(np.isfinite(directions))):
+        return "DICOM images whose position or orientation is not finite"
+    lengths = np.linalg.norm(directions, axis=1)
+    if np.any(np.abs(lengths - 1) > 0.01) or abs(directions[0] @ directions[1]) > 0.01:
+        return "DICOM images whose orientation is no pair of perpendicular directions"
+    thickness = value("SpacingBetweenSlices") or value("SliceThickness")
+    slope = value("RescaleSlope")
+    made = Slice(
+        path=path,
+        orientation=directions / lengths[:, np.newaxis],
+        position=corner,
+        pixel_mm=(float(pixel_mm[0]), float(pixel_mm[1])),
+        n_rows=int(value("Rows")),
+        n_columns=int(value("Columns")),
+        thickness_mm=abs(float(thickness)) if thickness else None,
+        tags=tags,
+        frame=frame,
+        slope=float(slope) if slope not in (None, "") else 1.0,
+        intercept=float(value("RescaleIntercept") or 0.0),
+    )
+    if not all(length > 0 and np.isfinite(length) for length in made.pixel_mm):
+        return "DICOM images whose pixel spacing is not above 0"
+    return [made]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return "\\".join(str(one) for one in value)
+    return str(value)
+
+
+def sort_slices(slices: Sequence[Slice]) -> list[Slice]:
+    """Slices by position along the first one's normal; equal positions by file name and frame."""
+    normal = slices[0].normal
+    return sorted(
+        slices,
+        key=lambda item: (round(float(item.position @ normal), 4), item.path, item.frame or 0),
+    )
