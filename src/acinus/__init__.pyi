@@ -5,6 +5,11 @@ from acinus.cohort import make_split as make_split
 from acinus.cohort import open_dataset as open_dataset
 from acinus.cohort import read_split as read_split
 from acinus.cohort import write_split as write_split
+from acinus.cohort.convert import ConvertOutcome as ConvertOutcome
+from acinus.cohort.convert import ExportListing as ExportListing
+from acinus.cohort.convert import ListedSeries as ListedSeries
+from acinus.cohort.convert import convert_export as convert_export
+from acinus.cohort.convert import list_scans as list_scans
 from acinus.cohort.phantom import make_orbit_cohort as make_orbit_cohort
 from acinus.errors import AcinusError as AcinusError
 from acinus.errors import ConfigError as ConfigError

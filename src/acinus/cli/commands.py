@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 from acinus.cli.benchmark import benchmark
 from acinus.cli.check import check
 from acinus.cli.compare import compare
+from acinus.cli.convert import convert
 from acinus.cli.demo import demo
 from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
@@ -50,6 +51,7 @@ app = App(
 
 app.command(demo, sort_key=1)
 app.command(phantom)
+app.command(convert, sort_key=2)
 app.command(check, sort_key=3)
 app.command(run, sort_key=4)
 app.command(plan, sort_key=5)

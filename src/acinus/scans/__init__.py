@@ -18,17 +18,32 @@ from acinus.scans.orientation import (
     place_on_grid,
     require_axis_codes,
 )
+from acinus.scans.references import StoredSegmentation
 from acinus.scans.resample import resample_onto
 from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
-from acinus.scans.series import Series, choose_series, describe_series, list_series
+from acinus.scans.series import (
+    Export,
+    Series,
+    choose_series,
+    describe_series,
+    list_export,
+    list_series,
+    require_series,
+)
+from acinus.scans.slices import Kind
+from acinus.scans.stack import oblique_degrees, stack_grid, tilt_degrees
+from acinus.scans.stored import on_disk
 from acinus.scans.volume import GRID_TOLERANCE_MM, Grid, Volume
 
 __all__ = [
     "GRID_TOLERANCE_MM",
     "KNOWN_SUFFIXES",
+    "Export",
     "Grid",
+    "Kind",
     "Segment",
     "Series",
+    "StoredSegmentation",
     "Volume",
     "axis_codes",
     "canonical",
@@ -37,7 +52,10 @@ __all__ = [
     "describe_series",
     "label_components",
     "largest_component",
+    "list_export",
     "list_series",
+    "oblique_degrees",
+    "on_disk",
     "on_grid_of",
     "oriented",
     "place_on_grid",
@@ -47,9 +65,12 @@ __all__ = [
     "read_series",
     "read_volume",
     "require_axis_codes",
+    "require_series",
     "resample_onto",
     "segments_of",
+    "stack_grid",
     "strip_suffix",
+    "tilt_degrees",
     "write_segments",
     "write_volume",
 ]

@@ -42,7 +42,8 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     """The series as (Z, Y, X) values after rescale slope and intercept.
 
     Values are integers where slope is 1 and intercept whole in all slices, else
-    float32. What was done to the stack stands in ``meta["notes"]``.
+    float32. ``meta["notes"]`` tells what was done to the stack, and
+    ``meta["interpolated"]`` the indices of slices that were not measured.
 
     Args:
         series: As listed.
@@ -61,9 +62,11 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     layers = list(_decode(slices))
     tilt = tilt_degrees(slices)
     notes: list[str] = []
+    interpolated: tuple[int, ...] = ()
     if repair and series.faults:
-        grid, layers, found = even_stack(slices, layers, series.description)
-        notes += found
+        mended = even_stack(slices, layers, series.description)
+        grid, layers, interpolated = mended.grid, mended.layers, mended.interpolated
+        notes += mended.notes
     else:
         grid = stack_grid(slices, series.description, series.skipped)
     array = _stack(layers)
@@ -82,6 +85,7 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
         "tilt_degrees": tilt,
         "skipped": dict(series.skipped),
         "notes": tuple(notes),
+        "interpolated": interpolated,
     }
     return Volume(array, grid.affine, meta)
 

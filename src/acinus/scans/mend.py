@@ -8,6 +8,7 @@ them are kept to the bit.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -28,18 +29,30 @@ MAX_BRIDGED_GAP = 4.5
 """Widest distance that is bridged by interpolation, in usual distances: three missing slices."""
 
 
-def even_stack(
-    slices: Sequence[Slice], layers: Sequence[Array], description: str
-) -> tuple[Grid, list[Array], list[str]]:
-    """Grid and layers of an even stack made of one with copies, gaps or uneven distances.
+@dataclass(frozen=True, eq=False)
+class Mended:
+    """An even stack.
+
+    Attributes:
+        grid: Where it lies.
+        layers: One (Y, X) array a slice.
+        interpolated: Indices of the slices that were not measured.
+        notes: What was done, one clause each.
+    """
+
+    grid: Grid
+    layers: list[Array]
+    interpolated: tuple[int, ...]
+    notes: tuple[str, ...]
+
+
+def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: str) -> Mended:
+    """An even stack made of one with copies, gaps or uneven distances.
 
     Args:
         slices: In the order of their positions along the normal.
         layers: (Y, X) values of each.
         description: Of the series, for messages.
-
-    Returns:
-        Grid; one (Y, X) array a slice; what was done, one sentence each.
 
     Raises:
         DataError: Different images lie at one position, the stack is bent, or a
@@ -56,7 +69,8 @@ def even_stack(
     along = along_mm(slices)
     usual = usual_gap_mm(slices)
     if len(slices) == 1:
-        return grid_of(slices[0], slices[0].normal * usual, 1, where), list(layers), notes
+        grid = grid_of(slices[0], slices[0].normal * usual, 1, where)
+        return Mended(grid, list(layers), (), tuple(notes))
     widest = float(np.diff(along).max())
     if widest > MAX_BRIDGED_GAP * usual:
         raise DataError(
@@ -65,14 +79,15 @@ def even_stack(
         )
     n_even = round((along[-1] - along[0]) / usual) + 1
     wanted = np.linspace(along[0], along[-1], n_even)
-    made, n_made = _interpolated(along, layers, wanted, gap_tolerance_mm(usual))
-    if n_made:
+    made, interpolated = _interpolated(along, layers, wanted, gap_tolerance_mm(usual))
+    if interpolated:
         notes.append(
-            f"{n_made} of {n_even} slices interpolated between neighbours; distances were "
-            f"{np.diff(along).min():.4g} to {widest:.4g} mm, are {wanted[1] - wanted[0]:.4g} mm"
+            f"{len(interpolated)} of {n_even} slices interpolated between neighbours; distances "
+            f"were {np.diff(along).min():.4g} to {widest:.4g} mm, are {wanted[1] - wanted[0]:.4g} mm"
         )
     step = (slices[-1].position - slices[0].position) / (n_even - 1)
-    return grid_of(slices[0], step, n_even, where), made, notes
+    grid = grid_of(slices[0], step, n_even, where)
+    return Mended(grid, made, tuple(interpolated), tuple(notes))
 
 
 def without_tilt(grid: Grid, array: Array, tilt_degrees: float) -> tuple[Grid, Array, str]:
@@ -118,11 +133,11 @@ def _without_copies(slices: Sequence[Slice], layers: Sequence[Array]) -> list[in
 
 def _interpolated(
     along: Array, layers: Sequence[Array], wanted: Array, tolerance_mm: float
-) -> tuple[list[Array], int]:
-    """A layer for each wanted position, and how many of them are interpolated linearly."""
+) -> tuple[list[Array], list[int]]:
+    """A layer for each wanted position, and which of them are interpolated linearly."""
     made: list[Array] = []
-    n_made = 0
-    for position in wanted:
+    interpolated: list[int] = []
+    for z, position in enumerate(wanted):
         nearest = int(np.argmin(np.abs(along - position)))
         if abs(along[nearest] - position) <= tolerance_mm:
             made.append(layers[nearest])
@@ -131,8 +146,8 @@ def _interpolated(
         share = (position - along[above - 1]) / (along[above] - along[above - 1])
         mixed = (1 - share) * layers[above - 1] + share * layers[above].astype(np.float32)
         made.append(_like(mixed, layers[nearest]))
-        n_made += 1
-    return made, n_made
+        interpolated.append(z)
+    return made, interpolated
 
 
 def _place(target: Array, layer: Array, offset_xy: Array) -> None:

@@ -21,7 +21,15 @@ import numpy as np
 from acinus import progress
 from acinus.errors import DataError
 from acinus.scans.references import StoredSegmentation, is_segmentation, read_references
-from acinus.scans.slices import SPLIT_TAGS, Kind, Slice, read_header, slices_of, sort_slices
+from acinus.scans.slices import (
+    NO_SCAN,
+    SPLIT_TAGS,
+    Kind,
+    Slice,
+    read_header,
+    slices_of,
+    sort_slices,
+)
 from acinus.scans.stack import (
     SAME_POSITION_MM,
     Fault,
@@ -161,7 +169,7 @@ def list_export(source: Path | str) -> Export:
             header = referring
         found = header if isinstance(header, str) else slices_of(header, path)
         if isinstance(found, str):
-            skipped.append(Skipped(path, found))
+            skipped.append(Skipped(path, found, not found.startswith(NO_SCAN)))
             continue
         tags = found[0].tags
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -186,14 +194,20 @@ def _order(one: Series) -> tuple[str | int, ...]:
     )
 
 
-def describe_series(series: Sequence[Series]) -> str:
-    """Numbered lines, one a series: description, modality, slices, spacing."""
+def describe_series(series: Sequence[Series], *, with_uid: bool = True) -> str:
+    """Numbered lines, one a series: description, modality, slices, spacing.
+
+    Args:
+        series: What `list_series` found.
+        with_uid: Also name the SeriesInstanceUID.
+    """
     lines = []
     for number, one in enumerate(series, start=1):
         z, y, x = one.spacing_mm
+        uid = f", UID {one.uid}" if with_uid else ""
         lines.append(
             f"{number}: '{one.description}' ({one.modality}, {one.n_slices} slices, "
-            f"{z:.4g} x {y:.4g} x {x:.4g} mm, UID {one.uid})"
+            f"{z:.4g} x {y:.4g} x {x:.4g} mm{uid})"
         )
     return "\n".join(lines)
 

@@ -10,8 +10,9 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,15 @@ SPLIT_TAGS = (
     "AcquisitionTime",
 )
 """What may tell apart images at one position, in this order."""
+
+NO_SCAN = (
+    "not DICOM",
+    "DICOM without an image",
+    "DICOM images without",
+    "colour pictures",
+    "secondary captures",
+)
+"""How the reasons begin that are no faults: such files hold no slice of a scan."""
 
 PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge")
 """What a header says about the person."""
@@ -141,10 +151,11 @@ class Slice:
     slope: float = 1.0
     intercept: float = 0.0
 
-    @property
+    @cached_property
     def normal(self) -> np.ndarray:
         """(3,) unit direction across the slice, LPS."""
-        return np.asarray(np.cross(self.orientation[0], self.orientation[1]))
+        (a, b, c), (d, e, f) = self.orientation.tolist()
+        return np.array([b * f - c * e, c * d - a * f, a * e - b * d])
 
     @property
     def along_mm(self) -> float:
@@ -248,24 +259,20 @@ def _slices_of(header: Any, path: Path) -> list[Slice] | str:
     reason = _no_image(header)
     if reason:
         return reason
-    tags = {tag: sys.intern(_text(header.get(tag, ""))) for tag in _TAGS if tag in header}
-    shared, frames = (header.get(name) for name in _GROUPS)
+    common = {element.keyword: element.value for element in header}
+    shared, frames = (common.pop(name, None) for name in _GROUPS)
+    tags = {keyword: sys.intern(_text(value)) for keyword, value in common.items()}
     if frames is None:
         if int(header.get("NumberOfFrames") or 1) > 1:
             return "multi-frame DICOM that does not say where each frame lies"
-        return _single(lambda keyword: header.get(keyword), tags, path, None)
+        return _single(common.get, tags, path, None)
     if len(frames) != int(header.get("NumberOfFrames") or 1):
         return "multi-frame DICOM whose number of frames contradicts itself"
     found = []
     for number, frame in enumerate(frames):
         values = _frame_values(frame, shared[0] if shared else None)
         texts = {key: sys.intern(_text(value)) for key, value in values.items()}
-        made = _single(
-            lambda keyword, own=values: own.get(keyword, header.get(keyword)),
-            {**tags, **texts},
-            path,
-            number,
-        )
+        made = _single({**common, **values}.get, {**tags, **texts}, path, number)
         if isinstance(made, str):
             return made
         found += made
@@ -306,7 +313,7 @@ def _frame_values(frame: Any, shared: Any) -> dict[str, Any]:
 
 
 def _single(
-    value: Any, tags: Mapping[str, str], path: Path, frame: int | None
+    value: Callable[[str], Any], tags: Mapping[str, str], path: Path, frame: int | None
 ) -> list[Slice] | str:
     """The slice that values by keyword describe; a list of one."""
     cosines, position = value("ImageOrientationPatient"), value("ImagePositionPatient")

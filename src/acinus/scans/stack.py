@@ -60,7 +60,7 @@ class Fault:
 
 def along_mm(slices: Sequence[Slice]) -> Array:
     """(N,) positions along the first slice's normal, mm."""
-    return np.array([float(item.position @ slices[0].normal) for item in slices])
+    return np.asarray(np.array([item.position for item in slices]) @ slices[0].normal)
 
 
 def usual_gap_mm(slices: Sequence[Slice]) -> float:
@@ -87,7 +87,10 @@ def stack_faults(slices: Sequence[Slice]) -> list[Fault]:
     along = along_mm(slices)
     repeats = np.diff(along) < SAME_POSITION_MM
     faults = _repeated(slices, repeats)
-    kept = [slices[0], *(item for item, twice in zip(slices[1:], repeats, strict=True) if not twice)]
+    kept = [
+        slices[0],
+        *(item for item, twice in zip(slices[1:], repeats, strict=True) if not twice),
+    ]
     if len(kept) > 1:
         faults += _uneven(kept)
         faults += _bent(kept)

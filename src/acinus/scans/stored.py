@@ -49,10 +49,12 @@ class Skipped:
     Attributes:
         path: The file, or the folder or link.
         reason: In a few words, without the path.
+        is_fault: Whether something may be lost by that; False for what is no image anyway.
     """
 
     path: Path
     reason: str
+    is_fault: bool = True
 
 
 def list_stored(source: Path) -> tuple[list[Path], list[Skipped]]:
@@ -133,13 +135,13 @@ def _list_folder(root: Path) -> tuple[list[Path], list[Skipped]]:
         for inner in sorted(folders):
             path = folder / inner
             if path.is_symlink() and _leads_into(path.resolve(), entered, root.resolve()):
-                skipped.append(Skipped(path, "a link back into the folders that are read"))
+                skipped.append(Skipped(path, "a link back into the folders that are read", False))
                 folders.remove(inner)
         folders.sort()
         for inner in sorted(names):
             reason = _passed_over(folder / inner, root.resolve())
             if reason:
-                skipped.append(Skipped(folder / inner, reason))
+                skipped.append(Skipped(folder / inner, reason, is_fault=False))
             elif inner.lower().endswith(ARCHIVE_SUFFIX):
                 members, left_out = _list_archive(folder / inner)
                 files += members

@@ -1,0 +1,203 @@
+"""One case of an export: read, checked, written; nothing of it is left half-way.
+
+Enters: the series and segmentations chosen for it. Leaves: one image a channel,
+one label map, and last of all its record, which makes the case count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus.cohort.check_side import side_findings
+from acinus.cohort.convert.choosing import Choice
+from acinus.cohort.convert.identities import age_years, sex_of
+from acinus.cohort.convert.labelling import draw_labels
+from acinus.cohort.convert.mapping import ExportMapping
+from acinus.cohort.layout import IMAGES, LABELS
+from acinus.errors import AcinusError, DataError
+from acinus.files import hash_data, read_json, write_json
+from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
+
+ENDING = ".nii.gz"
+
+RECORDS = "convert"
+"""Folder of a converted dataset with one record a case."""
+
+FORMAT = 1
+
+HU_RANGE = (-10_000.0, 40_000.0)
+"""Values outside are no Hounsfield units: scanners pad with down to -8,192 and state metal up to
+30,710 on the extended scale."""
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """What a worker needs for one case.
+
+    Attributes:
+        choice: What becomes the case.
+        mapping: What is wanted.
+        dataset: Folder to write to.
+        repair: Whether faulty stacks are repaired.
+    """
+
+    choice: Choice
+    mapping: ExportMapping
+    dataset: Path
+    repair: bool
+
+    @property
+    def record(self) -> Path:
+        """The file that makes the case count."""
+        return record_path(self.dataset, self.choice.case_id)
+
+    @property
+    def stamp(self) -> str:
+        """Hash of everything that the case is made from, as 64 hexadecimal digits."""
+        wanted = self.mapping.model_dump(mode="json", exclude={"name", "description", "exclude"})
+        images = [
+            None
+            if one is None
+            else [
+                (item.tags.get("SOPInstanceUID", str(item.path)), item.frame) for item in one.slices
+            ]
+            for one in self.choice.channels
+        ]
+        objects = [[str(one.path), one.label, *one.names] for one in self.choice.segmentations]
+        return hash_data([FORMAT, wanted, images, objects, self.repair])
+
+    def is_done(self) -> bool:
+        """Whether the case was written before, from the same things."""
+        return self.record.is_file() and read_json(self.record).get("stamp") == self.stamp
+
+
+def record_path(dataset: Path, case_id: str) -> Path:
+    """Where the record of a case lies."""
+    return dataset / RECORDS / f"{case_id}.json"
+
+
+def convert_case(task: CaseTask) -> dict[str, Any] | str:
+    """Write a case; its record, or the reason why it cannot be written."""
+    try:
+        return _convert(task)
+    except AcinusError as error:
+        return str(error)
+    except MemoryError:
+        return "the memory of this machine must hold the series and does not. Use --jobs 1."
+
+
+def _convert(task: CaseTask) -> dict[str, Any]:
+    choice, mapping = task.choice, task.mapping
+    task.record.unlink(missing_ok=True)
+    notes: list[str] = []
+    channels: dict[str, Any] = {}
+    first: Volume | None = None
+    for number, (name, series) in enumerate(zip(mapping.channels, choice.channels, strict=True)):
+        if series is None:
+            continue
+        image = read_series(series, repair=task.repair, orthogonal=True)
+        if mapping.channels[name].check_hu:
+            _refuse_no_hounsfield(image, series)
+        notes += [f"channel '{name}': {note}" for note in image.meta["notes"]]
+        if first is None:
+            first = image
+        elif not image.grid.matches(first.grid):
+            image = _aligned(image, first, name, mapping)
+            notes.append(f"channel '{name}': resampled onto the grid of the first channel")
+        write_volume(
+            Volume(image.array, image.affine),
+            task.dataset / IMAGES / f"{choice.case_id}_{number:04d}{ENDING}",
+        )
+        channels[name] = _described(series)
+    tags = choice.first.tags
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "stamp": task.stamp,
+        "case": choice.case_id,
+        "age": age_years(tags),
+        "sex": sex_of(tags),
+        "channels": channels,
+    }
+    if first is not None:
+        record |= _label(task, first, notes)
+    record["notes"] = notes
+    return record
+
+
+def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
+    """Write the label map; what the record says of it."""
+    choice, mapping = task.choice, task.mapping
+    target = task.dataset / LABELS / f"{choice.case_id}{ENDING}"
+    if not (mapping.labels and choice.segmentations):
+        target.unlink(missing_ok=True)
+        if mapping.labels:
+            notes.append("no RTSTRUCT or SEG with a known structure refers to it: no label map")
+        return {"labels": {}}
+    drawn = draw_labels(choice.segmentations, mapping, choice.first, image)
+    notes += drawn.notes
+    labelmap = drawn.labelmap
+    values = {name: (mapping.values[name],) for name in drawn.names}
+    findings = side_findings(
+        choice.case_id,
+        canonical(labelmap),
+        canonical(image),
+        values,
+        mapping.sides,
+        tuple(pair for pair in mapping.mirror_pairs if set(pair) <= set(drawn.names)),
+    )
+    for finding in findings:
+        if finding.severity == "error":
+            raise DataError(f"{finding.found}. {finding.remedy}")
+        notes.append(finding.found)
+    write_volume(Volume(labelmap.array, labelmap.affine), target)
+    counts = np.bincount(labelmap.array.ravel(), minlength=len(mapping.labels) + 1)
+    return {"labels": {name: int(counts[mapping.values[name]]) for name in drawn.names}}
+
+
+def finish_case(task: CaseTask, record: dict[str, Any]) -> None:
+    """Make a written case count."""
+    write_json(task.record, record)
+
+
+def _aligned(image: Volume, first: Volume, name: str, mapping: ExportMapping) -> Volume:
+    if not mapping.align:
+        apart = first.grid.displacement_mm(image.grid)
+        found = (
+            f"shapes {first.shape} and {image.shape}"
+            if np.isinf(apart)
+            else f"{apart:.3g} mm apart"
+        )
+        raise DataError(
+            f"channels must share one grid; '{name}' and the first differ, {found}. Set "
+            "'align: true' in the mapping to resample onto the grid of the first."
+        )
+    return resample_onto(image, first.grid, order=1, fill=float(image.array.min()))
+
+
+def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
+    """Refuse a CT whose values show that rescale slope and intercept are lost or wrong."""
+    if series.modality.upper() != "CT":
+        return
+    low, high = float(image.array.min()), float(image.array.max())
+    if low < 0 and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
+        return
+    cause = "rescale intercept lost" if low >= 0 else "rescale wrong"
+    raise DataError(
+        f"series '{series.description}': a CT must hold Hounsfield units, air near -1000 and all "
+        f"within {HU_RANGE[0]:g} to {HU_RANGE[1]:g}; found {low:g} to {high:g} ({cause}). Export "
+        "it again, or set 'check_hu: false' for its channel."
+    )
+
+
+def _described(series: Series) -> dict[str, Any]:
+    return {
+        "description": series.description,
+        "modality": series.modality,
+        "orientation": series.plane,
+        "n_slices": series.n_slices,
+        "spacing_mm": [round(value, 4) for value in series.spacing_mm],
+    }

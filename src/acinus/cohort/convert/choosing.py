@@ -1,0 +1,196 @@
+"""Which series and segmentations of a study become a case.
+
+Enters: an export and a mapping. Leaves: tasks, and for every study that cannot
+become one the reason with its candidates. Nothing is chosen silently.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from acinus.cohort.convert.identities import study_of
+from acinus.cohort.convert.mapping import MODALITIES, ExportMapping
+from acinus.errors import DataError
+from acinus.scans import Export, Series, StoredSegmentation, describe_series
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What becomes one case.
+
+    Attributes:
+        case_id: The case.
+        channels: One series per channel; None where it is missing.
+        segmentations: Objects that refer to the first channel that is there.
+    """
+
+    case_id: str
+    channels: tuple[Series | None, ...] = field(repr=False)
+    segmentations: tuple[StoredSegmentation, ...] = field(repr=False)
+
+    @property
+    def first(self) -> Series:
+        """The first channel that is there: the label map has its grid."""
+        return next(one for one in self.channels if one is not None)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a mapping makes of an export.
+
+    Attributes:
+        choices: By case.
+        failed: Case, or object, to the reason why it cannot be converted.
+        left_out: Remarks on what no rule asks for.
+    """
+
+    choices: tuple[Choice, ...]
+    failed: dict[str, str]
+    left_out: tuple[str, ...]
+
+
+def choose_cases(
+    export: Export, mapping: ExportMapping, case_of: Mapping[tuple[str, str], str]
+) -> Chosen:
+    """The cases of an export.
+
+    Args:
+        export: What was found.
+        mapping: What is wanted.
+        case_of: Person and study to case id.
+    """
+    studies: dict[str, list[Series]] = defaultdict(list)
+    for one in export.series:
+        studies[case_of[study_of(one)]].append(one)
+    belongs, failed = _by_series(export)
+    choices, left_out = [], []
+    for case, series in sorted(studies.items()):
+        participant = case.rsplit("_", 1)[0]
+        if {case, participant} & set(mapping.exclude):
+            left_out.append(f"{case}: excluded in the mapping")
+            continue
+        try:
+            channels = _channels(series, mapping)
+            if not any(channels):
+                left_out.append(f"{case}: none of {len(series)} series fits a rule")
+                left_out += [f"{case}: {text}" for text in _unknown_modalities(series)]
+                continue
+            first = next(one for one in channels if one is not None)
+            own = _segmentations(belongs.get(id(first), []), mapping)
+        except DataError as error:
+            failed[case] = str(error)
+            continue
+        choices.append(Choice(case, channels, own))
+    return Chosen(tuple(choices), failed, tuple(left_out))
+
+
+def _channels(series: Sequence[Series], mapping: ExportMapping) -> tuple[Series | None, ...]:
+    channels: list[Series | None] = []
+    for name, rule in mapping.channels.items():
+        fitting = [one for one in series if rule.fits(one)]
+        if len(fitting) > 1:
+            raise DataError(
+                f"channel '{name}' must be one series; {len(fitting)} fit. Narrow its rule by "
+                f"description, orientation or slices:\n{_listed(fitting)}"
+            )
+        channels.append(fitting[0] if fitting else None)
+    taken = [one for one in channels if one is not None]
+    twice = next((one for at, one in enumerate(taken) if one in taken[:at]), None)
+    if twice is not None:
+        names = [name for name, one in zip(mapping.channels, channels, strict=True) if one is twice]
+        raise DataError(
+            f"a series must be one channel; '{twice.description}' fits {' and '.join(names)}. "
+            "Narrow their rules."
+        )
+    lacking = [name for name, one in zip(mapping.channels, channels, strict=True) if one is None]
+    if taken and lacking and not mapping.allow_missing_channels:
+        raise DataError(
+            f"channel '{lacking[0]}' must be there; no series fits its rule. Widen the rule, or "
+            f"set allow_missing_channels. Found:\n{_listed(series)}"
+        )
+    return tuple(channels)
+
+
+def _listed(series: Sequence[Series]) -> str:
+    """Numbered lines without ids of DICOM."""
+    return describe_series(series, with_uid=False)
+
+
+def _unknown_modalities(series: Sequence[Series]) -> list[str]:
+    found = sorted({one.modality for one in series} - set(MODALITIES))
+    return [
+        f"modality '{one}' is not known to be a volume of a body ({', '.join(MODALITIES)}); "
+        "name it in a channel's rule to convert it all the same"
+        for one in found
+    ]
+
+
+def _by_series(export: Export) -> tuple[dict[int, list[StoredSegmentation]], dict[str, str]]:
+    """Objects by the identity of the series that they refer to, and those that fit none."""
+    belongs: dict[int, list[StoredSegmentation]] = defaultdict(list)
+    failed: dict[str, str] = {}
+    for one in export.segmentations:
+        found = referred_series(one, export.series)
+        if found is None:
+            failed[f"{one.kind} '{one.label}' ({one.path})"] = (
+                "must refer to a series of the export; it refers to "
+                f"{'another one' if one.series_uids else 'none'}. Export the images that it was "
+                "drawn on as well."
+            )
+        else:
+            belongs[id(found)].append(one)
+    return belongs, failed
+
+
+def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series | None:
+    """The series that an object was drawn on; None if it is not there.
+
+    Of the parts of a divided series the one with most of the images referred to.
+
+    Args:
+        one: The object.
+        series: All series of the export.
+    """
+
+    def n_shared(candidate: Series) -> int:
+        uids = {item.tags.get("SOPInstanceUID", "") for item in candidate.slices}
+        return len(uids & one.instance_uids)
+
+    fitting = [candidate for candidate in series if candidate.uid in one.series_uids]
+    if len(fitting) > 1 and one.patient_id:
+        fitting = [c for c in fitting if c.patient_id == one.patient_id] or fitting
+    best = max(fitting, key=n_shared, default=None)
+    if best is None or (one.instance_uids and n_shared(best) == 0):
+        return None
+    return best
+
+
+def _segmentations(
+    found: Sequence[StoredSegmentation], mapping: ExportMapping
+) -> tuple[StoredSegmentation, ...]:
+    """The objects to draw labels from.
+
+    Raises:
+        DataError: A name fits several labels, or a label has several structures.
+    """
+    wanted = [one for one in found if mapping.is_wanted(one.label)]
+    named: dict[str, list[str]] = defaultdict(list)
+    for one in wanted:
+        for name, labels in mapping.labels_of(one.names).items():
+            if len(labels) > 1:
+                raise DataError(
+                    f"a structure must be one label; '{name}' fits {' and '.join(labels)}. Make "
+                    "their 'roi' or 'pattern' narrower."
+                )
+        for name in one.names:
+            for label in mapping.labels_of([name])[name]:
+                named[label].append(f"'{name}' of {one.kind} '{one.label}'")
+    for label, places in named.items():
+        if len(places) > 1:
+            raise DataError(
+                f"label '{label}' must be one structure; {len(places)} fit: {', '.join(places)}. "
+                "Name the right one in 'roi', or the right object in 'segmentation'."
+            )
+    return tuple(one for one in wanted if any(mapping.labels_of(one.names).values()))

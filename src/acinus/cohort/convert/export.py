@@ -1,0 +1,264 @@
+"""A whole export as a dataset; one study that fails does not stop the others.
+
+Enters: a folder or zip archive and a mapping. Leaves: an nnU-Net raw folder with
+``participants.tsv``, the table of ids beside it, and reasons for what was left
+out. Started again it goes on: a case whose record is there is not made twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from acinus import progress
+from acinus.cohort.convert.case import (
+    ENDING,
+    RECORDS,
+    CaseTask,
+    convert_case,
+    finish_case,
+)
+from acinus.cohort.convert.choosing import Chosen, choose_cases
+from acinus.cohort.convert.identities import Censor, Identities
+from acinus.cohort.convert.mapping import ExportMapping, read_mapping
+from acinus.cohort.dataset import write_dataset_json
+from acinus.cohort.layout import HEADER, PARTICIPANTS
+from acinus.cohort.participants import ID_COLUMN, write_participants
+from acinus.errors import ConfigError, DataError
+from acinus.files import read_json, write_json
+from acinus.scans import Export, list_export, require_series
+
+WANTED = "mapping.json"
+"""File among the records that says which channels and labels the dataset has."""
+
+
+@dataclass(frozen=True)
+class ConvertOutcome:
+    """What a conversion made.
+
+    Attributes:
+        dataset: The folder.
+        written: Cases that are in it now and come from this export, sorted.
+        failed: Case, file or object to the reason why it was not converted.
+        notes: Case to what a user of it must know.
+        left_out: Remarks on what no rule asks for.
+        ids: The table that links pseudonyms to the headers.
+        is_dataset: Whether there are labels, and so a ``dataset.json``.
+    """
+
+    dataset: Path
+    written: tuple[str, ...]
+    failed: dict[str, str]
+    notes: dict[str, tuple[str, ...]]
+    left_out: tuple[str, ...]
+    ids: Path
+    is_dataset: bool
+
+
+def convert_export(
+    source: Path | str,
+    dataset: Path | str,
+    *,
+    mapping: Path | str | None = None,
+    ids: Path | str | None = None,
+    repair: bool = False,
+    jobs: int = 1,
+) -> ConvertOutcome:
+    """Turn an export of DICOM files into a dataset.
+
+    Args:
+        source: Folder or zip archive, of any depth and order.
+        dataset: Folder to write, or to go on with.
+        mapping: YAML file with the rules; see `ExportMapping`. None: one channel,
+            which must be the only series of a study, and no labels.
+        ids: Table that links pseudonyms to the headers, kept from one conversion
+            to the next. None: beside the dataset.
+        repair: Leave out copies of slices and interpolate missing ones.
+        jobs: Processes that convert cases side by side, >= 1.
+
+    Raises:
+        ConfigError: The mapping cannot be used.
+        DataError: There are no series, or the dataset folder is another one.
+    """
+    source, dataset = Path(source), Path(dataset)
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1; got {jobs}.")
+    wanted = read_mapping(mapping)
+    table = ids_path(dataset, ids)
+    _refuse_foreign(dataset, wanted, table)
+    export = list_export(source)
+    require_series(export, source)
+    identities = Identities.read(table, wanted.prefix)
+    case_of = identities.assign(export.series)
+    censor = Censor((one.tags for one in export.series), source)
+    chosen = choose_cases(export, wanted, case_of)
+    tasks = [CaseTask(choice, wanted, dataset, repair) for choice in chosen.choices]
+    _require_choice(tasks, chosen, export, censor)
+    identities.write(
+        {task.choice.case_id: [c.uid for c in task.choice.channels if c] for task in tasks}
+    )
+    write_json(dataset / RECORDS / WANTED, _channels_and_labels(wanted))
+    failed = {censor(what): censor(reason) for what, reason in chosen.failed.items()}
+    failed |= _faulty_files(export, censor)
+    notes: dict[str, tuple[str, ...]] = {}
+    written: list[str] = []
+    for task, result in _run(tasks, jobs):
+        case = task.choice.case_id
+        if isinstance(result, str):
+            failed[case] = censor(result)
+            continue
+        result["notes"] = [censor(note) for note in result["notes"]]
+        for channel in result["channels"].values():
+            channel["description"] = censor(channel["description"])
+        finish_case(task, result)
+        written.append(case)
+        if result["notes"]:
+            notes[case] = tuple(result["notes"])
+    is_dataset = _finish(dataset, wanted)
+    left_out = tuple(censor(text) for text in chosen.left_out)
+    return ConvertOutcome(
+        dataset, tuple(sorted(written)), failed, notes, left_out, table, is_dataset
+    )
+
+
+def ids_path(dataset: Path, ids: Path | str | None) -> Path:
+    """Where the table of ids lies: beside the dataset unless said otherwise."""
+    return Path(ids) if ids is not None else dataset.with_name(f"{dataset.name}-ids.tsv")
+
+
+def _refuse_foreign(dataset: Path, wanted: ExportMapping, table: Path) -> None:
+    """Refuse a folder that this conversion cannot go on with."""
+    if not dataset.exists():
+        return
+    if not dataset.is_dir():
+        raise DataError(f"{dataset}: must be a folder to write the dataset to; found a file.")
+    marker = dataset / RECORDS / WANTED
+    if not marker.is_file():
+        if any(dataset.iterdir()):
+            raise DataError(
+                f"{dataset}: must be a new folder, or one that a conversion began; it holds other "
+                "files. Choose another folder."
+            )
+        return
+    if read_json(marker) != _channels_and_labels(wanted):
+        raise DataError(
+            f"{dataset}: was converted with other channels or labels than the mapping has now. "
+            "Choose a new folder, or delete this one first."
+        )
+    if not table.is_file():
+        raise DataError(
+            f"{table}: the table of ids must be there to go on with {dataset}, or persons would "
+            "get the pseudonyms of others. Give its place with --ids."
+        )
+
+
+def _channels_and_labels(wanted: ExportMapping) -> dict[str, Any]:
+    return {"channels": list(wanted.channels), "labels": wanted.values}
+
+
+def _require_choice(
+    tasks: Sequence[CaseTask], chosen: Chosen, export: Export, censor: Censor
+) -> None:
+    """Refuse an export of which nothing can be converted, with the reasons."""
+    if tasks:
+        return
+    reasons = [f"{what}: {reason}" for what, reason in chosen.failed.items()] + list(
+        chosen.left_out
+    )
+    found = censor("\n".join(reasons))
+    raise DataError(
+        f"at least one study must have its series chosen; none of {len(export.series)} series "
+        f"was. See them with --list and name them in a mapping (--map).\n{found}"
+    )
+
+
+def _faulty_files(export: Export, censor: Censor) -> dict[str, str]:
+    """Files that could not be read, by reason: the first one and how many more."""
+    faulty = [one for one in export.skipped if one.is_fault]
+    counted = Counter(one.reason for one in faulty)
+    firsts = {one.reason: one for one in reversed(faulty)}
+    return {
+        censor(f"{one.path}"): reason
+        + (f"; so are {counted[reason] - 1} more files" if counted[reason] > 1 else "")
+        for reason, one in firsts.items()
+    }
+
+
+def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[str, Any] | str]]:
+    """Every task with its record or the reason of its failure; done ones first."""
+    done, left = [], []
+    for task in tasks:
+        (done if task.is_done() else left).append(task)
+    with progress.stage("Converting", total=len(tasks), unit="case") as bar:
+        bar.resume_at(len(done))
+        for task in done:
+            yield task, read_json(task.record)
+        if jobs == 1 or len(left) < 2:
+            for task in left:
+                yield task, convert_case(task)
+                bar.advance(1, note=task.choice.case_id)
+            return
+        with ProcessPoolExecutor(min(jobs, len(left)), mp_context=get_context("spawn")) as pool:
+            running = {pool.submit(convert_case, task): task for task in left}
+            try:
+                for future in as_completed(running):
+                    task = running[future]
+                    yield task, future.result()
+                    bar.advance(1, note=task.choice.case_id)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _finish(dataset: Path, wanted: ExportMapping) -> bool:
+    """Write ``participants.tsv`` and ``dataset.json`` from the records; whether the latter is."""
+    import pandas as pd  # here: it takes a while to load, and listing does without
+
+    records = [
+        read_json(path)
+        for path in sorted((dataset / RECORDS).glob("*.json"))
+        if path.name != WANTED
+    ]
+    people: dict[str, dict[str, Any]] = {}
+    for record in records:
+        participant = record["case"].rsplit("_", 1)[0]
+        one = people.setdefault(participant, {ID_COLUMN: participant, "age": None, "sex": None})
+        for key in ("age", "sex"):
+            one[key] = one[key] if one[key] is not None else record[key]
+    if not records:
+        return False
+    write_participants(dataset / PARTICIPANTS, pd.DataFrame(list(people.values())))
+    if not wanted.labels:
+        with suppress(FileNotFoundError):
+            (dataset / HEADER).unlink()
+        return False
+    partly = {
+        record["case"]: list(record["labels"])
+        for record in records
+        if record["labels"]
+        and len(record["labels"]) < len(wanted.labels)
+        and wanted.missing == "not_annotated"
+    }
+    keys: dict[str, Any] = {
+        "sides": wanted.sides,
+        "mirror_pairs": wanted.mirror_pairs,
+        "structures": wanted.structures,
+        "annotated": partly,
+        "allow_missing_channels": wanted.allow_missing_channels,
+    }
+    write_dataset_json(
+        dataset,
+        name=wanted.name or dataset.resolve().name,
+        channel_names=list(wanted.channels),
+        labels=wanted.values,
+        n_training=sum(bool(record["labels"]) for record in records),
+        file_ending=ENDING,
+        description=wanted.description,
+        **{key: value for key, value in keys.items() if value},
+    )
+    return True

@@ -1,0 +1,180 @@
+"""Who is who: pseudonyms, the table that links them to the headers, and what must not leak.
+
+Enters: headers of an export and the table of an earlier conversion. Leaves:
+participant and case ids, and texts without names, ids or birth dates. Ids made
+from a hash of the header's id were rejected: whoever has a list of patients can
+undo them. Numbers follow a hash's order, so that they tell nothing about ids.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from acinus.errors import DataError
+from acinus.files import whole_file
+from acinus.scans import Series
+
+COLUMNS = ("case_id", "participant_id", "patient_id", "study_uid", "series_uids")
+
+OLDEST_YEARS = 90
+"""Ages from here on are written as this one, as the Safe Harbor rule asks (45 CFR 164.514)."""
+
+HIDDEN = "***"
+
+_SHORTEST_NAME = 3
+_SHORTEST_ID_INSIDE = 5
+
+
+@dataclass
+class Identities:
+    """Pseudonyms of persons and their studies.
+
+    Attributes:
+        path: The table that links them to the headers; holds personal data.
+        prefix: Begin of the pseudonyms.
+        cases: Case to its row in the table.
+    """
+
+    path: Path
+    prefix: str
+    cases: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path, prefix: str) -> Identities:
+        """Those of an earlier conversion; none if there is no table yet.
+
+        Raises:
+            DataError: The file is no such table.
+        """
+        if not path.is_file():
+            return cls(path, prefix)
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
+                rows = list(csv.DictReader(stream, delimiter="\t"))
+            return cls(path, prefix, {row["case_id"]: row for row in rows if row["patient_id"]})
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            raise DataError(
+                f"{path}: must be the table of ids of an earlier conversion, with the columns "
+                f"{', '.join(COLUMNS)}; it is not ({error}). Give another file (--ids)."
+            ) from None
+
+    def assign(self, series: Iterable[Series]) -> dict[tuple[str, str], str]:
+        """Person and study of each series to a case id; those known from before are kept."""
+        dates = {study_of(one): one.tags.get("StudyDate", "") for one in series}
+        known = {(row["patient_id"], row["study_uid"]): case for case, row in self.cases.items()}
+        for person, study in sorted(dates, key=lambda key: (_shuffled(key[0]), dates[key], key[1])):
+            if (person, study) not in known:
+                participant = self._participant(person)
+                case = f"{participant}_{self._next_study(participant)}"
+                known[person, study] = case
+                row = (case, participant, person, study, "")
+                self.cases[case] = dict(zip(COLUMNS, row, strict=True))
+        return known
+
+    def write(self, series_uids: Mapping[str, Iterable[str]]) -> None:
+        """Write the table, readable by its owner only.
+
+        Args:
+            series_uids: Case to the series that became its channels.
+        """
+        for case, uids in series_uids.items():
+            self.cases[case]["series_uids"] = " ".join(uids)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.cases[case] for case in sorted(self.cases))
+        with whole_file(self.path) as beside:
+            beside.touch(mode=0o600)
+            beside.write_text(text.getvalue(), encoding="utf-8", newline="\n")
+
+    def _participant(self, person: str) -> str:
+        for row in self.cases.values():
+            if row["patient_id"] == person:
+                return row["participant_id"]
+        numbers = [
+            int(row["participant_id"].removeprefix(self.prefix))
+            for row in self.cases.values()
+            if row["participant_id"].removeprefix(self.prefix).isdigit()
+        ]
+        return f"{self.prefix}{max(numbers, default=0) + 1:03d}"
+
+    def _next_study(self, participant: str) -> int:
+        own = [case for case, row in self.cases.items() if row["participant_id"] == participant]
+        return max((int(case.rsplit("_", 1)[1]) for case in own), default=0) + 1
+
+
+def study_of(series: Series) -> tuple[str, str]:
+    """Person and study that a series belongs to; without PatientID each study is a person."""
+    return series.patient_id.strip() or f"study {series.study_uid}", series.study_uid
+
+
+def age_years(tags: Mapping[str, str]) -> float | None:
+    """Age at the examination from PatientAge, or else from the birth date; None if unknown.
+
+    Args:
+        tags: Values by DICOM keyword, as text.
+    """
+    match = re.fullmatch(r"(\d{1,3})([DWMY])", tags.get("PatientAge", "").strip().upper())
+    if match:
+        years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
+    else:
+        born, seen = (tags.get(tag, "").strip() for tag in ("PatientBirthDate", "StudyDate"))
+        if not (re.fullmatch(r"\d{8}", born) and re.fullmatch(r"\d{8}", seen)):
+            return None
+        years = int(seen[:4]) - int(born[:4]) - (seen[4:] < born[4:])
+    return float(min(OLDEST_YEARS, round(years, 1))) if years >= 0 else None
+
+
+def sex_of(tags: Mapping[str, str]) -> str | None:
+    """M or F; None if the header says neither."""
+    sex = tags.get("PatientSex", "").strip().upper()[:1]
+    return sex if sex in ("M", "F") else None
+
+
+class Censor:
+    """Takes out of texts what headers say about persons, and the place of the export.
+
+    Args:
+        tags: Headers, values by DICOM keyword.
+        source: The export; paths in it become relative.
+    """
+
+    def __init__(self, tags: Iterable[Mapping[str, str]], source: Path) -> None:
+        words: set[str] = set()
+        anywhere: set[str] = set()
+        for one in tags:
+            name = re.split(r"[\s^=,.]+", one.get("PatientName", ""))
+            words |= {word for word in name if len(word) >= _SHORTEST_NAME}
+            own_id, born = (one.get(tag, "").strip() for tag in ("PatientID", "PatientBirthDate"))
+            if len(own_id) >= _SHORTEST_ID_INSIDE:
+                anywhere.add(own_id)
+            elif own_id:
+                words.add(own_id)
+            if len(born) == 8:
+                anywhere |= {born, f"{born[:4]}-{born[4:6]}-{born[6:]}"}
+        self._place = f"{source}/"
+        self._pattern = re.compile(
+            "|".join(
+                [re.escape(text) for text in sorted(anywhere, key=len, reverse=True)]
+                + [
+                    rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
+                    for word in sorted(words, key=len, reverse=True)
+                ]
+            )
+            or r"(?!)",
+            re.IGNORECASE,
+        )
+
+    def __call__(self, text: str) -> str:
+        """The text with ``***`` in place of whatever identifies a person."""
+        return self._pattern.sub(HIDDEN, text.replace(self._place, ""))
+
+
+def _shuffled(person: str) -> str:
+    return hashlib.sha256(person.encode()).hexdigest()

@@ -1,0 +1,139 @@
+"""Structures of RTSTRUCT and SEG objects as one label map on the grid of a case.
+
+Enters: objects that refer to a series, the table of names, and the grid that
+the series was written on. Leaves: a label map, which labels were drawn, and
+remarks. Structures may touch: few shared voxels go to the label that comes
+first; more are refused, since one of the two would be cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from acinus.cohort.convert.mapping import ExportMapping
+from acinus.errors import DataError, GridError
+from acinus.scans import (
+    DicomSegments,
+    Grid,
+    Series,
+    StoredSegmentation,
+    Volume,
+    on_disk,
+    read_dicom_seg,
+    read_rtstruct,
+    resample_onto,
+    stack_grid,
+)
+from acinus.types import Array
+
+MOST_SHARED = 0.05
+"""Largest share of a structure that may be inside another one: contours that touch."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A label map and how it came about.
+
+    Attributes:
+        labelmap: Label values on the grid of the image.
+        names: Labels that have a structure, in the order of their values.
+        notes: What a user must know.
+    """
+
+    labelmap: Volume
+    names: tuple[str, ...]
+    notes: tuple[str, ...] = field(default=())
+
+
+def draw_labels(
+    objects: Sequence[StoredSegmentation],
+    mapping: ExportMapping,
+    series: Series,
+    image: Volume,
+) -> Drawn:
+    """The label map of a case.
+
+    Args:
+        objects: That refer to the series; no label is in two of them.
+        mapping: Names and sides of the labels.
+        series: That was drawn on.
+        image: As written: perhaps repaired, or freed of tilt.
+
+    Raises:
+        DataError: An object cannot be read, structures overlap, or a coded side
+            contradicts the label's.
+        GridError: Structures do not lie on the series.
+    """
+    labels = np.zeros(image.shape, np.uint8)
+    notes: list[str] = []
+    names: set[str] = set()
+    unnamed: set[str] = set()
+    for one in objects:
+        with on_disk(one.path) as file:
+            drawn = _read(one, file, series, image)
+            notes += drawn.notes
+            fitting = mapping.labels_of(drawn.names)
+            unnamed |= {name for name, own in fitting.items() if not own}
+            wanted = [structure for structure in drawn.structures if fitting[structure.name]]
+            for structure in sorted(wanted, key=lambda s: mapping.values[fitting[s.name][0]]):
+                label = fitting[structure.name][0]
+                side = mapping.labels[label].side
+                if None not in (side, structure.side) and side != structure.side:
+                    raise DataError(
+                        f"structure '{structure.name}' is coded as {structure.side}; its label "
+                        f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
+                    )
+                mask = _on_grid(drawn.draw(structure), drawn.grid, image, one.kind)
+                notes += _paint(labels, mask, label, mapping)
+                names.add(label)
+                if not mask.any():
+                    notes.append(f"structure '{structure.name}' has no voxels")
+    if unnamed:
+        notes.append(f"structures without a label: {', '.join(sorted(unnamed))}")
+    order = tuple(name for name in mapping.labels if name in names)
+    return Drawn(image.with_array(labels), order, tuple(notes))
+
+
+def _read(one: StoredSegmentation, file: object, series: Series, image: Volume) -> DicomSegments:
+    """The structures on the grid of the stored slices, or of the image where these are uneven."""
+    grid = image.grid if series.faults else stack_grid(series.slices, series.description)
+    read = read_rtstruct if one.kind == "RTSTRUCT" else read_dicom_seg
+    try:
+        return read(file, grid)  # type: ignore[arg-type]
+    except GridError as error:
+        raise GridError(f"{one.kind} '{one.label}' does not fit its series: {error}") from error
+
+
+def _on_grid(mask: Array, grid: Grid, image: Volume, kind: str) -> Array:
+    """A mask on the grid of the image; contours reach into slices that were interpolated."""
+    if not grid.matches(image.grid):
+        moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
+        return moved.array > 0
+    made = [int(z) for z in image.meta.get("interpolated", ())]
+    measured = np.setdiff1d(np.arange(len(mask)), made)
+    for z in made:
+        mask[z] = mask[measured[np.argmin(np.abs(measured - z))]]
+    return mask
+
+
+def _paint(labels: Array, mask: Array, label: str, mapping: ExportMapping) -> list[str]:
+    """Paint a mask where nothing is yet; remarks on what it shares with other labels."""
+    taken = mask & (labels > 0)
+    notes = []
+    for name, value in mapping.values.items():
+        n_shared = int(np.count_nonzero(taken & (labels == value)))
+        if not n_shared:
+            continue
+        smaller = min(int(mask.sum()), int(np.count_nonzero(labels == value)))
+        if n_shared > MOST_SHARED * smaller:
+            raise DataError(
+                f"structures must not overlap by more than {MOST_SHARED:.0%}; '{label}' and "
+                f"'{name}' share {n_shared} voxels, {n_shared / smaller:.0%} of the smaller. "
+                "Correct the structures, or leave one of them out of 'labels'."
+            )
+        notes.append(f"{n_shared} voxels of '{label}' and '{name}' went to '{name}'")
+    labels[mask & ~taken] = mapping.values[label]
+    return notes

@@ -1,0 +1,158 @@
+"""What an export holds, series by series, under pseudonyms.
+
+Enters: a folder or zip archive. Leaves: rows for a table and the same as JSON.
+Ids of the headers are in neither, unless they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from acinus.cohort.convert.choosing import referred_series
+from acinus.cohort.convert.export import ids_path
+from acinus.cohort.convert.identities import Censor, Identities, study_of
+from acinus.cohort.convert.mapping import MODALITIES, read_mapping
+from acinus.scans import Series, list_export, oblique_degrees, require_series, tilt_degrees
+from acinus.types import Spacing
+
+
+@dataclass(frozen=True)
+class ListedSeries:
+    """One series of an export.
+
+    Attributes:
+        number: From 1, in the order of the list.
+        case: Pseudonym of the person, with the number of the study.
+        study: StudyDescription, without what identifies a person.
+        description: SeriesDescription likewise, and in brackets what tells apart
+            the parts of a divided series.
+        modality: e.g. ``"CT"``.
+        kind: Original, derived, localizer or secondary capture.
+        orientation: Axial, sagittal or coronal, whichever is closest.
+        oblique_degrees: Angle of the slices to that plane.
+        n_slices: Number of slices.
+        spacing_mm: (Z, Y, X).
+        matrix: Rows and columns.
+        faults: What must be known before it is converted.
+        structures: Names in RTSTRUCT and SEG objects that refer to it.
+        headers: Ids of the headers, where they were asked for.
+    """
+
+    number: int
+    case: str
+    study: str
+    description: str
+    modality: str
+    kind: str
+    orientation: str
+    oblique_degrees: float
+    n_slices: int
+    spacing_mm: Spacing
+    matrix: tuple[int, int]
+    faults: tuple[str, ...]
+    structures: tuple[str, ...]
+    headers: dict[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class ExportListing:
+    """What an export holds.
+
+    Attributes:
+        series: Every series.
+        skipped: Reason to number of files that are no slices.
+        faulty: Reason to number of files, of those that could not be read.
+        unmatched: Segmentation objects that refer to no series of the export.
+    """
+
+    series: tuple[ListedSeries, ...]
+    skipped: dict[str, int]
+    faulty: dict[str, int]
+    unmatched: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The same in types of JSON."""
+        return asdict(self)
+
+
+def list_scans(
+    source: Path | str,
+    dataset: Path | str | None = None,
+    *,
+    mapping: Path | str | None = None,
+    ids: Path | str | None = None,
+    identities: bool = False,
+) -> ExportListing:
+    """What a folder or archive holds; nothing is written.
+
+    Args:
+        source: Folder or zip archive, of any depth and order.
+        dataset: The dataset to be made; pseudonyms that it has already are used.
+        mapping: YAML file with the rules, for the prefix of pseudonyms.
+        ids: Table of ids of an earlier conversion.
+        identities: Also list PatientID, StudyInstanceUID and SeriesInstanceUID.
+
+    Raises:
+        DataError: There is no such folder, or it holds no series.
+    """
+    source = Path(source)
+    export = list_export(source)
+    series = require_series(export, source)
+    table = ids_path(Path(dataset or "dataset"), ids)
+    known = Identities.read(table, read_mapping(mapping).prefix)
+    case_of = known.assign(series)
+    censor = Censor((one.tags for one in series), source)
+    names: dict[int, list[str]] = {}
+    unmatched = []
+    for one in export.segmentations:
+        found = referred_series(one, series)
+        if found is None:
+            unmatched.append(censor(f"{one.kind} '{one.label}': {', '.join(one.names)}"))
+        else:
+            names.setdefault(id(found), []).extend(one.names)
+    listed = tuple(
+        ListedSeries(
+            number=number,
+            case=case_of[study_of(one)],
+            study=censor(one.tags.get("StudyDescription", "").strip()),
+            description=censor(one.description),
+            modality=one.modality,
+            kind=one.kind,
+            orientation=one.plane,
+            oblique_degrees=round(oblique_degrees(one.slices[0].normal), 1),
+            n_slices=one.n_slices,
+            spacing_mm=tuple(round(value, 4) for value in one.spacing_mm),  # type: ignore[arg-type]
+            matrix=(one.slices[0].n_rows, one.slices[0].n_columns),
+            faults=tuple(censor(text) for text in _faults(one)),
+            structures=tuple(censor(name) for name in names.get(id(one), ())),
+            headers=_headers(one) if identities else None,
+        )
+        for number, one in enumerate(series, start=1)
+    )
+    skipped = Counter(one.reason for one in export.skipped if not one.is_fault)
+    faulty = Counter(one.reason for one in export.skipped if one.is_fault)
+    return ExportListing(listed, dict(skipped), dict(faulty), tuple(unmatched))
+
+
+def _faults(one: Series) -> list[str]:
+    faults = [
+        fault.found + ("; --repair would mend it" if fault.is_repairable else "")
+        for fault in one.faults
+    ]
+    tilt = tilt_degrees(one.slices)
+    if tilt:
+        faults.append(f"gantry tilt of {tilt:.3g} degrees, resampled when converted")
+    if one.modality not in MODALITIES:
+        faults.append(f"modality '{one.modality}' is not known to be a volume of a body")
+    return faults
+
+
+def _headers(one: Series) -> dict[str, str]:
+    return {
+        "patient_id": one.patient_id,
+        "study_uid": one.study_uid,
+        "series_uid": one.uid,
+    }

@@ -1,0 +1,159 @@
+"""What a person wants from an export: which series become channels, which names labels.
+
+Enters: ``mapping.yaml``. Leaves: frozen settings. A rule states what a series
+must be; whatever it leaves open is not guessed: two series that fit are an
+error. Choosing the last or the largest was rejected.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from acinus.cohort.header import Side
+from acinus.config import Settings, read_yaml
+from acinus.scans import Kind, Series
+
+MODALITIES = ("CT", "MR", "PT", "NM")
+"""Modalities whose series are volumes of a body."""
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(
+            f"must be a regular expression; {error}. Write \\( for a bracket."
+        ) from None
+    return pattern
+
+
+Pattern = Annotated[str, AfterValidator(_compiles)]
+"""Regular expression, sought anywhere in a text, upper or lower case."""
+
+
+class ChannelRule(Settings):
+    """What a series must be to become a channel; every condition left out holds for all."""
+
+    modality: str | None = None
+    description: Pattern | None = None
+    study: Pattern | None = None
+    orientation: Literal["axial", "sagittal", "coronal"] | None = None
+    slices: tuple[int, int] | None = None
+    """Fewest and most slices."""
+    kinds: tuple[Kind, ...] = ("original",)
+    check_hu: bool = True
+    """Refuse a CT whose values cannot be Hounsfield units."""
+
+    def fits(self, series: Series) -> bool:
+        """Whether a series meets all conditions."""
+        return (
+            (
+                series.modality in MODALITIES
+                if self.modality is None
+                else series.modality.upper() == self.modality.upper()
+            )
+            and _found(self.description, series.description)
+            and _found(self.study, series.tags.get("StudyDescription", ""))
+            and self.orientation in (None, series.plane)
+            and (self.slices is None or self.slices[0] <= series.n_slices <= self.slices[1])
+            and series.kind in self.kinds
+        )
+
+
+class LabelRule(Settings):
+    """Which structures of RTSTRUCT and SEG objects become one label."""
+
+    roi: tuple[str, ...] = ()
+    """Names, upper or lower case."""
+    pattern: Pattern | None = None
+    """Regular expression for the whole name, upper or lower case."""
+    side: Side | None = None
+
+    def fits(self, name: str) -> bool:
+        """Whether a structure of that name is meant."""
+        plain = name.strip().casefold()
+        return plain in {one.strip().casefold() for one in self.roi} or (
+            self.pattern is not None
+            and re.fullmatch(self.pattern, name.strip(), re.IGNORECASE) is not None
+        )
+
+
+class ExportMapping(Settings):
+    """How an export becomes a dataset."""
+
+    name: str = ""
+    """Of the dataset; empty: that of its folder."""
+    description: str = ""
+    prefix: str = Field("P", pattern=r"^[A-Za-z][A-Za-z0-9]*$")
+    """Begin of the pseudonyms."""
+    channels: dict[str, ChannelRule] = Field(default={"image": ChannelRule()}, min_length=1)
+    """By name, in the order of the channel numbers."""
+    labels: dict[str, LabelRule] = Field(default={})
+    """By name, in the order of the label values 1, 2, …"""
+    mirror_pairs: tuple[tuple[str, str], ...] = ()
+    structures: dict[str, tuple[str, ...]] = Field(default={})
+    segmentation: Pattern | None = None
+    """Which RTSTRUCT or SEG, by its label, where several refer to one series."""
+    missing: Literal["not_annotated", "absent"] = "not_annotated"
+    """What it means that a label has no structure in a case."""
+    align: bool = False
+    """Resample further channels onto the grid of the first where theirs differs."""
+    allow_missing_channels: bool = False
+    exclude: tuple[str, ...] = ()
+    """Participants or cases to leave out, by pseudonym."""
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> ExportMapping:
+        for place, names in (
+            ("mirror_pairs", [name for pair in self.mirror_pairs for name in pair]),
+            ("structures", [name for place in self.structures.values() for name in place]),
+        ):
+            unknown = [name for name in names if name not in self.labels]
+            if unknown:
+                known = ", ".join(self.labels) or "none"
+                raise ValueError(
+                    f"'{place}' names '{unknown[0]}', which is no label. Known: {known}."
+                )
+        for name, rule in self.labels.items():
+            if not rule.roi and rule.pattern is None:
+                raise ValueError(f"label '{name}' must have 'roi' or 'pattern'; it has neither.")
+        return self
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Label to its value in the label maps."""
+        return {name: value for value, name in enumerate(self.labels, start=1)}
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """Label to its side, where one is stated."""
+        return {name: rule.side for name, rule in self.labels.items() if rule.side is not None}
+
+    def is_wanted(self, label: str) -> bool:
+        """Whether labels are drawn from an RTSTRUCT or SEG object with that label."""
+        return _found(self.segmentation, label)
+
+    def labels_of(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """For each structure's name the labels that it fits: none, one, or by mistake several."""
+        return {
+            name: [label for label, rule in self.labels.items() if rule.fits(name)]
+            for name in names
+        }
+
+
+def read_mapping(path: Path | str | None) -> ExportMapping:
+    """The mapping in a file; without one: one channel, any original series, no labels.
+
+    Raises:
+        ConfigError: The file is missing, or a key or value does not fit.
+    """
+    return ExportMapping() if path is None else read_yaml(path, ExportMapping)
+
+
+def _found(pattern: str | None, text: str) -> bool:
+    return pattern is None or re.search(pattern, text, re.IGNORECASE) is not None
