@@ -2,6 +2,8 @@
 
 from acinus.scans.components import component_volumes_ml, label_components, largest_component
 from acinus.scans.dicom import read_series
+from acinus.scans.dicom_seg import read_dicom_seg
+from acinus.scans.dicom_segments import DicomSegments
 from acinus.scans.formats import (
     KNOWN_SUFFIXES,
     read_grid,
@@ -20,6 +22,7 @@ from acinus.scans.orientation import (
 )
 from acinus.scans.references import StoredSegmentation
 from acinus.scans.resample import resample_onto
+from acinus.scans.rtstruct import read_rtstruct
 from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
 from acinus.scans.series import (
     Export,
@@ -38,6 +41,7 @@ from acinus.scans.volume import GRID_TOLERANCE_MM, Grid, Volume
 __all__ = [
     "GRID_TOLERANCE_MM",
     "KNOWN_SUFFIXES",
+    "DicomSegments",
     "Export",
     "Grid",
     "Kind",
@@ -59,8 +63,10 @@ __all__ = [
     "on_grid_of",
     "oriented",
     "place_on_grid",
+    "read_dicom_seg",
     "read_grid",
     "read_labelmap",
+    "read_rtstruct",
     "read_segments",
     "read_series",
     "read_volume",

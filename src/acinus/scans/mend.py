@@ -83,7 +83,8 @@ def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: st
     if interpolated:
         notes.append(
             f"{len(interpolated)} of {n_even} slices interpolated between neighbours; distances "
-            f"were {np.diff(along).min():.4g} to {widest:.4g} mm, are {wanted[1] - wanted[0]:.4g} mm"
+            f"were {np.diff(along).min():.4g} to {widest:.4g} mm and are now "
+            f"{wanted[1] - wanted[0]:.4g} mm"
         )
     step = (slices[-1].position - slices[0].position) / (n_even - 1)
     grid = grid_of(slices[0], step, n_even, where)

@@ -10,13 +10,15 @@ Merging into one label map on reading was rejected: overlaps would vanish.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from acinus.errors import DataError, GridError, unknown_name
+from acinus.scans.coding import Code, Side
 from acinus.scans.dtypes import smallest_integers
 from acinus.scans.itk import LPS_TO_RAS, ItkImage, read_nrrd_image
 from acinus.scans.nrrd import write_nrrd
@@ -27,7 +29,7 @@ from acinus.types import Labelmap, Mask
 Color = tuple[float, float, float]
 """Red, green, blue in [0, 1]."""
 
-_COLORS: tuple[Color, ...] = (
+SEGMENT_COLORS: tuple[Color, ...] = (
     (0.90, 0.38, 0.00),
     (0.00, 0.45, 0.70),
     (0.00, 0.62, 0.45),
@@ -50,12 +52,16 @@ class Segment:
         mask: (Z, Y, X) bool on the grid of the segmented image.
         color: Red, green, blue in [0, 1].
         label: Value in its layer; None lets the writer choose.
+        side: Side of the patient, where a DICOM object codes it.
+        code: What it is, where a DICOM object codes it.
     """
 
     name: str
     mask: Volume
-    color: Color = _COLORS[0]
+    color: Color = SEGMENT_COLORS[0]
     label: int | None = None
+    side: Side | None = None
+    code: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -121,21 +127,46 @@ def read_segment_labelmap(
         if name not in known:
             raise DataError(f"{path}: {unknown_name('segment', name, known)}")
     labels = [segment.label if names is None else names.get(segment.name) for segment in segments]
-    array = np.zeros(segments[0].mask.shape, dtype=np.int32)
+    merged = merge_segments(segments, labels, segments[0].mask.grid, where=path)
+    meta = {"path": str(path), "format": "seg.nrrd", "segments": tuple(known)}
+    return Volume(merged.array, merged.affine, meta)
+
+
+def merge_segments(
+    segments: Iterable[Segment],
+    labels: Iterable[int | None],
+    grid: Grid,
+    *,
+    where: str | Path,
+    overlap: Literal["refuse", "order"] = "refuse",
+) -> Volume:
+    """One label map of segments on one grid.
+
+    Args:
+        segments: On `grid`; taken one at a time.
+        labels: One a segment; None leaves it out. Segments of one label are united.
+        grid: Where the label map lies.
+        where: For messages.
+        overlap: What happens to a voxel of two labels: refused, or painted in the order of
+            the segments, later ones over earlier ones.
+
+    Raises:
+        DataError: Segments with different labels overlap.
+    """
+    array = np.zeros(grid.shape, dtype=np.int32)
     for segment, label in zip(segments, labels, strict=True):
         if label is None:
             continue
-        inside = segment.mask.array
+        inside = np.asarray(segment.mask.array, dtype=bool)
         taken = inside & (array != 0) & (array != label)
-        if np.any(taken):
+        if overlap == "refuse" and np.any(taken):
             raise DataError(
-                f"{path}: segments of a label map must not overlap; '{segment.name}' shares "
+                f"{where}: segments of a label map must not overlap; '{segment.name}' shares "
                 f"{int(taken.sum())} voxels with another one (label {array[taken][0]}). Give "
                 "labels by name for segments that do not overlap, or mend them in Slicer."
             )
         array[inside] = label
-    meta = {"path": str(path), "format": "seg.nrrd", "segments": tuple(known)}
-    return Volume(smallest_integers(array), segments[0].mask.affine, meta)
+    return Volume(smallest_integers(array), grid.affine)
 
 
 def write_segments(segments: Sequence[Segment], path: Path | str) -> None:
@@ -195,7 +226,7 @@ def segments_of(labelmap: Volume, names: Mapping[str, int] | None = None) -> lis
         Segment(
             name,
             labelmap.with_array(labelmap.array == label),
-            _COLORS[number % len(_COLORS)],
+            SEGMENT_COLORS[number % len(SEGMENT_COLORS)],
             label,
         )
         for number, (name, label) in enumerate(names.items())
@@ -245,7 +276,11 @@ def _entry(metadata: Mapping[str, str], number: int, n_layers: int) -> _Entry:
     layer = int(metadata.get(f"{key}Layer", number if n_layers > 1 else 0))
     label = int(metadata.get(f"{key}LabelValue", 1))
     parts = [float(part) for part in metadata.get(f"{key}Color", "").split()]
-    color = (parts[0], parts[1], parts[2]) if len(parts) == 3 else _COLORS[number % len(_COLORS)]
+    color = (
+        (parts[0], parts[1], parts[2])
+        if len(parts) == 3
+        else SEGMENT_COLORS[number % len(SEGMENT_COLORS)]
+    )
     return _Entry(name, layer, label, color)
 
 

@@ -109,7 +109,7 @@ class ExportMapping(Settings):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ExportMapping:
-        for place, names in (
+        for key, names in (
             ("mirror_pairs", [name for pair in self.mirror_pairs for name in pair]),
             ("structures", [name for place in self.structures.values() for name in place]),
         ):
@@ -117,7 +117,7 @@ class ExportMapping(Settings):
             if unknown:
                 known = ", ".join(self.labels) or "none"
                 raise ValueError(
-                    f"'{place}' names '{unknown[0]}', which is no label. Known: {known}."
+                    f"'{key}' names '{unknown[0]}', which is no label. Known: {known}."
                 )
         for name, rule in self.labels.items():
             if not rule.roi and rule.pattern is None:

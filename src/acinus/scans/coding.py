@@ -1,0 +1,129 @@
+"""What a structure's name means in SNOMED CT, the code that DICOM asks for.
+
+Enters: names of labels, as people write them. Leaves: codes of category, structure, side and
+part. A name that the table does not know gets the generic code for tissue, never a guess: the
+name itself is stored beside it. The whole SNOMED CT was rejected: it is licensed by country;
+what stands here is in the lists of DICOM PS3.16, which may be used freely.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Side = Literal["right", "left"]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A coded concept of DICOM.
+
+    Attributes:
+        value: e.g. ``"45289007"``.
+        meaning: e.g. ``"Parotid gland"``.
+        scheme: Who gives the values; ``"SCT"``: SNOMED CT.
+    """
+
+    value: str
+    meaning: str
+    scheme: str = "SCT"
+
+
+ANATOMICAL_STRUCTURE = Code("91723000", "Anatomical Structure")
+ABNORMAL_STRUCTURE = Code("49755003", "Morphologically Abnormal Structure")
+TISSUE = Code("85756007", "Tissue")
+"""Category, and code, of whatever the table does not know."""
+
+SIDES: dict[Side, Code] = {"right": Code("24028007", "Right"), "left": Code("7771000", "Left")}
+
+PARTS = {
+    "anterior": Code("255549009", "Anterior"),
+    "posterior": Code("255551008", "Posterior"),
+}
+"""Words of a name that tell which part of a structure is meant."""
+
+_STRUCTURES: tuple[tuple[str, Code], ...] = (
+    ("lacrimal", Code("13561001", "Lacrimal gland")),
+    ("parotid", Code("45289007", "Parotid gland")),
+    ("submandibular", Code("54019009", "Submandibular gland")),
+    ("salivary", Code("385294005", "Salivary gland")),
+    ("pancreas", Code("15776009", "Pancreas")),
+    ("duodenum", Code("38848004", "Duodenum")),
+    ("liver", Code("10200004", "Liver")),
+    ("spleen", Code("78961009", "Spleen")),
+    ("kidney", Code("64033007", "Kidney")),
+    ("stomach", Code("69695003", "Stomach")),
+    ("gallbladder", Code("28231008", "Gallbladder")),
+    ("hippocampus", Code("5366008", "Hippocampus")),
+    ("amygdala", Code("4958002", "Amygdala")),
+    ("pituitary", Code("56329008", "Pituitary")),
+    ("brainstem", Code("119238007", "Brain Stem")),
+    ("brain stem", Code("119238007", "Brain Stem")),
+    ("spinal cord", Code("2748008", "Spinal cord")),
+    ("mandible", Code("91609006", "Mandible")),
+    ("skull", Code("89546000", "Skull")),
+    ("eye", Code("81745001", "Eye")),
+    ("orbit", Code("363654007", "Orbital structure")),
+    ("brain", Code("12738006", "Brain")),
+    ("tumor", Code("108369006", "Neoplasm")),
+    ("tumour", Code("108369006", "Neoplasm")),
+    ("lesion", Code("52988006", "Lesion")),
+    ("edema", Code("79654002", "Edema")),
+    ("oedema", Code("79654002", "Edema")),
+    ("necrosis", Code("6574001", "Necrosis")),
+)
+"""Words of a name to its code; the first entry whose words stand in the name counts."""
+
+_ABNORMAL = {"108369006", "52988006", "79654002", "6574001"}
+
+_OTHER_WORDS = {"artery", "vein", "duct", "nerve", "node", "sac", "bone", "muscle", "vessels"}
+"""Words that make something else of a structure: a lacrimal sac is no lacrimal gland."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How a structure is coded.
+
+    Attributes:
+        category: Kind of thing.
+        structure: The thing.
+        modifiers: Which side and part of it.
+    """
+
+    category: Code
+    structure: Code
+    modifiers: tuple[Code, ...] = ()
+
+
+def coding_of(name: str, side: Side | None = None) -> Coding:
+    """Codes of a structure.
+
+    Args:
+        name: e.g. ``"parotid_right"``; words are told apart by blanks and punctuation.
+        side: Of the patient, where it has one; the name itself tells no side here.
+    """
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    text = f" {' '.join(words)} "
+    known = not _OTHER_WORDS & set(words)
+    code = next((code for key, code in _STRUCTURES if known and f" {key} " in text), TISSUE)
+    if code is TISSUE:
+        category = TISSUE
+    else:
+        category = ABNORMAL_STRUCTURE if code.value in _ABNORMAL else ANATOMICAL_STRUCTURE
+    parts = tuple(part for word, part in PARTS.items() if word in words)
+    return Coding(category, code, (*([SIDES[side]] if side else []), *parts))
+
+
+def side_of_codes(codes: tuple[Code, ...]) -> Side | None:
+    """The side that modifiers tell; None: none or both.
+
+    Args:
+        codes: Modifiers of a structure.
+    """
+    # G-A100 and G-A101: the SNOMED RT codes of files written before 2018.
+    values = {"right": {"24028007", "G-A100"}, "left": {"7771000", "G-A101"}}
+    found: list[Side] = [
+        side for side in SIDES if any(code.value in values[side] for code in codes)
+    ]
+    return found[0] if len(found) == 1 else None

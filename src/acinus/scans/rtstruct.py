@@ -1,0 +1,239 @@
+"""Radiotherapy structure sets (RTSTRUCT): contours of named structures as masks on a series' grid.
+
+Enters: closed planar contours of any program. Leaves: `DicomSegments`. A voxel is inside where
+its centre is. A contour within another one of its slice is a hole (so most programs write
+holes), keyholes stay holes, contours that overlap in part are united. Contours between two slices
+go to the nearest one, and the notes say so; joining slices by interpolation was rejected: it
+would add what nobody drew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus.errors import DataError, GridError
+from acinus.scans.dicom_segments import (
+    DicomSegments,
+    Structure,
+    damaged,
+    first_code,
+    open_object,
+)
+from acinus.scans.itk import LPS_TO_RAS
+from acinus.scans.orientation import describe_grid
+from acinus.scans.polygons import Points, fill_polygon
+from acinus.scans.segments import SEGMENT_COLORS, Color
+from acinus.scans.slices import dicom_faults
+from acinus.scans.volume import Grid
+from acinus.types import Array, Mask
+
+RTSTRUCT_CLASSES = {"1.2.840.10008.5.1.4.1.1.481.3": "RT Structure Set Storage"}
+
+_WHAT = "DICOM structure set (RTSTRUCT)"
+
+ON_SLICE_VOX = 0.05
+"""A contour so far from the middle of a slice, in slices, counts as drawn on it."""
+
+FLAT_VOX = 0.1
+"""The points of a contour may differ so much across its plane, in slices."""
+
+_XOR = "CLOSEDPLANAR_XOR"
+_CLOSED = ("CLOSED_PLANAR", _XOR)
+
+
+@dataclass(frozen=True, eq=False)
+class _Contour:
+    """One contour.
+
+    Attributes:
+        level: Position along the third axis of the grid, in slices; rarely a whole number.
+        points: (n, 2) row and column, voxels.
+        is_xor: Whether it is to be combined with the others of its plane by exclusive or.
+    """
+
+    level: float
+    points: Points
+    is_xor: bool
+
+
+def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
+    """The structures of an RTSTRUCT as masks.
+
+    Args:
+        path: The file.
+        grid: Grid of the series that the contours were drawn on: an RTSTRUCT holds none.
+
+    Returns:
+        Named structures, drawn when they are asked for. Those without closed contours (points,
+        lines) have empty masks, and the notes name them.
+
+    Raises:
+        DataError: The file is no RTSTRUCT, or damaged.
+        GridError: Contours do not lie in slices of `grid`, or none lies on one.
+    """
+    path = Path(path)
+    dataset = open_object(path, RTSTRUCT_CLASSES, _WHAT)
+    notes: list[str] = []
+    try:
+        structures = tuple(_structures(dataset))
+        contours = {one.number: _contours(dataset, one, grid, path, notes) for one in structures}
+        series_uid = rtstruct_series_uid(dataset)
+    except dicom_faults() as error:
+        if isinstance(error, DataError | GridError):
+            raise
+        raise damaged(path, _WHAT, error) from error
+    if not structures:
+        raise DataError(f"{path}: a {_WHAT} must describe its structures; found none.")
+    _refuse_other_grid(contours, grid, path)
+    for one in structures:
+        notes += _between(one, contours[one.number])
+
+    def draw(structure: Structure) -> Mask:
+        return _draw(contours[structure.number], grid)
+
+    return DicomSegments(path, structures, series_uid, grid, tuple(notes), draw)
+
+
+def rtstruct_series_uid(dataset: Any) -> str:
+    """SeriesInstanceUID of the images that the contours were drawn on; empty: not stated.
+
+    Args:
+        dataset: The pydicom dataset of an RTSTRUCT.
+    """
+    for frame in dataset.get("ReferencedFrameOfReferenceSequence") or ():
+        for study in frame.get("RTReferencedStudySequence") or ():
+            for series in study.get("RTReferencedSeriesSequence") or ():
+                return str(series.get("SeriesInstanceUID", ""))
+    return ""
+
+
+def _structures(dataset: Any) -> list[Structure]:
+    codes = {
+        int(item.ReferencedROINumber): first_code(item, "RTROIIdentificationCodeSequence")
+        for item in dataset.get("RTROIObservationsSequence") or ()
+    }
+    colors = {
+        int(item.ReferencedROINumber): item.get("ROIDisplayColor")
+        for item in dataset.get("ROIContourSequence") or ()
+    }
+    found = []
+    for order, item in enumerate(dataset.get("StructureSetROISequence") or ()):
+        number = int(item.ROINumber)
+        code, side = codes.get(number, (None, None))
+        name = str(item.get("ROIName", "") or f"ROI_{number}").strip()
+        found.append(Structure(name, number, _color(colors.get(number), order), code, side))
+    return found
+
+
+def _color(given: Any, order: int) -> Color:
+    if given is None or len(given) != 3:
+        return SEGMENT_COLORS[order % len(SEGMENT_COLORS)]
+    red, green, blue = (min(max(int(part) / 255, 0.0), 1.0) for part in given)
+    return red, green, blue
+
+
+def _contours(
+    dataset: Any, structure: Structure, grid: Grid, path: Path, notes: list[str]
+) -> list[_Contour]:
+    """The closed contours of a structure in index coordinates."""
+    into = np.linalg.inv(grid.affine) @ LPS_TO_RAS
+    found = []
+    n_open = 0
+    for roi in dataset.get("ROIContourSequence") or ():
+        if int(roi.ReferencedROINumber) != structure.number:
+            continue
+        for item in roi.get("ContourSequence") or ():
+            kind = str(item.get("ContourGeometricType", ""))
+            points = np.array(item.get("ContourData") or [], dtype=np.float64)
+            if kind not in _CLOSED or len(points) < 9:
+                n_open += 1
+                continue
+            index = points.reshape(-1, 3) @ into[:3, :3].T + into[:3, 3]
+            if not np.all(np.isfinite(index)):
+                raise DataError(f"{path}: '{structure.name}' has points that are not finite.")
+            found.append(_flat(index, kind == _XOR, structure, grid, path))
+    if n_open:
+        notes.append(f"'{structure.name}': {n_open} points or open lines were left out.")
+    return found
+
+
+def _flat(index: Array, is_xor: bool, structure: Structure, grid: Grid, path: Path) -> _Contour:
+    """A contour in a slice of the grid, from (n, 3) column, row and slice."""
+    level = float(np.median(index[:, 2]))
+    if np.abs(index[:, 2] - level).max() > FLAT_VOX:
+        raise GridError(
+            f"{path}: contours must lie in slices of the series; one of '{structure.name}' reaches "
+            f"from slice {index[:, 2].min():.2f} to {index[:, 2].max():.2f} of "
+            f"{describe_grid(grid)}. Give the series that they were drawn on."
+        )
+    low, high = index[:, :2].min(axis=0), index[:, :2].max(axis=0)
+    size = np.array(grid.shape[:0:-1])
+    if np.any(high < -0.5) or np.any(low > size - 0.5) or not -1 < level < grid.shape[0]:
+        raise GridError(
+            f"{path}: contours must lie inside the series; one of '{structure.name}' lies in slice "
+            f"{level:.2f}, columns {low[0]:.1f} to {high[0]:.1f}, rows {low[1]:.1f} to "
+            f"{high[1]:.1f} of {describe_grid(grid)}. Give the series that they were drawn on."
+        )
+    return _Contour(level, index[:, 1::-1], is_xor)
+
+
+def _is_between(contour: _Contour) -> bool:
+    return abs(contour.level - round(contour.level)) > ON_SLICE_VOX
+
+
+def _refuse_other_grid(contours: Mapping[int, Sequence[_Contour]], grid: Grid, path: Path) -> None:
+    every = [one for of_structure in contours.values() for one in of_structure]
+    if every and all(_is_between(one) for one in every):
+        raise GridError(
+            f"{path}: contours must lie on the slices of the series; all {len(every)} lie between "
+            f"slices of {describe_grid(grid)}. Give the series that they were drawn on."
+        )
+
+
+def _between(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
+    levels = sorted({round(one.level, 2) for one in contours if _is_between(one)})
+    if not levels:
+        return []
+    shown = ", ".join(f"{level:g}" for level in levels[:5]) + (", ..." if levels[5:] else "")
+    return [
+        f"'{structure.name}': contours at {len(levels)} places between slices (slice {shown}) "
+        "were taken for the nearest slice, unless that has contours of its own."
+    ]
+
+
+def _draw(contours: Sequence[_Contour], grid: Grid) -> Mask:
+    """All contours as one mask; of several planes nearest to one slice the nearest counts."""
+    mask = np.zeros(grid.shape, dtype=bool)
+    planes: dict[float, list[_Contour]] = defaultdict(list)
+    for one in contours:
+        planes[round(one.level, 2)].append(one)
+    nearest: dict[int, float] = {}
+    for level in sorted(planes, key=lambda place: abs(place - round(place))):
+        nearest.setdefault(min(max(round(level), 0), grid.shape[0] - 1), level)
+    for slice_index, level in nearest.items():
+        fill = partial(fill_polygon, shape=grid.shape[1:])
+        masks = [(fill(one.points), one.is_xor) for one in planes[level]]
+        mask[slice_index] = _combine(masks, grid.shape[1:])
+    return mask
+
+
+def _combine(masks: Sequence[tuple[Mask, bool]], shape: tuple[int, int]) -> Mask:
+    """One slice: larger contours first; what lies wholly within is a hole, or an island in it."""
+    whole = np.zeros(shape, dtype=bool)
+    seen: list[Mask] = []
+    for one, is_xor in sorted(masks, key=lambda pair: -np.count_nonzero(pair[0])):
+        if not is_xor and any(np.array_equal(one, other) for other in seen):
+            continue  # one contour stored twice is no hole
+        seen.append(one)
+        if is_xor or not np.any(one & ~whole):
+            whole ^= one
+        else:
+            whole |= one
+    return whole
