@@ -105,6 +105,7 @@ def list_scans(
     known = Identities.read(table, read_mapping(mapping).prefix)
     case_of = known.assign(series)
     censor = Censor((one.tags for one in series), source)
+    series = tuple(sorted(series, key=lambda one: case_of[study_of(one)]))
     names: dict[int, list[str]] = {}
     unmatched = []
     for one in export.segmentations:
