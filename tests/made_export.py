@@ -141,7 +141,9 @@ def write_series(
             else:
                 setattr(dataset, keyword, value)
         path = folder / (names(z) if names else f"IM{(z * 5) % 7 + 7 * (z // 7):03d}")
-        write(path, dataset, str(tags.get("SOPClassUID", kind)), instance(patient, study, series, z))
+        write(
+            path, dataset, str(tags.get("SOPClassUID", kind)), instance(patient, study, series, z)
+        )
         paths.append(path)
     return paths
 

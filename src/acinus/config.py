@@ -151,6 +151,8 @@ def _sentence(
     if fault["type"] == "missing":
         return f"{place}: '{dotted}' must be given and is missing."
     message = str(fault["msg"]).removeprefix("Value error, ")
+    if not dotted:
+        return f"{place}: {message}"
     if message.endswith(("?", ".")):
         return f"{place}: '{dotted}': {message}"
     message = _PYDANTIC_SUBJECT.sub("must ", message)

@@ -102,6 +102,9 @@ _NOT_IMAGES = (
 """Begins of the classes of DICOMDIR, spectroscopy, waveforms, presentation states, raw data,
 segmentations, value mappings, reports, documents and radiotherapy."""
 
+_SCANS = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128"))
+"""Classes of CT, MR and PET images, classic and enhanced."""
+
 _FRAME_VALUES = (
     ("ImagePositionPatient", "PlanePositionSequence", "ImagePositionPatient"),
     ("ImageOrientationPatient", "PlaneOrientationSequence", "ImageOrientationPatient"),
@@ -282,7 +285,10 @@ def _slices_of(header: Any, path: Path) -> list[Slice] | str:
 def _no_image(header: Any) -> str:
     """Why a header describes no grey image of this person's body, or an empty string."""
     sop_class = str(header.get("SOPClassUID", ""))
-    if sop_class.startswith(_NOT_IMAGES) or not (header.get("Rows") and header.get("Columns")):
+    has_size = bool(header.get("Rows") and header.get("Columns"))
+    if not has_size and sop_class in _SCANS:
+        return f"damaged DICOM, a {_class_name(sop_class)} without rows and columns"
+    if sop_class.startswith(_NOT_IMAGES) or not has_size:
         return f"DICOM without an image ({_class_name(sop_class)})"
     if int(header.Rows) * int(header.Columns) > MAX_SLICE_PIXELS:
         return f"DICOM images of {header.Rows} x {header.Columns} pixels"

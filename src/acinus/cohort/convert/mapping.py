@@ -74,6 +74,12 @@ class LabelRule(Settings):
     """Regular expression for the whole name, upper or lower case."""
     side: Side | None = None
 
+    @model_validator(mode="after")
+    def _names_something(self) -> LabelRule:
+        if not self.roi and self.pattern is None:
+            raise ValueError("must have 'roi' or 'pattern', to say which structures are meant.")
+        return self
+
     def fits(self, name: str) -> bool:
         """Whether a structure of that name is meant."""
         plain = name.strip().casefold()
@@ -119,9 +125,6 @@ class ExportMapping(Settings):
                 raise ValueError(
                     f"'{key}' names '{unknown[0]}', which is no label. Known: {known}."
                 )
-        for name, rule in self.labels.items():
-            if not rule.roi and rule.pattern is None:
-                raise ValueError(f"label '{name}' must have 'roi' or 'pattern'; it has neither.")
         return self
 
     @property

@@ -1,0 +1,403 @@
+"""From an export to a dataset: what is chosen, what is written, what never leaks, what fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import pydicom
+import pytest
+import yaml
+
+import acinus
+from acinus.cli import main
+from acinus.errors import ConfigError, DataError
+from made_export import (
+    AXIAL,
+    CORNER,
+    OBLIQUE,
+    affine_of,
+    ct_values,
+    write_rtstruct,
+    write_seg,
+    write_series,
+)
+
+RIGHT = (slice(1, 4), slice(3, 6), slice(2, 5))
+LEFT = (slice(1, 4), slice(3, 6), slice(8, 11))
+GLANDS = {"Parotid_R": RIGHT, "parotid_l": LEFT}
+MAPPING: dict[str, Any] = {
+    "channels": {"CT": {"modality": "CT", "orientation": "axial"}},
+    "labels": {
+        "parotid_right": {"roi": ["PAROTID_R"], "side": "right"},
+        "parotid_left": {"pattern": "parotid.?l(eft)?", "side": "left"},
+    },
+    "mirror_pairs": [["parotid_right", "parotid_left"]],
+}
+
+
+def patient(folder: Path, number: int = 1, **tags: Any) -> str:
+    """A CT with two glands in an RTSTRUCT; its PatientID."""
+    mrn = f"MRN12345{number}"
+    write_series(folder / mrn / "deep" / "er", ct_values(seed=number), patient=mrn, **tags)
+    write_rtstruct(folder / mrn / "rs", GLANDS, affine_of(AXIAL), patient=mrn)
+    return mrn
+
+
+def mapped(folder: Path, **changes: Any) -> Path:
+    path = folder / "mapping.yaml"
+    path.write_text(yaml.safe_dump({**MAPPING, **changes}, sort_keys=False))
+    return path
+
+
+def convert(tmp_path: Path, **options: Any) -> acinus.ConvertOutcome:
+    if "mapping" not in options:
+        options["mapping"] = mapped(tmp_path)
+    return acinus.convert_export(tmp_path / "export", tmp_path / "dataset", **options)
+
+
+def mask_of(
+    box: tuple[slice, slice, slice], shape: tuple[int, int, int] = (6, 10, 12)
+) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[box] = True
+    return mask
+
+
+def labels(tmp_path: Path, case: str = "P001_1") -> nibabel.Nifti1Image:
+    return nibabel.load(tmp_path / "dataset" / "labelsTr" / f"{case}.nii.gz")
+
+
+def test_an_export_becomes_a_dataset_that_opens_and_passes_its_check(tmp_path) -> None:
+    for number in (1, 2):
+        patient(tmp_path / "export", number)
+    outcome = convert(tmp_path)
+    assert outcome.written == ("P001_1", "P002_1") and outcome.failed == {}
+    dataset = acinus.open_dataset(tmp_path / "dataset")
+    assert dataset.channel_names == ("CT",)
+    assert dataset.labels == {"parotid_right": 1, "parotid_left": 2}
+    assert dataset.sides == {"parotid_right": "right", "parotid_left": "left"}
+    assert dataset.participant_ids == ("P001", "P002")
+    assert dataset.participants is not None
+    assert list(dataset.participants["age"]) == [73, 73]
+    assert list(dataset.participants["sex"]) == ["F", "F"]
+    found = acinus.check_dataset(tmp_path / "dataset").findings
+    assert [finding.code for finding in found] == ["identical-labels"]  # two boxes, made alike
+    seeds = {nibabel.load(case.images[0]).get_fdata().T.tobytes() for case in dataset.cases}
+    assert seeds == {ct_values(seed=n).astype(float).tobytes() for n in (1, 2)}
+    wanted = mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int)
+    for case in dataset.cases:
+        found = nibabel.load(case.label)
+        np.testing.assert_array_equal(np.asarray(found.dataobj).T, wanted)
+        np.testing.assert_allclose(found.affine, affine_of(AXIAL), atol=1e-5)
+
+
+def test_nothing_of_the_headers_leaks(tmp_path, capfd) -> None:
+    """Neither in files nor in what is printed: names, ids, birth dates, UIDs, folder names."""
+    mrn = patient(tmp_path / "export", SeriesDescription="AX Secretname MRN123451 1950-04-17")
+    second = patient(tmp_path / "export", 2)
+    next((tmp_path / "export" / second / "deep" / "er").iterdir()).unlink()
+    source, dataset, rules = tmp_path / "export", tmp_path / "dataset", mapped(tmp_path)
+    assert main(["convert", str(source), "--list"]) == 0
+    assert main(["convert", str(source), "--list", "--json"]) == 0
+    assert main(["convert", str(source), str(dataset), "--map", str(rules)]) == 3
+    printed = "".join(capfd.readouterr())
+    assert "AX *** *** ***" in printed
+    texts = {"printed": printed.replace(str(tmp_path), "")}
+    for path in dataset.rglob("*"):
+        data = path.read_bytes() if path.is_file() else b""
+        if path.name.endswith(".nii.gz"):
+            data = nibabel.load(path).header.binaryblock
+        texts[str(path.relative_to(dataset))] = data.decode("latin-1")
+    for name, text in texts.items():
+        for secret in ("secretname", mrn.lower(), second.lower(), "19500417", "1.2.826"):
+            assert secret not in text.lower(), name
+    table = tmp_path / "dataset-ids.tsv"
+    assert mrn in table.read_text() and stat.S_IMODE(table.stat().st_mode) == 0o600
+    assert main(["convert", str(source), "--list", "--json", "--identities"]) == 0
+    assert json.loads(capfd.readouterr().out)["series"][0]["headers"]["patient_id"] in (mrn, second)
+
+
+def test_pseudonyms_stay_when_patients_are_added(tmp_path) -> None:
+    patient(tmp_path / "export", 5)
+    convert(tmp_path)
+    before = (tmp_path / "dataset-ids.tsv").read_text().splitlines()
+    for number in (1, 2, 3):
+        patient(tmp_path / "export", number)
+    assert convert(tmp_path).written == ("P001_1", "P002_1", "P003_1", "P004_1")
+    assert before[1] in (tmp_path / "dataset-ids.tsv").read_text().splitlines()
+    (tmp_path / "dataset-ids.tsv").unlink()
+    with pytest.raises(DataError, match="table of ids must be there"):
+        convert(tmp_path)
+
+
+def test_started_again_it_goes_on(tmp_path) -> None:
+    for number in (1, 2):
+        patient(tmp_path / "export", number)
+    convert(tmp_path)
+    first = tmp_path / "dataset" / "imagesTr" / "P001_1_0000.nii.gz"
+    (tmp_path / "dataset" / "convert" / "P002_1.json").unlink()  # as if stopped there
+    first.chmod(0o400)
+    kept = first.stat().st_ino, first.stat().st_mtime_ns
+    assert convert(tmp_path).written == ("P001_1", "P002_1")
+    assert (first.stat().st_ino, first.stat().st_mtime_ns) == kept
+    assert convert(tmp_path, mapping=mapped(tmp_path, missing="absent")).failed == {}
+    assert first.stat().st_ino != kept[0]  # other rules: made anew
+    with pytest.raises(DataError, match="other channels or labels"):
+        convert(tmp_path, mapping=mapped(tmp_path, channels={"other": {}}))
+
+
+def test_workers_give_the_same_files(tmp_path) -> None:
+    for number in (1, 2):
+        patient(tmp_path / "export", number)
+    convert(tmp_path)
+    one = {p.relative_to(tmp_path): p.read_bytes() for p in (tmp_path / "dataset").rglob("*.gz")}
+    shutil.rmtree(tmp_path / "dataset")
+    convert(tmp_path, jobs=2)
+    two = {p.relative_to(tmp_path): p.read_bytes() for p in (tmp_path / "dataset").rglob("*.gz")}
+    assert one == two and len(one) == 4
+
+
+def test_two_series_that_fit_are_an_error_that_lists_them(tmp_path) -> None:
+    mrn = patient(tmp_path / "export")
+    patient(tmp_path / "export", 2)
+    write_series(tmp_path / "export" / "b", ct_values(seed=9), patient=mrn, series="thin")
+    outcome = convert(tmp_path)
+    (reason,) = outcome.failed.values()
+    assert "channel 'CT' must be one series; 2 fit" in reason
+    assert "1: 'AX' (CT, 6 slices" in reason and "2: 'thin' (CT, 6 slices" in reason
+    assert len(outcome.written) == 1
+    shutil.rmtree(tmp_path / "dataset")
+    rule = {"CT": {"description": "^ax$", "slices": [2, 9]}}
+    assert convert(tmp_path, mapping=mapped(tmp_path, channels=rule)).failed == {}
+
+
+def test_without_mapping_the_only_series_is_taken_and_no_labels(tmp_path) -> None:
+    patient(tmp_path / "export")
+    outcome = convert(tmp_path, mapping=None)
+    assert outcome.written == ("P001_1",) and not outcome.is_dataset
+    assert not (tmp_path / "dataset" / "dataset.json").exists()
+    assert (tmp_path / "dataset" / "participants.tsv").is_file()
+
+
+def test_channels_share_a_grid_or_are_aligned_on_request(tmp_path) -> None:
+    values = np.abs(ct_values())
+    for series, shift in (("T1", 0.0), ("T2", 1.0)):
+        write_series(
+            tmp_path / "export" / series, values, series=series, modality="MR", rescale=(0, 0),
+            positions=lambda z, shift=shift: np.add(CORNER, (0, 0, 3.0 * z + shift)),
+        )  # fmt: skip
+    rules = {"T1": {"description": "T1"}, "T2": {"description": "T2"}}
+    with_grids = mapped(tmp_path, channels=rules, labels={}, mirror_pairs=[])
+    assert "must share one grid; 'T2' and the first differ, 1 mm apart" in str(
+        convert(tmp_path, mapping=with_grids).failed
+    )
+    outcome = convert(
+        tmp_path, mapping=mapped(tmp_path, channels=rules, labels={}, mirror_pairs=[], align=True)
+    )
+    assert outcome.failed == {} and "resampled" in outcome.notes["P001_1"][0]
+    one, two = (
+        nibabel.load(tmp_path / "dataset" / "imagesTr" / f"P001_1_{n:04d}.nii.gz") for n in (0, 1)
+    )
+    np.testing.assert_array_equal(one.affine, two.affine)
+
+
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+@pytest.mark.parametrize("cosines", [AXIAL, OBLIQUE])
+def test_both_kinds_of_segmentation_lie_where_they_were_drawn(kind, cosines, tmp_path) -> None:
+    export = tmp_path / "export"
+    write_series(export, ct_values(), cosines=cosines)
+    if kind == "seg":
+        write_seg(export / "x", {n: mask_of(b) for n, b in GLANDS.items()}, cosines=cosines)
+    else:
+        write_rtstruct(export / "x", GLANDS, affine_of(cosines))
+    outcome = convert(tmp_path)
+    assert outcome.failed == {}
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found, mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int))
+
+
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+def test_labels_follow_a_stack_freed_of_tilt(kind, tmp_path) -> None:
+    """By whole voxels, so that the truth is the same box, shifted from slice to slice."""
+    export, step = tmp_path / "export", np.array([0.0, 0.8, 3.0])
+
+    def at(z: int) -> np.ndarray:
+        return np.array(CORNER) + step * z
+
+    write_series(export, ct_values(), positions=at)
+    if kind == "seg":
+        write_seg(export / "x", {n: mask_of(b) for n, b in GLANDS.items()}, positions=at)
+    else:
+        write_rtstruct(export / "x", GLANDS, affine_of(AXIAL, step))
+    outcome = convert(tmp_path)
+    assert any("gantry tilt of 14.9 degrees" in note for note in outcome.notes["P001_1"])
+    found = np.asarray(labels(tmp_path).dataobj).T
+    assert found.shape == (6, 15, 12)
+    for z in range(1, 4):
+        np.testing.assert_array_equal(found[z, 3 + z : 6 + z, 2:5], 1)
+        np.testing.assert_array_equal(found[z, 3 + z : 6 + z, 8:11], 2)
+    assert np.bincount(found.ravel()).tolist()[1:] == [27, 27]
+
+
+def test_labels_reach_through_a_slice_that_was_interpolated(tmp_path) -> None:
+    patient(tmp_path / "export")
+    path = next(
+        p for p in (tmp_path / "export").rglob("IM*") if pydicom.dcmread(p).InstanceNumber == 3
+    )
+    path.unlink()
+    assert "must be evenly spaced" in str(convert(tmp_path).failed["P001_1"])
+    outcome = convert(tmp_path, repair=True)
+    assert any("1 of 6 slices interpolated" in note for note in outcome.notes["P001_1"])
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found, mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int))
+
+
+def failure(tmp_path: Path, **changes: Any) -> str:
+    """The reason why the only case fails, beside one that does not."""
+    patient(tmp_path / "export", 2)
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, **changes))
+    assert len(outcome.written) == 1, outcome.failed
+    (reason,) = outcome.failed.values()
+    return reason
+
+
+def test_a_ct_whose_rescaling_is_lost_is_refused(tmp_path) -> None:
+    write_series(tmp_path / "export", ct_values() + 1024, rescale=(0, 0))
+    reason = failure(tmp_path)
+    assert "a CT must hold Hounsfield units" in reason and "rescale intercept lost" in reason
+    rule = {"CT": {"modality": "CT", "check_hu": False}}
+    shutil.rmtree(tmp_path / "dataset")
+    assert convert(tmp_path, mapping=mapped(tmp_path, channels=rule)).failed == {}
+
+
+def test_a_name_that_fits_two_labels_is_refused(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values(), patient="X77777")
+    write_rtstruct(tmp_path / "export" / "b", {"gland": RIGHT}, affine_of(AXIAL), patient="X77777")
+    both = {
+        "parotid_right": {"roi": ["gland", "Parotid_R"]},
+        "parotid_left": {"pattern": "gland|parotid_l"},
+    }
+    reason = failure(tmp_path, labels=both)
+    assert "'gland' fits parotid_right and parotid_left" in reason
+
+
+def test_a_label_with_two_structures_is_refused_until_one_object_is_named(tmp_path) -> None:
+    mrn = patient(tmp_path / "export")
+    write_rtstruct(
+        tmp_path / "export" / "draft", GLANDS, affine_of(AXIAL), patient=mrn, label="draft"
+    )
+    reason = failure(tmp_path)
+    assert "label 'parotid_right' must be one structure; 2 fit: 'Parotid_R' of RTSTRUCT" in reason
+    assert convert(tmp_path, mapping=mapped(tmp_path, segmentation="^glands$")).failed == {}
+
+
+def test_structures_on_the_wrong_side_or_on_each_other_are_refused(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", np.repeat(ct_values(), 4, axis=2), patient="X77777")
+    far = (slice(1, 4), slice(3, 6), slice(38, 42))
+    write_rtstruct(
+        tmp_path / "export" / "b", {"Parotid_R": far, "Parotid_L": RIGHT}, affine_of(AXIAL),
+        patient="X77777",
+    )  # fmt: skip
+    assert "'parotid_right' must lie right of 'parotid_left'" in failure(tmp_path)
+    write_rtstruct(
+        tmp_path / "export" / "b", {"Parotid_R": RIGHT, "Parotid_L": RIGHT}, affine_of(AXIAL),
+        patient="X77777",
+    )  # fmt: skip
+    assert "share 27 voxels, 100% of the smaller" in failure(tmp_path)
+
+
+def test_an_object_of_another_series_is_named(tmp_path) -> None:
+    write_rtstruct(tmp_path / "export" / "b", GLANDS, affine_of(AXIAL), patient="X77777")
+    assert "must refer to a series of the export; it refers to another one" in failure(tmp_path)
+
+
+def test_a_missing_structure_is_not_annotated_or_absent(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values())
+    write_rtstruct(tmp_path / "export" / "b", {"Parotid_R": RIGHT, "x": LEFT}, affine_of(AXIAL))
+    outcome = convert(tmp_path)
+    assert outcome.notes["P001_1"] == ("structures without a label: x",)
+    opened = acinus.open_dataset(tmp_path / "dataset")
+    assert opened.annotated == {"P001_1": ("parotid_right",)}
+    convert(tmp_path, mapping=mapped(tmp_path, missing="absent"))
+    assert acinus.open_dataset(tmp_path / "dataset").annotated == {}
+
+
+def test_faulty_files_are_told_and_do_not_stop_the_others(tmp_path, capfd) -> None:
+    patient(tmp_path / "export")
+    whole = next((tmp_path / "export").rglob("IM*")).read_bytes()
+    (tmp_path / "export" / "cut").write_bytes(whole[:500])
+    (tmp_path / "export" / "cut2").write_bytes(whole[:500])
+    (tmp_path / "export" / "a.zip").write_bytes(b"PK\x03\x04")
+    write_series(tmp_path / "export" / "odd", ct_values(), patient="X77777", modality="XX")
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset")]
+    assert main([*words, "--map", str(mapped(tmp_path, channels={"CT": {}}))]) == 3
+    told = capfd.readouterr().err
+    assert "so are 1 more files" in told and "a.zip: a damaged zip archive" in told
+    assert "modality 'XX' is not known to be a volume of a body (CT, MR, PT, NM)" in told
+
+
+def test_nothing_that_fits_is_refused_with_the_reasons(tmp_path, capfd) -> None:
+    patient(tmp_path / "export")
+    rules = mapped(tmp_path, channels={"T1": {"modality": "MR"}})
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset"), "--map", str(rules)]
+    assert main(words) == 2
+    told = capfd.readouterr().err
+    assert "none of 1 series was" in told and "P001_1: none of 1 series fits a rule" in told
+    assert not (tmp_path / "dataset").exists() and not (tmp_path / "dataset-ids.tsv").exists()
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path) -> None:
+    patient(tmp_path / "export")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="must be a new folder"):
+        convert(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"channels": {"CT": {"description": "ax("}}}, "must be a regular expression"),
+        ({"labels": {"a": {"side": "left"}}}, "'labels.a': must have 'roi' or 'pattern'"),
+        ({"mirror_pairs": [["a", "parotid_left"]]}, "'mirror_pairs' names 'a', which is no label"),
+        ({"chanels": {}}, "unknown key 'chanels'. Did you mean 'channels'?"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(changes, told, tmp_path) -> None:
+    patient(tmp_path / "export")
+    with pytest.raises(ConfigError) as caught:
+        convert(tmp_path, mapping=mapped(tmp_path, **changes))
+    assert told in str(caught.value)
+
+
+def test_real_series_are_listed_and_converted(real_data, tmp_path) -> None:
+    source = real_data / "dicom" / "PGBM-003"
+    found = acinus.list_scans(source)
+    assert [one.description for one in found.series] == [
+        "T1post",
+        "T1pre_reg",
+        "FLAIR_reg",
+        "T2_reg",
+    ]
+    assert {one.oblique_degrees for one in found.series} == {10.8}
+    names = ("T1post", "T1pre_reg", "FLAIR_reg")
+    rules = {name: {"modality": "MR", "description": name} for name in names}
+    path = mapped(tmp_path, channels=rules, labels={}, mirror_pairs=[])
+    outcome = acinus.convert_export(source, tmp_path / "dataset", mapping=path)
+    assert outcome.failed == {} and outcome.written == ("P001_1",)
+    table = (tmp_path / "dataset" / "participants.tsv").read_text()
+    assert table == "participant_id\tage\tsex\nP001\t41.0\tM\n"
+    sitk = pytest.importorskip("SimpleITK")
+    files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source / "11-T1post-18670"))
+    oracle = sitk.ReadImage(files)
+    written = sitk.ReadImage(str(tmp_path / "dataset" / "imagesTr" / "P001_1_0000.nii.gz"))
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(written), sitk.GetArrayFromImage(oracle))
+    np.testing.assert_allclose(written.GetOrigin(), oracle.GetOrigin(), atol=1e-3)
+    np.testing.assert_allclose(written.GetDirection(), oracle.GetDirection(), atol=1e-4)
+    np.testing.assert_allclose(written.GetSpacing(), oracle.GetSpacing(), atol=1e-4)
