@@ -20,6 +20,7 @@ import annotated_types
 
 import acinus
 from acinus.cli.commands import app
+from acinus.cohort.convert import ExportMapping
 from acinus.cohort.finding import CODES
 from acinus.config import Settings
 from acinus.plan.settings import Choice, Recipe
@@ -36,6 +37,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         "recipe-settings.md": settings_page(),
         "study-settings.md": study_page(),
+        "mapping.md": mapping_page(),
         "faults.md": faults_page(),
         "measures.md": measures_page(),
         "losses.md": losses_page(),
@@ -90,6 +92,18 @@ def study_page() -> str:
         "the arm that you call NAME. The files under `studies/` are examples.\n\n"
     )
     rows = _setting_rows(Study, "")
+    return MADE + head + _table(("key", "kind", "default", "meaning"), rows)
+
+
+def mapping_page() -> str:
+    """Every key of a mapping."""
+    head = (
+        "# Keys of a mapping\n\n"
+        "`acinus convert --map` takes a YAML file. Keys that are left out have the default below; "
+        "an unknown key is refused with the nearest known one. NAME stands for the channel or "
+        "label that you call so; [the how-to](../how-to/dicom-export.md) has a worked example.\n\n"
+    )
+    rows = _setting_rows(ExportMapping, "")
     return MADE + head + _table(("key", "kind", "default", "meaning"), rows)
 
 

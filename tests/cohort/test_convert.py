@@ -376,6 +376,25 @@ def test_a_mapping_that_cannot_be_is_refused(changes, told, tmp_path) -> None:
     assert told in str(caught.value)
 
 
+def test_the_worked_mapping_of_the_documentation_works(tmp_path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "dicom-export.md"
+    text = page.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
+    rules = yaml.safe_load(text)
+    rules["channels"]["CT"]["slices"] = [4, 2000]
+    (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(rules, sort_keys=False))
+    write_series(tmp_path / "export", ct_values(), series="Head 2.0")
+    drawn = {
+        "gl lac re": RIGHT,
+        "Lacrimal_L": LEFT,
+        "Body": (slice(0, 6), slice(2, 8), slice(2, 9)),
+    }
+    write_rtstruct(tmp_path / "export" / "x", drawn, affine_of(AXIAL), series="Head 2.0")
+    assert convert(tmp_path, mapping=tmp_path / "mapping.yaml").failed == {}
+    opened = acinus.open_dataset(tmp_path / "dataset")
+    assert opened.annotated == {"P001_1": ("lacrimal_right", "lacrimal_left")}
+    assert len(opened.labels) == 6 and len(opened.mirror_pairs) == 3
+
+
 def test_real_series_are_listed_and_converted(real_data, tmp_path) -> None:
     source = real_data / "dicom" / "PGBM-003"
     found = acinus.list_scans(source)

@@ -34,6 +34,10 @@ _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
 _MOST_GZIP_SHRINKS = 1032
 """Largest ratio of uncompressed to compressed bytes that deflate can reach."""
 
+_LEVEL = 1
+"""Of gzip: the noise of a scan does not compress further; level 5 takes four times as long for
+the same size."""
+
 _SCANNER_CODE = 1
 """NIFTI_XFORM_SCANNER_ANAT, written where the input had no code of its own."""
 
@@ -109,7 +113,7 @@ def _create(path: Path) -> Iterator[BufferedIOBase]:
     """A stream to write to; gzip without time or name, so that equal volumes give equal bytes."""
     with path.open("wb") as raw:
         if path.name.lower().endswith(".gz"):
-            with gzip.GzipFile("", "wb", compresslevel=5, fileobj=raw, mtime=0) as stream:
+            with gzip.GzipFile("", "wb", compresslevel=_LEVEL, fileobj=raw, mtime=0) as stream:
                 yield stream
         else:
             yield raw

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from acinus.cohort.header import Side
 from acinus.config import Settings, read_yaml
@@ -22,9 +22,10 @@ MODALITIES = ("CT", "MR", "PT", "NM")
 """Modalities whose series are volumes of a body."""
 
 
-def _compiles(pattern: str) -> str:
+def _compiled(pattern: str | None) -> str | None:
+    """The regular expression, if it is one."""
     try:
-        re.compile(pattern)
+        re.compile(pattern or "")
     except re.error as error:
         raise ValueError(
             f"must be a regular expression; {error}. Write \\( for a bracket."
@@ -32,22 +33,25 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
-Pattern = Annotated[str, AfterValidator(_compiles)]
-"""Regular expression, sought anywhere in a text, upper or lower case."""
-
-
 class ChannelRule(Settings):
     """What a series must be to become a channel; every condition left out holds for all."""
 
     modality: str | None = None
-    description: Pattern | None = None
-    study: Pattern | None = None
+    """Such as CT; without it CT, MR, PT or NM."""
+    description: str | None = None
+    """Regular expression, sought in the SeriesDescription, upper or lower case."""
+    study: str | None = None
+    """Regular expression, sought in the StudyDescription."""
     orientation: Literal["axial", "sagittal", "coronal"] | None = None
+    """The closest one, of oblique series too."""
     slices: tuple[int, int] | None = None
     """Fewest and most slices."""
     kinds: tuple[Kind, ...] = ("original",)
+    """What the images may be."""
     check_hu: bool = True
     """Refuse a CT whose values cannot be Hounsfield units."""
+
+    _patterns = field_validator("description", "study")(_compiled)
 
     def fits(self, series: Series) -> bool:
         """Whether a series meets all conditions."""
@@ -70,9 +74,12 @@ class LabelRule(Settings):
 
     roi: tuple[str, ...] = ()
     """Names, upper or lower case."""
-    pattern: Pattern | None = None
+    pattern: str | None = None
     """Regular expression for the whole name, upper or lower case."""
     side: Side | None = None
+    """Of the patient."""
+
+    _pattern = field_validator("pattern")(_compiled)
 
     @model_validator(mode="after")
     def _names_something(self) -> LabelRule:
@@ -95,6 +102,7 @@ class ExportMapping(Settings):
     name: str = ""
     """Of the dataset; empty: that of its folder."""
     description: str = ""
+    """Of the dataset."""
     prefix: str = Field("P", pattern=r"^[A-Za-z][A-Za-z0-9]*$")
     """Begin of the pseudonyms."""
     channels: dict[str, ChannelRule] = Field(default={"image": ChannelRule()}, min_length=1)
@@ -102,16 +110,21 @@ class ExportMapping(Settings):
     labels: dict[str, LabelRule] = Field(default={})
     """By name, in the order of the label values 1, 2, …"""
     mirror_pairs: tuple[tuple[str, str], ...] = ()
+    """Labels that swap when left and right swap."""
     structures: dict[str, tuple[str, ...]] = Field(default={})
-    segmentation: Pattern | None = None
+    """Place to the labels that belong to it."""
+    segmentation: str | None = None
     """Which RTSTRUCT or SEG, by its label, where several refer to one series."""
     missing: Literal["not_annotated", "absent"] = "not_annotated"
     """What it means that a label has no structure in a case."""
     align: bool = False
     """Resample further channels onto the grid of the first where theirs differs."""
     allow_missing_channels: bool = False
+    """Convert studies that lack a channel."""
     exclude: tuple[str, ...] = ()
     """Participants or cases to leave out, by pseudonym."""
+
+    _segmentation = field_validator("segmentation")(_compiled)
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ExportMapping:
