@@ -352,6 +352,76 @@ def test_nothing_that_fits_is_refused_with_the_reasons(tmp_path, capfd) -> None:
     assert not (tmp_path / "dataset").exists() and not (tmp_path / "dataset-ids.tsv").exists()
 
 
+def test_what_no_rule_asks_for_is_told(tmp_path) -> None:
+    mrn = patient(tmp_path / "export")
+    scout = {"series": "scout", "ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}
+    write_series(tmp_path / "export" / "b", ct_values()[:2], patient=mrn, **scout)
+    assert convert(tmp_path).left_out == ("P001_1: no rule asks for 'scout' (CT, localizer)",)
+
+
+def test_nothing_of_a_case_that_fails_or_was_stopped_is_left(tmp_path) -> None:
+    patient(tmp_path / "export")
+    write_series(tmp_path / "export" / "a", ct_values(), patient="X77777")
+    on_each_other = {"Parotid_R": RIGHT, "Parotid_L": RIGHT}
+    write_rtstruct(tmp_path / "export" / "b", on_each_other, affine_of(AXIAL), patient="X77777")
+    outcome = convert(tmp_path)
+    (failed,) = outcome.failed
+    assert not list((tmp_path / "dataset").rglob(f"{failed}*"))
+    (written,) = outcome.written
+    record = tmp_path / "dataset" / "convert" / f"{failed}.json"
+    record.write_text('{"stamp": null, "labels": {"begun": 0}}')  # as a kill leaves it
+    for place, name in (("imagesTr", f"{failed}_0000.nii.gz"), ("labelsTr", f"{failed}.nii.gz")):
+        (tmp_path / "dataset" / place / name).write_bytes(b"half")
+    shutil.rmtree(tmp_path / "export" / "a")
+    (tmp_path / "export" / "b").unlink()
+    assert convert(tmp_path).failed == {}
+    assert not list((tmp_path / "dataset").rglob(f"{failed}*"))
+    assert [one.case_id for one in acinus.open_dataset(tmp_path / "dataset").cases] == [written]
+
+
+def test_a_label_map_drawn_by_hand_stays(tmp_path) -> None:
+    patient(tmp_path / "export")
+    convert(tmp_path, mapping=None)
+    drawn = tmp_path / "dataset" / "labelsTr" / "P001_1.nii.gz"
+    drawn.parent.mkdir()
+    drawn.write_bytes(b"drawn")
+    (tmp_path / "dataset" / "convert" / "P001_1.json").unlink()
+    convert(tmp_path, mapping=None)
+    assert drawn.read_bytes() == b"drawn"
+
+
+def test_a_coded_side_that_contradicts_the_label_is_refused(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values(), patient="X77777")
+    path = tmp_path / "export" / "b"
+    write_seg(path, {"Parotid_R": mask_of(RIGHT)}, patient="X77777")
+    dataset = pydicom.dcmread(path)
+    kind, side = pydicom.Dataset(), pydicom.Dataset()
+    for item, value, meaning in ((kind, "45289007", "Parotid"), (side, "7771000", "Left")):
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+    kind.SegmentedPropertyTypeModifierCodeSequence = [side]
+    dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence = [kind]
+    dataset.save_as(path)
+    assert "'Parotid_R' is coded as left; its label 'parotid_right' is stated" in failure(tmp_path)
+
+
+def test_two_persons_under_one_id_are_told(tmp_path) -> None:
+    mrn = patient(tmp_path / "export")
+    write_series(tmp_path / "export" / "b", ct_values(), patient=mrn, study="other", PatientSex="M")
+    outcome = convert(tmp_path)
+    assert outcome.notes["P001"] == ("headers under one id differ in sex: two persons?",)
+    assert outcome.written == ("P001_1", "P001_2")
+
+
+def test_a_structure_set_in_an_archive_is_read(tmp_path) -> None:
+    patient(tmp_path / "made")
+    shutil.make_archive(str(tmp_path / "export"), "zip", tmp_path / "made")
+    outcome = acinus.convert_export(
+        tmp_path / "export.zip", tmp_path / "dataset", mapping=mapped(tmp_path)
+    )
+    assert outcome.failed == {}
+    assert np.bincount(np.asarray(labels(tmp_path).dataobj).ravel()).tolist()[1:] == [27, 27]
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path) -> None:
     patient(tmp_path / "export")
     (tmp_path / "dataset").mkdir()

@@ -121,7 +121,7 @@ def _decode(slices: Sequence[Slice]) -> Iterator[Array]:
                 yield _rescaled(stored, item)
         except DataError:
             raise
-        except (*dicom_faults(), RuntimeError) as error:
+        except dicom_faults() as error:
             raise _undecodable(path, error) from error
 
 

@@ -15,7 +15,8 @@ from typing import Any, Literal
 from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""Segmentation and Label Map Segmentation."""
 
 _TAGS = (
     "SpecificCharacterSet",
@@ -62,7 +63,7 @@ class StoredSegmentation:
 
 def is_segmentation(header: Any) -> bool:
     """Whether a pydicom dataset is an RTSTRUCT or SEG object."""
-    return str(header.get("SOPClassUID", "")) in (RTSTRUCT, SEGMENTATION)
+    return str(header.get("SOPClassUID", "")) in (RTSTRUCT, *SEGMENTATIONS)
 
 
 def read_references(path: Path) -> StoredSegmentation | str:

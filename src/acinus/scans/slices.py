@@ -6,6 +6,7 @@ the LPS world, or in a few words why the file holds none. Only headers are read.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
 import zipfile
@@ -26,6 +27,13 @@ Kind = Literal["original", "derived", "localizer", "secondary capture"]
 
 MAX_SLICE_PIXELS = 2**28
 """Most pixels of one slice (16,384 squared): a header that claims more is not believed."""
+
+MAX_DEFLATED_BYTES = 2**20
+"""Most bytes of a file that is deflated as a whole; it may unpack to a thousand times as many.
+The syntax is meant for reports."""
+
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+"""Deflated explicit VR little endian."""
 
 _FIRST_GROUP = b"\x08\x00"
 """Begin of a DICOM file without preamble: group 0008, little endian."""
@@ -197,7 +205,7 @@ def dicom_faults() -> tuple[type[Exception], ...]:
         IndexError,
         NotImplementedError,
         OverflowError,
-        RecursionError,
+        RuntimeError,
         struct.error,
         zlib.error,
         zipfile.BadZipFile,
@@ -240,6 +248,8 @@ def read_header(path: Path) -> Any | str:
     from pydicom.errors import InvalidDicomError
 
     try:
+        if _is_inflatable(path):
+            return f"deflated DICOM of more than {MAX_DEFLATED_BYTES >> 20} MiB"
         return open_dicom(path, stop_before_pixels=True, specific_tags=[*_TAGS, *_GROUPS])
     except InvalidDicomError:
         found = "a member of an archive" if is_member(path) else describe_content(path)
@@ -248,6 +258,15 @@ def read_header(path: Path) -> Any | str:
         return "not readable (no permission)"
     except dicom_faults():
         return "damaged DICOM"
+
+
+def _is_inflatable(path: Path) -> bool:
+    """Whether a file is deflated as a whole and could fill the memory when it is opened."""
+    with open_stored(path) as stream:
+        if _DEFLATED not in stream.read(1024):
+            return False
+        stream.seek(0, os.SEEK_END)
+        return stream.tell() > MAX_DEFLATED_BYTES
 
 
 def slices_of(header: Any, path: Path) -> list[Slice] | str:

@@ -181,7 +181,7 @@ _NO_THICKNESS = Fault(
 def _repeated(slices: Sequence[Slice], repeats: np.ndarray) -> list[Fault]:
     if not np.any(repeats):
         return []
-    pairs = [(slices[at], slices[at + 1]) for at in np.flatnonzero(repeats)]
+    pairs = [(slices[at], slices[at + 1]) for at in np.flatnonzero(repeats).tolist()]
     differing = [
         (one, other)
         for one, other in pairs

@@ -82,17 +82,46 @@ def record_path(dataset: Path, case_id: str) -> Path:
 
 def convert_case(task: CaseTask) -> dict[str, Any] | str:
     """Write a case; its record, or the reason why it cannot be written."""
+    case = task.choice.case_id
+    remove_case(task.dataset, case)
+    will_draw = bool(task.mapping.labels and task.choice.segmentations)
+    begun = {
+        "format": FORMAT,
+        "stamp": None,
+        "case": case,
+        "labels": {"begun": 0} if will_draw else {},
+    }
+    write_json(task.record, begun)  # so that a kill leaves nothing that cannot be told apart
     try:
         return _convert(task)
     except AcinusError as error:
+        remove_case(task.dataset, case)
         return str(error)
     except MemoryError:
+        remove_case(task.dataset, case)
         return "the memory of this machine must hold the series and does not. Use --jobs 1."
+
+
+def remove_case(dataset: Path, case_id: str) -> None:
+    """Remove the images of a case, its record, and its label map if the record tells of one.
+
+    A label map that somebody drew by hand for images without labels stays.
+
+    Args:
+        dataset: The folder.
+        case_id: The case.
+    """
+    record = record_path(dataset, case_id)
+    for image in (dataset / IMAGES).glob(f"{case_id}_[0-9][0-9][0-9][0-9]{ENDING}"):
+        image.unlink()
+    if record.is_file() and read_json(record).get("labels"):
+        (dataset / LABELS / f"{case_id}{ENDING}").unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
 
 
 def _convert(task: CaseTask) -> dict[str, Any]:
     choice, mapping = task.choice, task.mapping
-    task.record.unlink(missing_ok=True)
+    tags = choice.first.tags
     notes: list[str] = []
     channels: dict[str, Any] = {}
     first: Volume | None = None
@@ -108,12 +137,16 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         elif not image.grid.matches(first.grid):
             image = _aligned(image, first, name, mapping)
             notes.append(f"channel '{name}': resampled onto the grid of the first channel")
+            if series.tags.get("FrameOfReferenceUID") != tags.get("FrameOfReferenceUID"):
+                notes.append(
+                    f"channel '{name}': in another frame of reference, as if the patient had been "
+                    "moved in between; look whether it fits"
+                )
         write_volume(
             Volume(image.array, image.affine),
             task.dataset / IMAGES / f"{choice.case_id}_{number:04d}{ENDING}",
         )
         channels[name] = _described(series)
-    tags = choice.first.tags
     record: dict[str, Any] = {
         "format": FORMAT,
         "stamp": task.stamp,
@@ -131,9 +164,7 @@ def _convert(task: CaseTask) -> dict[str, Any]:
 def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
     """Write the label map; what the record says of it."""
     choice, mapping = task.choice, task.mapping
-    target = task.dataset / LABELS / f"{choice.case_id}{ENDING}"
     if not (mapping.labels and choice.segmentations):
-        target.unlink(missing_ok=True)
         if mapping.labels:
             notes.append("no RTSTRUCT or SEG with a known structure refers to it: no label map")
         return {"labels": {}}
@@ -153,6 +184,7 @@ def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
         if finding.severity == "error":
             raise DataError(f"{finding.found}. {finding.remedy}")
         notes.append(finding.found)
+    target = task.dataset / LABELS / f"{choice.case_id}{ENDING}"
     write_volume(Volume(labelmap.array, labelmap.affine), target)
     counts = np.bincount(labelmap.array.ravel(), minlength=len(mapping.labels) + 1)
     return {"labels": {name: int(counts[mapping.values[name]]) for name in drawn.names}}

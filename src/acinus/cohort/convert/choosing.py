@@ -71,11 +71,11 @@ def choose_cases(
         if {case, participant} & set(mapping.exclude):
             left_out.append(f"{case}: excluded in the mapping")
             continue
+        failed |= _unknown_modalities(case, series, mapping)
         try:
             channels = _channels(series, mapping)
+            left_out += _left_out(case, series, channels)
             if not any(channels):
-                left_out.append(f"{case}: none of {len(series)} series fits a rule")
-                left_out += [f"{case}: {text}" for text in _unknown_modalities(series)]
                 continue
             first = next(one for one in channels if one is not None)
             own = _segmentations(belongs.get(id(first), []), mapping)
@@ -118,13 +118,34 @@ def _listed(series: Sequence[Series]) -> str:
     return describe_series(series, with_uid=False)
 
 
-def _unknown_modalities(series: Sequence[Series]) -> list[str]:
-    found = sorted({one.modality for one in series} - set(MODALITIES))
-    return [
-        f"modality '{one}' is not known to be a volume of a body ({', '.join(MODALITIES)}); "
-        "name it in a channel's rule to convert it all the same"
-        for one in found
-    ]
+def _left_out(case: str, series: Sequence[Series], channels: Sequence[Series | None]) -> list[str]:
+    """A remark on the series that no rule asks for, if there are any."""
+    rest = [one for one in series if not any(one is channel for channel in channels)]
+    if len(rest) == len(series):
+        return [f"{case}: none of {len(series)} series fits a rule: {_briefly(rest)}"]
+    return [f"{case}: no rule asks for {_briefly(rest)}"] if rest else []
+
+
+def _briefly(series: Sequence[Series]) -> str:
+    return ", ".join(
+        f"'{one.description}' ({one.modality}{'' if one.kind == 'original' else f', {one.kind}'})"
+        for one in series
+    )
+
+
+def _unknown_modalities(
+    case: str, series: Sequence[Series], mapping: ExportMapping
+) -> dict[str, str]:
+    """Series that no rule takes since their modality is none of a body's volumes."""
+    return {
+        f"{case} series '{one.description}'": (
+            f"modality '{one.modality}' is not known to be a volume of a body "
+            f"({', '.join(MODALITIES)}); name it in a channel's rule to convert it all the same."
+        )
+        for one in series
+        if one.modality not in MODALITIES
+        and not any(rule.fits(one) for rule in mapping.channels.values())
+    }
 
 
 def _by_series(export: Export) -> tuple[dict[int, list[StoredSegmentation]], dict[str, str]]:

@@ -23,9 +23,11 @@ from acinus.cohort.convert.case import (
     CaseTask,
     convert_case,
     finish_case,
+    record_path,
+    remove_case,
 )
 from acinus.cohort.convert.choosing import Chosen, choose_cases
-from acinus.cohort.convert.identities import Censor, Identities
+from acinus.cohort.convert.identities import Censor, Identities, disagreements
 from acinus.cohort.convert.mapping import ExportMapping, read_mapping
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.layout import HEADER, PARTICIPANTS
@@ -106,7 +108,7 @@ def convert_export(
     write_json(dataset / RECORDS / WANTED, _channels_and_labels(wanted))
     failed = {censor(what): censor(reason) for what, reason in chosen.failed.items()}
     failed |= _faulty_files(export, censor)
-    notes: dict[str, tuple[str, ...]] = {}
+    notes = {person: (text,) for person, text in disagreements(export.series, case_of).items()}
     written: list[str] = []
     for task, result in _run(tasks, jobs):
         case = task.choice.case_id
@@ -120,6 +122,7 @@ def convert_export(
         written.append(case)
         if result["notes"]:
             notes[case] = tuple(result["notes"])
+    _remove_unfinished(dataset, identities)
     is_dataset = _finish(dataset, wanted)
     left_out = tuple(censor(text) for text in chosen.left_out)
     return ConvertOutcome(
@@ -192,7 +195,8 @@ def _faulty_files(export: Export, censor: Censor) -> dict[str, str]:
 
 def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[str, Any] | str]]:
     """Every task with its record or the reason of its failure; done ones first."""
-    done, left = [], []
+    done: list[CaseTask] = []
+    left: list[CaseTask] = []
     for task in tasks:
         (done if task.is_done() else left).append(task)
     with progress.stage("Converting", total=len(tasks), unit="case") as bar:
@@ -213,6 +217,14 @@ def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[
                     bar.advance(1, note=task.choice.case_id)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _remove_unfinished(dataset: Path, identities: Identities) -> None:
+    """Remove what a conversion that was killed left of cases without a record."""
+    for case in identities.cases:
+        record = record_path(dataset, case)
+        if not record.is_file() or read_json(record)["stamp"] is None:
+            remove_case(dataset, case)
 
 
 def _finish(dataset: Path, wanted: ExportMapping) -> bool:

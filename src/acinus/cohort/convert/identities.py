@@ -12,6 +12,7 @@ import csv
 import hashlib
 import io
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,28 @@ class Identities:
 def study_of(series: Series) -> tuple[str, str]:
     """Person and study that a series belongs to; without PatientID each study is a person."""
     return series.patient_id.strip() or f"study {series.study_uid}", series.study_uid
+
+
+def disagreements(
+    series: Iterable[Series], case_of: Mapping[tuple[str, str], str]
+) -> dict[str, str]:
+    """Participants whose headers tell of different persons, and what differs.
+
+    Args:
+        series: All series of an export.
+        case_of: Person and study to case id.
+    """
+    told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for one in series:
+        participant = case_of[study_of(one)].rsplit("_", 1)[0]
+        for tag, word in (("PatientBirthDate", "birth date"), ("PatientSex", "sex")):
+            if one.tags.get(tag, "").strip():
+                told[participant][word].add(one.tags[tag].strip())
+    return {
+        participant: f"headers under one id differ in {' and '.join(words)}: two persons?"
+        for participant, values in told.items()
+        if (words := sorted(word for word, found in values.items() if len(found) > 1))
+    }
 
 
 def age_years(tags: Mapping[str, str]) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -97,14 +98,15 @@ def draw_labels(
     return Drawn(image.with_array(labels), order, tuple(notes))
 
 
-def _read(one: StoredSegmentation, file: object, series: Series, image: Volume) -> DicomSegments:
+def _read(one: StoredSegmentation, file: Path, series: Series, image: Volume) -> DicomSegments:
     """The structures on the grid of the stored slices, or of the image where these are uneven."""
     grid = image.grid if series.faults else stack_grid(series.slices, series.description)
     read = read_rtstruct if one.kind == "RTSTRUCT" else read_dicom_seg
     try:
-        return read(file, grid)  # type: ignore[arg-type]
-    except GridError as error:
-        raise GridError(f"{one.kind} '{one.label}' does not fit its series: {error}") from error
+        return read(file, grid)
+    except (DataError, GridError) as error:
+        found = str(error).replace(str(file), str(one.path))
+        raise type(error)(f"{one.kind} '{one.label}': {found}") from error
 
 
 def _on_grid(mask: Array, grid: Grid, image: Volume, kind: str) -> Array:
