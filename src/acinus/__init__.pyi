@@ -10,6 +10,7 @@ from acinus.cohort.convert import ExportListing as ExportListing
 from acinus.cohort.convert import ListedSeries as ListedSeries
 from acinus.cohort.convert import convert_export as convert_export
 from acinus.cohort.convert import list_scans as list_scans
+from acinus.cohort.export import export_labelmap as export_labelmap
 from acinus.cohort.phantom import make_orbit_cohort as make_orbit_cohort
 from acinus.errors import AcinusError as AcinusError
 from acinus.errors import ConfigError as ConfigError
@@ -37,7 +38,9 @@ from acinus.scans import Grid as Grid
 from acinus.scans import Volume as Volume
 from acinus.scans import canonical as canonical
 from acinus.scans import list_series as list_series
+from acinus.scans import read_dicom_seg as read_dicom_seg
 from acinus.scans import read_labelmap as read_labelmap
+from acinus.scans import read_rtstruct as read_rtstruct
 from acinus.scans import read_volume as read_volume
 from acinus.scans import write_volume as write_volume
 from acinus.study import SlurmRequest as SlurmRequest

@@ -16,9 +16,9 @@ import pytest
 import acinus
 from acinus import progress
 from acinus.cli import main
+from acinus.cohort.labels_file import read_labels
 from acinus.errors import ConfigError, DataError
 from acinus.evaluate import evaluate_folders, read_scores
-from acinus.evaluate.labels_file import read_labels
 from acinus.evaluate.scoring import Judged, Pair, judge_pair, outlasting
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])

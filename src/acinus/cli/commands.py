@@ -12,6 +12,7 @@ from acinus.cli.demo import demo
 from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
 from acinus.cli.explain import explain
+from acinus.cli.export import export
 from acinus.cli.import_ import import_model
 from acinus.cli.listing import list_parts
 from acinus.cli.phantom import phantom
@@ -61,6 +62,7 @@ app.command(compare, sort_key=7)
 app.command(readers, sort_key=8)
 app.command(report, sort_key=8)
 app.command(predict, sort_key=9)
+app.command(export, sort_key=10)
 app.command(ensemble, sort_key=10)
 app.command(import_model)
 app.command(explain, sort_key=12)

@@ -47,7 +47,8 @@ def evaluate(
     Args:
         source: Folder of a run whose model is trained; or, with REFERENCES, of predicted label
             maps.
-        references: Folder of the label maps that an expert drew.
+        references: Folder of what an expert drew. Label maps may be files of DICOM segmentation
+            (.dcm), whose segments are named as the labels are.
         labels: JSON file with 'labels' that map names to values, as in dataset.json.
         out: Folder of the tables.
         participants: A participants.tsv, where a patient has several cases.

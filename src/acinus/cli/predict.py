@@ -30,6 +30,8 @@ def predict(
         bool | None, Parameter(negative="--no-mirroring", show_default=False)
     ] = None,
     memory: str | None = None,
+    format: Literal["nifti", "dicom-seg", "rtstruct"] = "nifti",
+    allow_wrong_side: bool = False,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -39,6 +41,7 @@ def predict(
     ```console
     acinus predict runs/glands/model scan.nii.gz labels --overlay
     acinus predict runs/glands/model dicom-folder labels --series "AX T1"
+    acinus predict runs/glands/model dicom-folder result.dcm --format dicom-seg
     ```
 
     Args:
@@ -57,6 +60,10 @@ def predict(
             two to eight times as long. Default: as the plan decided.
         memory: Most memory that the command may take, such as 4GB; a scan that needs more is
             refused beforehand, with what it would need.
+        format: Label maps, or DICOM on the series that was segmented, for a PACS or a planning
+            system.
+        allow_wrong_side: Write DICOM even if a structure lies on the other side of the patient
+            than its code tells.
     """
     outcome = acinus.predict_paths(
         model,
@@ -70,11 +77,14 @@ def predict(
         precision=precision,
         mirroring=mirroring,
         memory=memory,
+        format=format,
+        allow_wrong_side=allow_wrong_side,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")
     n_written = len(outcome.written)
-    sys.stdout.write(f"{n_written} {plural('label map', n_written)} in {out}; {outcome.table}\n")
+    kind = "label map" if format == "nifti" else "DICOM object"
+    sys.stdout.write(f"{n_written} {plural(kind, n_written)} in {out}; {outcome.table}\n")
     if not outcome.failed:
         return 0
     return SOME_FAILED if outcome.written else ALL_FAILED

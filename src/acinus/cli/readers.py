@@ -32,7 +32,8 @@ def readers(
     ```
 
     Args:
-        folders: Two or more folders of label maps; cases are paired by file name.
+        folders: Two or more folders of label maps or DICOM segmentations (.dcm); cases are
+            paired by file name.
         labels: JSON file with 'labels' that map names to values, as in dataset.json.
         out: Folder of the tables.
         participants: A participants.tsv, where a patient has several cases.

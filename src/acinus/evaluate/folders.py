@@ -1,4 +1,4 @@
-"""Two folders of label maps, of whatever program: scores, their summary, what was strange.
+"""Two folders of label maps or DICOM SEG, of any program: scores, summary, what was strange.
 
 Enters: predictions, references and a JSON file with ``labels``. Leaves: ``scores.csv``,
 ``summary.csv`` and a list of remarks. Needs no dataset, no model and no images. Stopping at
@@ -16,10 +16,10 @@ from pathlib import Path
 import pandas as pd
 
 from acinus.cohort import read_participants
+from acinus.cohort.labels_file import read_labels
 from acinus.cohort.participants import ID_COLUMN, participant_of
 from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.evaluate.empty_policy import EMPTY_POLICIES, with_empty_policy
-from acinus.evaluate.labels_file import read_labels
 from acinus.evaluate.pairs import label_maps, pair_folders
 from acinus.evaluate.score_table import score_table, write_scores
 from acinus.evaluate.scoring import (
@@ -121,9 +121,10 @@ def evaluate_folders(
     without reference is left out; the remarks name both.
 
     Args:
-        predictions: Folder of label maps of a program.
-        references: Folder of label maps that an expert drew.
-        labels: JSON file with ``labels`` as in ``dataset.json``, see `read_labels`.
+        predictions: Folder of label maps, or DICOM SEG (.dcm), of a program.
+        references: The same of what an expert drew.
+        labels: JSON file with ``labels`` as in ``dataset.json``, see `read_labels`; of DICOM the
+            segments are found by these names.
         out: Folder for ``scores.csv`` and ``summary.csv``; None writes nothing.
         participants: A ``participants.tsv``, by which intervals resample patients; None: each
             case is its own.
@@ -293,7 +294,7 @@ def unknown_values(
     sides = [[one.unknown_reference for one in judged], [one.unknown_prediction for one in judged]]
     sentences = []
     for (folder, role), of_cases in zip(folders.items(), sides, strict=True):
-        values = sorted({value for found in of_cases for value in found})
+        values = sorted({value for found in of_cases for value in found}, key=_by_number)
         if values:
             cases = [pair.case for pair, found in zip(pairs, of_cases, strict=True) if found]
             sentences.append(
@@ -315,6 +316,12 @@ def listed(names: Iterable[str]) -> str:
     shown = ", ".join(every[:SHOWN_NAMES])
     more = len(every) - SHOWN_NAMES
     return shown if more <= 0 else f"{shown} and {more} more"
+
+
+def _by_number(value: int | str) -> tuple[bool, int, str]:
+    """Numbers by size, then names of segments."""
+    is_name = isinstance(value, str)
+    return is_name, 0 if is_name else int(value), str(value)
 
 
 def _check_common(

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from acinus.errors import DataError
+from acinus.evaluate.reading import JUDGED_SUFFIXES, case_name
 from acinus.evaluate.scoring import Pair
-from acinus.scans import KNOWN_SUFFIXES, strip_suffix
 
 
 def pair_folders(
@@ -55,7 +55,7 @@ def label_maps(folder: Path) -> dict[str, Path]:
     """Label maps of a folder by their name without suffix, sorted.
 
     Args:
-        folder: Of files with one of the known suffixes; other and hidden files are passed over.
+        folder: Of files with one of `JUDGED_SUFFIXES`; other and hidden files are passed over.
 
     Raises:
         DataError: The folder is missing or holds no label maps, or a case has two files.
@@ -64,9 +64,9 @@ def label_maps(folder: Path) -> dict[str, Path]:
         raise DataError(f"{folder}: must be a folder of label maps; there is none.")
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if not path.name.lower().endswith(KNOWN_SUFFIXES) or path.name.startswith("."):
+        if not path.name.lower().endswith(JUDGED_SUFFIXES) or path.name.startswith("."):
             continue
-        case = strip_suffix(path)
+        case = case_name(path)
         if case in found:
             raise DataError(
                 f"{path}: a case must have one file; '{found[case].name}' is of the same case. "
@@ -75,6 +75,6 @@ def label_maps(folder: Path) -> dict[str, Path]:
         found[case] = path
     if not found:
         raise DataError(
-            f"{folder}: must hold label maps ({', '.join(KNOWN_SUFFIXES)}); found none."
+            f"{folder}: must hold label maps ({', '.join(JUDGED_SUFFIXES)}); found none."
         )
     return found

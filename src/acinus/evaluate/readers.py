@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from acinus.cohort.labels_file import JudgedLabels, read_labels
 from acinus.errors import ConfigError, DataError
 from acinus.evaluate.folders import (
     KILLED,
@@ -29,7 +30,6 @@ from acinus.evaluate.folders import (
     participants_of,
     unknown_values,
 )
-from acinus.evaluate.labels_file import JudgedLabels, read_labels
 from acinus.evaluate.pairs import label_maps
 from acinus.evaluate.score_table import NOT_ANNOTATED
 from acinus.evaluate.scoring import Pair, judge_pair, lost_pair
@@ -164,7 +164,7 @@ def compare_readers(
     name them. A reader's name is that of the folder.
 
     Args:
-        folders: Two or more folders of label maps.
+        folders: Two or more folders of label maps, or DICOM SEG (.dcm).
         labels: JSON file with ``labels`` as in ``dataset.json``, see `read_labels`. Right and
             left are told by ``mirror_pairs``, or else by the names.
         out: Folder for ``agreement.csv`` and ``readers.csv``; None writes nothing.

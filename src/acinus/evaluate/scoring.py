@@ -23,10 +23,11 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
+from acinus.evaluate.reading import read_pair
 from acinus.evaluate.score_table import NOT_ANNOTATED, empty_score_table, score_table
 from acinus.measure import MEASURES, SIDE_MEASURES, Score, measure_case
 from acinus.progress import stage
-from acinus.scans import read_labelmap, resample_onto
+from acinus.scans import resample_onto
 from acinus.scans.components import bounding_box
 from acinus.scans.volume import GRID_TOLERANCE_MM, Volume
 from acinus.types import Labelmap, Mask
@@ -63,14 +64,15 @@ class Judged:
 
     Attributes:
         rows: Of the score table, without arm, model and part.
-        unknown_reference: Values in the reference that no label has, sorted.
+        unknown_reference: Values in the reference that no label has, sorted; of DICOM the names
+            of its segments.
         unknown_prediction: The same of the prediction.
         resampled: How the grids differed, if the prediction was resampled; else empty.
     """
 
     rows: list[dict[str, Any]]
-    unknown_reference: tuple[int, ...] = ()
-    unknown_prediction: tuple[int, ...] = ()
+    unknown_reference: tuple[int | str, ...] = ()
+    unknown_prediction: tuple[int | str, ...] = ()
     resampled: str = ""
 
 
@@ -197,10 +199,12 @@ def judge_pair(
     given = None if annotated is None else annotated.get(pair.case)
     known = {name: value for name, value in labels.items() if given is None or name in given}
     try:
-        reference = _read(pair.reference_path, "reference")
-        prediction = _read(pair.prediction_path, "prediction")
+        names_of_values = {name: labels[name] for name in labels if name not in (regions or {})}
+        reference, prediction = read_pair(
+            Path(pair.reference_path), Path(pair.prediction_path), names_of_values, regions or {}
+        )
         values = _known_values(labels, regions, ignore_label)
-        unknown = [_unknown_values(one.array, values) for one in (reference, prediction)]
+        unknown = [_unknown_values(one, values) for one in (reference, prediction)]
         resampled = ""
         if use_resampling and not reference.grid.matches(prediction.grid):
             resampled = _difference(reference, prediction)
@@ -319,12 +323,6 @@ def _mask(labelmap: Labelmap, values: tuple[int, ...]) -> Mask:
     return np.asarray(np.isin(labelmap, values))
 
 
-def _read(path: Path, role: str) -> Volume:
-    if not Path(path).exists():
-        raise DataError(f"{path}: the {role} of this case must be here and is missing.")
-    return read_labelmap(path)
-
-
 def _check_grids(reference: Volume, prediction: Volume) -> None:
     if reference.grid.matches(prediction.grid):
         return
@@ -352,8 +350,12 @@ def _known_values(
     return {0, *labels.values(), *united} | ({ignore_label} if ignore_label is not None else set())
 
 
-def _unknown_values(labelmap: Labelmap, known: Collection[int]) -> tuple[int, ...]:
-    return tuple(int(one) for one in np.unique(labelmap[labelmap != 0]) if int(one) not in known)
+def _unknown_values(labelmap: Volume, known: Collection[int]) -> tuple[int | str, ...]:
+    """Values without a label; of DICOM the names of segments without one."""
+    if "unnamed" in labelmap.meta:
+        return tuple(labelmap.meta["unnamed"])
+    values = np.unique(labelmap.array[labelmap.array != 0])
+    return tuple(int(one) for one in values if int(one) not in known)
 
 
 def _names_with_volumes(measures: Sequence[str]) -> tuple[str, ...]:

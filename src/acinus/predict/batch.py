@@ -1,9 +1,9 @@
 """Segment many scans with one model; one that fails does not stop the others.
 
 Enters: a model folder and whatever `find_scans` understands. Leaves: label
-maps on the grids of their inputs, ``predictions.csv``, and on request a
-picture with the contours of each case. While the network works on one scan,
-the next is read and the last is written; tiles of several scans are not mixed
+maps on the grids of their inputs, or DICOM on their source series, ``predictions.csv``,
+and on request a picture with the contours of each case. While the network works on one
+scan, the next is read and the last is written; tiles of several scans are not mixed
 in one batch, since one tile keeps a CPU busy and results would depend on the
 company of a scan.
 """
@@ -17,10 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from acinus import progress
-from acinus.errors import AcinusError, DataError, GridError
+from acinus.cohort.export import WRITERS, DicomFormat, export_volume
+from acinus.errors import AcinusError, ConfigError, DataError, GridError, unknown_name
 from acinus.files import write_text
 from acinus.predict.findings import TABLE_COLUMNS, examine, finding_rows
 from acinus.predict.memory import check_memory, parse_memory
@@ -28,7 +29,15 @@ from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
 from acinus.predict.source import Scan, find_scans
 from acinus.prepare import PreparedCase
-from acinus.scans import KNOWN_SUFFIXES, Volume, write_volume
+from acinus.scans import (
+    KNOWN_SUFFIXES,
+    LabelledStructure,
+    Origin,
+    Series,
+    Volume,
+    write_volume,
+)
+from acinus.version import __version__
 
 T = TypeVar("T")
 
@@ -37,6 +46,11 @@ SYNTHETIC_WARNING = (
     "unverified and must not be used for patients."
 )
 
+
+OutputFormat = Literal["nifti"] | DicomFormat
+"""What is written; ``nifti`` stands for label maps of any known suffix."""
+
+DICOM_SUFFIX = ".dcm"
 
 LARGE_VOX = 2**24
 """Voxels of a scan from which the memory that it will need is looked at beforehand."""
@@ -47,7 +61,7 @@ class PredictOutcome:
     """What a batch made.
 
     Attributes:
-        written: Label maps.
+        written: Label maps, or DICOM objects.
         failed: Case to reason.
         table: ``predictions.csv``.
     """
@@ -70,6 +84,8 @@ def predict_paths(
     precision: str = "auto",
     mirroring: bool | None = None,
     memory: str | None = None,
+    format: OutputFormat = "nifti",
+    allow_wrong_side: bool = False,
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
 
@@ -87,27 +103,36 @@ def predict_paths(
         memory: Most memory that this process shall take, such as ``4GB``; a case that needs
             more fails. None: a case that will hardly fit into what is free is attempted, with
             a warning.
+        format: Label maps, or DICOM SEG or RTSTRUCT on the series that was segmented.
+        allow_wrong_side: Write DICOM even if a structure lies on the other side than its code
+            tells; else such a case fails.
 
     Raises:
-        AcinusError: Nothing can be segmented: the model or source is unusable.
+        AcinusError: Nothing can be segmented: the model or source is unusable, or DICOM is
+            wanted of scans that are none.
     """
+    if format not in ("nifti", *WRITERS):
+        raise ConfigError(unknown_name("format", format, ("nifti", *WRITERS)))
     ceiling = None if memory is None else parse_memory(memory)
     loaded = load_model(model, folds=folds, device=device, precision=precision, mirroring=mirroring)
     scans = find_scans(source, len(loaded.plan.dataset.channel_names), series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
-    single = out.name.lower().endswith(tuple(KNOWN_SUFFIXES))
+    _refuse_other_input(scans, format, source)
+    suffixes = KNOWN_SUFFIXES if format == "nifti" else (DICOM_SUFFIX,)
+    single = out.name.lower().endswith(suffixes)
     if single and len(scans) > 1:
         raise DataError(f"{out}: {len(scans)} scans need a folder to be written to; got a file.")
     folder = out.parent if single else out
     if not single and out.is_file():
         raise DataError(
-            f"{out}: must be a folder, or the name of a label map ({', '.join(KNOWN_SUFFIXES)}); "
+            f"{out}: must be a folder, or the name of a result ({', '.join(suffixes)}); "
             "it is a file of another kind. Choose another output."
         )
-    targets = [out if single else folder / f"{scan.case}.nii.gz" for scan in scans]
+    suffix = ".nii.gz" if format == "nifti" else DICOM_SUFFIX
+    targets = [out if single else folder / f"{scan.case}{suffix}" for scan in scans]
     _refuse_overwriting(scans, targets)
-    job = _Job(loaded, postprocess, overlay, ceiling)
+    job = _Job(loaded, postprocess, overlay, ceiling, format, allow_wrong_side)
     rows: list[dict[str, object]] = []
     written: list[Path] = []
     failed: dict[str, str] = {}
@@ -133,9 +158,23 @@ def table_text(rows: Sequence[dict[str, object]]) -> str:
     return text.getvalue()
 
 
+def _refuse_other_input(scans: Sequence[Scan], format: OutputFormat, source: Path) -> None:
+    """DICOM is written on a source series, which a NIfTI file does not tell."""
+    if format != "nifti" and not all(isinstance(scan.channels[0], Series) for scan in scans):
+        raise ConfigError(
+            f"--format {format} writes on the DICOM series that is segmented; {source} holds other "
+            "files. Give the DICOM folder, or write the label map on it with 'acinus export'."
+        )
+
+
 def _refuse_overwriting(scans: Sequence[Scan], targets: Sequence[Path]) -> None:
     """A label map must not take the place of a scan."""
-    sources = {part.resolve() for scan in scans for part in scan.channels if isinstance(part, Path)}
+    sources = {
+        path.resolve()
+        for scan in scans
+        for part in scan.channels
+        for path in ((part,) if isinstance(part, Path) else part.paths if part else ())
+    }
     for target in targets:
         if target.resolve() in sources:
             raise DataError(
@@ -175,6 +214,8 @@ class _Job:
     postprocess: Postprocess
     overlay: bool
     memory_bytes: int | None
+    format: OutputFormat
+    allow_wrong_side: bool
 
     def run(
         self, scans: Sequence[Scan], targets: Sequence[Path]
@@ -232,7 +273,7 @@ class _Job:
         read, labelmap, seconds = found
         begin = time.monotonic()
         labelmap = self.model.clean(labelmap, self.postprocess)
-        write_volume(labelmap, target)
+        self.write(scan, read, labelmap, target)
         plan = self.model.plan
         findings = examine(labelmap, read.image, plan)
         if self.overlay:
@@ -248,6 +289,39 @@ class _Job:
         findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
         seconds += read.seconds + time.monotonic() - begin
         return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+
+    def write(self, scan: Scan, read: _Read, labelmap: Volume, target: Path) -> None:
+        """A label map in the wanted format."""
+        series = scan.channels[0]
+        if self.format == "nifti" or not isinstance(series, Series):
+            write_volume(labelmap, target)
+            return
+        dataset = self.model.plan.dataset
+        export_volume(
+            labelmap,
+            series,
+            target,
+            structures=[
+                LabelledStructure(
+                    name, dataset.regions.get(name, (value,)), dataset.sides.get(name)
+                )
+                for name, value in dataset.labels.items()
+            ],
+            mirror_pairs=dataset.mirror_pairs,
+            format=self.format,
+            origin=self.model_origin(),
+            image=read.image,
+            allow_wrong_side=self.allow_wrong_side,
+        )
+
+    def model_origin(self) -> Origin:
+        """Which model made the labels, for the header of a DICOM object."""
+        plan = self.model.plan
+        return Origin(
+            f"Acinus {plan.recipe} ({plan.dataset.name})",
+            f"{__version__}, plan {plan.hash[:12]}",
+            warning=SYNTHETIC_WARNING.removeprefix("Warning: ") if plan.dataset.synthetic else "",
+        )
 
 
 def _caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:

@@ -3,7 +3,9 @@
 from acinus.scans.components import component_volumes_ml, label_components, largest_component
 from acinus.scans.dicom import read_series
 from acinus.scans.dicom_seg import read_dicom_seg
+from acinus.scans.dicom_seg_writer import write_dicom_seg
 from acinus.scans.dicom_segments import DicomSegments
+from acinus.scans.dicom_source import LabelledStructure, Origin
 from acinus.scans.formats import (
     KNOWN_SUFFIXES,
     read_grid,
@@ -23,6 +25,7 @@ from acinus.scans.orientation import (
 from acinus.scans.references import StoredSegmentation
 from acinus.scans.resample import resample_onto
 from acinus.scans.rtstruct import read_rtstruct
+from acinus.scans.rtstruct_writer import write_rtstruct
 from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
 from acinus.scans.series import (
     Export,
@@ -45,6 +48,8 @@ __all__ = [
     "Export",
     "Grid",
     "Kind",
+    "LabelledStructure",
+    "Origin",
     "Segment",
     "Series",
     "StoredSegmentation",
@@ -77,6 +82,8 @@ __all__ = [
     "stack_grid",
     "strip_suffix",
     "tilt_degrees",
+    "write_dicom_seg",
+    "write_rtstruct",
     "write_segments",
     "write_volume",
 ]

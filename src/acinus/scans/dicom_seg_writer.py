@@ -1,0 +1,155 @@
+"""A label map as DICOM segmentation object (SEG) on its source series, through highdicom.
+
+Enters: labels on the grid of a series, names, sides, who made them. Leaves: a binary SEG, one
+segment a structure, coded in SNOMED CT. The newer label map objects were rejected for now: few
+viewers and no independent validator know them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acinus.errors import DataError
+from acinus.files import whole_file
+from acinus.scans.coding import Code, coding_of
+from acinus.scans.dicom_source import (
+    MANUFACTURER,
+    SERIES_NUMBER_STEP,
+    LabelledStructure,
+    Origin,
+    SourceSeries,
+    are_apart,
+    on_series,
+    read_source,
+)
+from acinus.scans.segments import SEGMENT_COLORS
+from acinus.scans.series import Series
+from acinus.scans.volume import Volume
+from acinus.types import Array, Labelmap
+from acinus.version import __version__
+
+
+def write_dicom_seg(
+    labelmap: Volume,
+    structures: Sequence[LabelledStructure],
+    series: Series,
+    path: Path | str,
+    *,
+    origin: Origin,
+) -> None:
+    """Write a label map as DICOM SEG, whole or not at all.
+
+    Args:
+        labelmap: (Z, Y, X) integers on the voxels of the series; axes may be turned.
+        structures: What its values mean; empty ones are described too, without frames.
+        series: The images that were segmented.
+        path: The file.
+        origin: Who made it.
+
+    Raises:
+        DataError: There are no structures, or the series cannot carry a result.
+        GridError: The label map does not hold the voxels of the series.
+    """
+    path = Path(path)
+    if not structures:
+        raise DataError(f"{path}: a segmentation must have at least one structure; got none.")
+    source = read_source(series)
+    array = on_series(labelmap, source.grid, series).array
+    try:
+        dataset = _segmentation(array, structures, source, origin)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise DataError(
+            f"{path}: the headers of series '{series.description}' must be good enough to write "
+            f"a segmentation on it; they are not ({reason}). Write RTSTRUCT or NIfTI instead."
+        ) from error
+    with whole_file(path) as beside:
+        dataset.save_as(beside, enforce_file_format=True)
+
+
+def _segmentation(
+    array: Labelmap,
+    structures: Sequence[LabelledStructure],
+    source: SourceSeries,
+    origin: Origin,
+) -> Any:
+    from highdicom import UID
+    from highdicom.seg import Segmentation
+
+    values = [value for one in structures for value in one.values]
+    filled = np.flatnonzero(np.isin(array, values).any(axis=(1, 2)))
+    first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)
+    described = [_description(n, one, origin) for n, one in enumerate(structures, start=1)]
+    headers = source.headers[first : last + 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an empty segmentation, unusual values of the source
+        dataset = Segmentation(
+            list(headers),
+            _segment_numbers(array[first : last + 1], structures),
+            "BINARY",
+            described,
+            series_instance_uid=UID(),
+            series_number=int(headers[0].get("SeriesNumber") or 0) + SERIES_NUMBER_STEP,
+            sop_instance_uid=UID(),
+            instance_number=1,
+            manufacturer=MANUFACTURER,
+            manufacturer_model_name=MANUFACTURER,
+            software_versions=__version__,
+            device_serial_number="none",
+            content_description=origin.short_warning or f"Segmentation, {origin.text}"[:64],
+            content_label="SEGMENTATION",
+        )
+    dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
+    for item, one in zip(dataset.SegmentSequence, structures, strict=True):
+        modifiers = coding_of(one.name, one.side).modifiers
+        if modifiers:
+            kind = item.SegmentedPropertyTypeCodeSequence[0]
+            kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(code) for code in modifiers]
+        if origin.warning:
+            item.SegmentDescription = origin.warning
+    return dataset
+
+
+def _segment_numbers(array: Labelmap, structures: Sequence[LabelledStructure]) -> Array:
+    """Segment numbers as one map where no two structures share voxels, else a mask each."""
+    if not are_apart(structures):
+        return np.stack([one.mask(array) for one in structures], axis=-1)
+    numbers = np.zeros(array.shape, dtype=np.uint16)
+    for number, one in enumerate(structures, start=1):
+        numbers[one.mask(array)] = number
+    return numbers
+
+
+def _description(number: int, structure: LabelledStructure, origin: Origin) -> Any:
+    from highdicom import AlgorithmIdentificationSequence
+    from highdicom.color import CIELabColor
+    from highdicom.seg import SegmentDescription
+    from pydicom.sr.codedict import codes
+
+    coding = coding_of(structure.name, structure.side)
+    color = SEGMENT_COLORS[(number - 1) % len(SEGMENT_COLORS)]
+    algorithm = AlgorithmIdentificationSequence(
+        name=origin.algorithm[:64],
+        family=codes.DCM.ArtificialIntelligence,
+        version=origin.version[:64],
+    )
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=structure.name[:64],
+        segmented_property_category=_concept(coding.category),
+        segmented_property_type=_concept(coding.structure),
+        algorithm_type=origin.maker,
+        algorithm_identification=None if origin.maker == "MANUAL" else algorithm,
+        display_color=CIELabColor.from_rgb(*(round(255 * part) for part in color)),
+    )
+
+
+def _concept(code: Code) -> Any:
+    from highdicom.sr import CodedConcept
+
+    return CodedConcept(code.value, code.scheme, code.meaning)

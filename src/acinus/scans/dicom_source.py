@@ -1,0 +1,175 @@
+"""What a DICOM result is written on: the headers of its source series, and who made it.
+
+Enters: a series and a label map on its grid. Leaves: headers in the order of the slices, with
+whatever the standard wants of every object filled in. Taking patient and study from options was
+rejected: a result must land in the study that it was made from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from acinus.errors import DataError, GridError
+from acinus.scans.coding import Side
+from acinus.scans.dicom import stack_grid
+from acinus.scans.orientation import on_grid_of
+from acinus.scans.series import Series, Slice, open_dicom, slice_of, sort_slices
+from acinus.scans.volume import Grid, Volume
+from acinus.types import Labelmap, Mask
+from acinus.version import __version__
+
+MANUFACTURER = "Acinus"
+
+SERIES_NUMBER_STEP = 1000
+"""Added to the number of the source series, so that the result is listed beside it."""
+
+Maker = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
+
+_MAY_BE_EMPTY = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "AccessionNumber",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "ReferringPhysicianName",
+)
+"""What every object must have, if only empty; exports without names often lack them."""
+
+
+_MUST_BE_THERE = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID")
+"""What a result refers to."""
+
+
+@dataclass(frozen=True)
+class LabelledStructure:
+    """A structure of a label map.
+
+    Attributes:
+        name: Its label.
+        values: Values that stand for it, above 0.
+        side: Side of the patient, where it has one.
+    """
+
+    name: str
+    values: tuple[int, ...]
+    side: Side | None = None
+
+    def mask(self, labelmap: Labelmap) -> Mask:
+        """Where it is.
+
+        Args:
+            labelmap: (Z, Y, X) integers, or a part of them.
+        """
+        return np.asarray(np.isin(labelmap, self.values))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Who made a segmentation.
+
+    Attributes:
+        algorithm: Name of the model or program; empty: a person drew it.
+        version: Its version.
+        maker: Whether a program, a person with a program, or a person made it.
+        warning: What whoever looks at it must know; empty: nothing.
+    """
+
+    algorithm: str
+    version: str = __version__
+    maker: Maker = "AUTOMATIC"
+    warning: str = ""
+
+    @property
+    def text(self) -> str:
+        """Who made it, in words."""
+        return f"{self.algorithm} {self.version}".strip() or "drawn by a person"
+
+    @property
+    def short_warning(self) -> str:
+        """The warning as far as a short text of DICOM (64 characters) holds it."""
+        return self.warning[:64]
+
+
+@dataclass(frozen=True, eq=False)
+class SourceSeries:
+    """The images that were segmented.
+
+    Attributes:
+        series: Where they came from.
+        headers: pydicom datasets without pixels, one a slice of the grid.
+        slices: Where each lies.
+        grid: Of the stack.
+    """
+
+    series: Series
+    headers: tuple[Any, ...]
+    slices: tuple[Slice, ...]
+    grid: Grid
+
+
+def on_series(labelmap: Volume, grid: Grid, series: Series) -> Volume:
+    """A label map in the order of the voxels of a series; axes are turned where need be.
+
+    Args:
+        labelmap: Integers.
+        grid: Of the series.
+        series: For messages.
+
+    Raises:
+        GridError: The label map does not hold the voxels of the series.
+    """
+    try:
+        return on_grid_of(labelmap, grid)
+    except GridError as error:
+        raise GridError(
+            f"the label map must lie on the grid of series '{series.description}': {error}"
+        ) from error
+
+
+def read_source(series: Series) -> SourceSeries:
+    """Headers of a series, in the order of its slices.
+
+    Raises:
+        DataError: It is not one stack of single slices, or lacks what a result refers to.
+    """
+    headers = {}
+    slices = []
+    for path in series.paths:
+        header = open_dicom(path, stop_before_pixels=True)
+        item = slice_of(header, path)
+        if isinstance(item, str):
+            raise DataError(
+                f"{path}: results are written on series of single slices; found {item}. "
+                "Write NIfTI instead."
+            )
+        lacking = [keyword for keyword in _MUST_BE_THERE if not header.get(keyword)]
+        if lacking:
+            raise DataError(
+                f"{path}: must state {', '.join(_MUST_BE_THERE)}, since results refer to them; "
+                f"{lacking[0]} is missing. Export the series again, or write NIfTI."
+            )
+        for keyword in _MAY_BE_EMPTY:
+            if keyword not in header:
+                setattr(header, keyword, "")
+        slices.append(item)
+        headers[path] = header
+    order = sort_slices(slices)
+    grid = stack_grid(order, series.description, series.skipped)
+    return SourceSeries(series, tuple(headers[one.path] for one in order), tuple(order), grid)
+
+
+def are_apart(structures: Sequence[LabelledStructure]) -> bool:
+    """Whether no value belongs to two structures.
+
+    Args:
+        structures: Of one label map.
+    """
+    values = [value for one in structures for value in one.values]
+    return len(set(values)) == len(values)
