@@ -338,8 +338,25 @@ def _decoded(dataset: Any, indices: Sequence[int], path: Path) -> Iterable[Array
     if not indices:
         return
     try:
-        yield from iter_pixels(dataset, raw=True, indices=list(indices))
-    except dicom_faults() as error:
+        compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
+        if int(dataset.BitsAllocated) == 1 and not compressed:
+            yield from _unpacked(dataset, indices)
+        else:
+            yield from iter_pixels(dataset, raw=True, indices=list(indices))
+    except (*dicom_faults(), RuntimeError) as error:
         raise damaged(path, _WHAT, error) from error
-    except RuntimeError as error:
-        raise damaged(path, _WHAT, error) from error
+
+
+def _unpacked(dataset: Any, indices: Sequence[int]) -> Iterable[Array]:
+    """Frames of single bits, packed one after the other without a gap (PS3.5, 8.1.1).
+
+    Not by pydicom, which reads frames one by one only where each begins with a byte.
+    """
+    n_rows, n_columns = int(dataset.Rows), int(dataset.Columns)
+    packed = np.frombuffer(dataset.PixelData, dtype=np.uint8)
+    n_bits = n_rows * n_columns
+    for index in indices:
+        first = index * n_bits
+        part = packed[first // 8 : -(-(first + n_bits) // 8)]
+        bits = np.unpackbits(part, bitorder="little")[first % 8 : first % 8 + n_bits]
+        yield bits.reshape(n_rows, n_columns)
