@@ -343,7 +343,7 @@ def _decoded(dataset: Any, indices: Sequence[int], path: Path) -> Iterable[Array
             yield from _unpacked(dataset, indices)
         else:
             yield from iter_pixels(dataset, raw=True, indices=list(indices))
-    except (*dicom_faults(), RuntimeError) as error:
+    except dicom_faults() as error:
         raise damaged(path, _WHAT, error) from error
 
 

@@ -15,9 +15,10 @@ import numpy as np
 
 from acinus.errors import DataError, GridError
 from acinus.scans.coding import Side
-from acinus.scans.dicom import stack_grid
 from acinus.scans.orientation import on_grid_of
-from acinus.scans.series import Series, Slice, open_dicom, slice_of, sort_slices
+from acinus.scans.series import Series
+from acinus.scans.slices import Slice, open_dicom
+from acinus.scans.stack import stack_grid
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Labelmap, Mask
 from acinus.version import __version__
@@ -139,16 +140,15 @@ def read_source(series: Series) -> SourceSeries:
     Raises:
         DataError: It is not one stack of single slices, or lacks what a result refers to.
     """
-    headers = {}
-    slices = []
-    for path in series.paths:
-        header = open_dicom(path, stop_before_pixels=True)
-        item = slice_of(header, path)
-        if isinstance(item, str):
+    headers = []
+    for item in series.slices:
+        path = item.path
+        if item.frame is not None:
             raise DataError(
-                f"{path}: results are written on series of single slices; found {item}. "
-                "Write NIfTI instead."
+                f"{path}: results are written on series of single slices; found a multi-frame "
+                "object. Write NIfTI instead."
             )
+        header = open_dicom(path, stop_before_pixels=True)
         lacking = [keyword for keyword in _MUST_BE_THERE if not header.get(keyword)]
         if lacking:
             raise DataError(
@@ -158,11 +158,9 @@ def read_source(series: Series) -> SourceSeries:
         for keyword in _MAY_BE_EMPTY:
             if keyword not in header:
                 setattr(header, keyword, "")
-        slices.append(item)
-        headers[path] = header
-    order = sort_slices(slices)
-    grid = stack_grid(order, series.description, series.skipped)
-    return SourceSeries(series, tuple(headers[one.path] for one in order), tuple(order), grid)
+        headers.append(header)
+    grid = stack_grid(series.slices, series.description, series.skipped)
+    return SourceSeries(series, tuple(headers), series.slices, grid)
 
 
 def are_apart(structures: Sequence[LabelledStructure]) -> bool:

@@ -71,7 +71,8 @@ def outline_mask(mask: Mask) -> list[Points]:
     corners, following, places = _unit_edges(np.asarray(mask, dtype=bool))
     start = [(float(row) - 0.5, float(column) - 0.5) for row, column in corners]
     after = following.tolist()
-    outer, holes = [], []
+    outer: list[Array] = []
+    holes: list[Array] = []
     for loop in _loops(following):
         (outer if _area(corners[loop]) > 0 else holes).append(loop)
     holes.sort(key=lambda loop: corners[loop, 1].min())

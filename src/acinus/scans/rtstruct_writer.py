@@ -29,7 +29,8 @@ from acinus.scans.dicom_source import (
 from acinus.scans.polygons import Points, outline_mask
 from acinus.scans.rtstruct import RTSTRUCT_CLASSES
 from acinus.scans.segments import SEGMENT_COLORS
-from acinus.scans.series import Series, Slice
+from acinus.scans.series import Series
+from acinus.scans.slices import Slice
 from acinus.scans.volume import Volume
 from acinus.types import Labelmap
 from acinus.version import __version__

@@ -108,7 +108,9 @@ def convert_export(
     write_json(dataset / RECORDS / WANTED, _channels_and_labels(wanted))
     failed = {censor(what): censor(reason) for what, reason in chosen.failed.items()}
     failed |= _faulty_files(export, censor)
-    notes = {person: (text,) for person, text in disagreements(export.series, case_of).items()}
+    notes: dict[str, tuple[str, ...]] = {
+        person: (text,) for person, text in disagreements(export.series, case_of).items()
+    }
     written: list[str] = []
     for task, result in _run(tasks, jobs):
         case = task.choice.case_id
