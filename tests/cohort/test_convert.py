@@ -17,6 +17,7 @@ import yaml
 import acinus
 from acinus.cli import main
 from acinus.errors import ConfigError, DataError
+from acinus.scans import series as series_module
 from made_export import (
     AXIAL,
     CORNER,
@@ -152,7 +153,8 @@ def test_started_again_it_goes_on(tmp_path) -> None:
         convert(tmp_path, mapping=mapped(tmp_path, channels={"other": {}}))
 
 
-def test_workers_give_the_same_files(tmp_path) -> None:
+def test_workers_give_the_same_files(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(series_module, "WORTH_A_PROCESS", 2)
     for number in (1, 2):
         patient(tmp_path / "export", number)
     convert(tmp_path)

@@ -51,13 +51,13 @@ def convert(
         ids: Table that links pseudonyms to the headers. Default: DATASET-ids.tsv beside the
             dataset.
         identities: List PatientID and UIDs as well.
-        jobs: Cases side by side, each in a process of its own.
+        jobs: Processes that read headers, then convert cases, side by side.
     """
     if only_list:
-        return _list(
-            acinus.list_scans(source, dataset, mapping=mapping, ids=ids, identities=identities),
-            as_json,
+        found = acinus.list_scans(
+            source, dataset, mapping=mapping, ids=ids, identities=identities, jobs=jobs
         )
+        return _list(found, as_json)
     if dataset is None:
         raise ConfigError(
             "a dataset folder must be given to convert into, or --list to see what is there; "

@@ -12,8 +12,10 @@ sequence would be segmented without a word.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +45,13 @@ from acinus.types import Spacing
 
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference of direction cosines within one series (about 0.06 degrees)."""
+
+
+WORTH_A_PROCESS = 2000
+"""Files from which reading their headers takes longer than starting further processes."""
+
+Content = list[Slice] | StoredSegmentation | str
+"""What a file holds: slices, a segmentation, or why it holds neither in a few words."""
 
 
 @dataclass(frozen=True)
@@ -146,11 +155,12 @@ def require_series(export: Export, source: Path) -> tuple[Series, ...]:
     return export.series
 
 
-def list_export(source: Path | str) -> Export:
+def list_export(source: Path | str, *, jobs: int = 1) -> Export:
     """Everything in a folder or zip archive, of any depth and order.
 
     Args:
         source: The folder or archive.
+        jobs: Processes that read headers side by side, where there are many.
 
     Raises:
         DataError: There is no such folder or archive.
@@ -159,15 +169,12 @@ def list_export(source: Path | str) -> Export:
     skipped = list(left_out)
     segmentations: list[StoredSegmentation] = []
     by_series: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
-    for path in progress.track(files, "Reading headers", unit="file"):
-        header = read_header(path)
-        if not isinstance(header, str) and is_segmentation(header):
-            referring = read_references(path)
-            if isinstance(referring, StoredSegmentation):
-                segmentations.append(referring)
-                continue
-            header = referring
-        found = header if isinstance(header, str) else slices_of(header, path)
+    examined = _examine_all(files, jobs)
+    reading = progress.track(examined, "Reading headers", total=len(files), unit="file")
+    for path, found in reading:
+        if isinstance(found, StoredSegmentation):
+            segmentations.append(found)
+            continue
         if isinstance(found, str):
             skipped.append(Skipped(path, found, not found.startswith(NO_SCAN)))
             continue
@@ -181,6 +188,22 @@ def list_export(source: Path | str) -> Export:
         for stack, note in _divide(slices)
     ]
     return Export(tuple(sorted(series, key=_order)), tuple(segmentations), tuple(skipped))
+
+
+def _examine_all(files: Sequence[Path], jobs: int) -> Iterator[tuple[Path, Content]]:
+    """Each file with what it holds, in the order of the files."""
+    if jobs == 1 or len(files) < WORTH_A_PROCESS:
+        yield from ((path, _examine(path)) for path in files)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from zip(files, pool.map(_examine, files, chunksize=64), strict=True)
+
+
+def _examine(path: Path) -> Content:
+    header = read_header(path)
+    if isinstance(header, str):
+        return header
+    return read_references(path) if is_segmentation(header) else slices_of(header, path)
 
 
 def _order(one: Series) -> tuple[str | int, ...]:

@@ -94,7 +94,7 @@ def convert_export(
     wanted = read_mapping(mapping)
     table = ids_path(dataset, ids)
     _refuse_foreign(dataset, wanted, table)
-    export = list_export(source)
+    export = list_export(source, jobs=jobs)
     require_series(export, source)
     identities = Identities.read(table, wanted.prefix)
     case_of = identities.assign(export.series)

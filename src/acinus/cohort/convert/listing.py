@@ -85,6 +85,7 @@ def list_scans(
     mapping: Path | str | None = None,
     ids: Path | str | None = None,
     identities: bool = False,
+    jobs: int = 1,
 ) -> ExportListing:
     """What a folder or archive holds; nothing is written.
 
@@ -94,12 +95,13 @@ def list_scans(
         mapping: YAML file with the rules, for the prefix of pseudonyms.
         ids: Table of ids of an earlier conversion.
         identities: Also list PatientID, StudyInstanceUID and SeriesInstanceUID.
+        jobs: Processes that read headers side by side.
 
     Raises:
         DataError: There is no such folder, or it holds no series.
     """
     source = Path(source)
-    export = list_export(source)
+    export = list_export(source, jobs=jobs)
     series = require_series(export, source)
     table = ids_path(Path(dataset or "dataset"), ids)
     known = Identities.read(table, read_mapping(mapping).prefix)
