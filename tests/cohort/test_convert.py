@@ -209,6 +209,26 @@ def test_channels_share_a_grid_or_are_aligned_on_request(tmp_path) -> None:
     np.testing.assert_array_equal(one.affine, two.affine)
 
 
+def test_labels_drawn_on_another_channel_go_to_the_grid_of_the_first(tmp_path) -> None:
+    """T1 is T2 with every second column left out, so that the truth is every second column."""
+    values = np.abs(ct_values())
+    thin = {"modality": "MR", "rescale": (0, 0)}
+    write_series(
+        tmp_path / "export" / "a", values[:, :, ::2], series="T1", **thin, PixelSpacing=[0.8, 1.0]
+    )
+    write_series(tmp_path / "export" / "b", values, series="T2", **thin)
+    write_series(tmp_path / "export" / "c", values, series="T3", **thin)
+    write_rtstruct(tmp_path / "export" / "x", GLANDS, affine_of(AXIAL), series="T2")
+    write_rtstruct(tmp_path / "export" / "y", GLANDS, affine_of(AXIAL), series="T3")
+    rules = {"T1": {"description": "T1"}, "T2": {"description": "T2"}}
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, channels=rules, align=True))
+    assert outcome.failed == {}
+    assert "labels of RTSTRUCT 'glands' moved to the image's grid" in outcome.notes["P001_1"]
+    assert "P001_1: RTSTRUCT 'glands' was drawn on 'T3', no channel" in outcome.left_out
+    wanted = mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int)
+    np.testing.assert_array_equal(np.asarray(labels(tmp_path).dataobj).T, wanted[:, :, ::2])
+
+
 @pytest.mark.parametrize("kind", ["rtstruct", "seg"])
 @pytest.mark.parametrize("cosines", [AXIAL, OBLIQUE])
 def test_both_kinds_of_segmentation_lie_where_they_were_drawn(kind, cosines, tmp_path) -> None:

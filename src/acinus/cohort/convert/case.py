@@ -67,7 +67,7 @@ class CaseTask:
             ]
             for one in self.choice.channels
         ]
-        objects = [[str(one.path), one.label, *one.names] for one in self.choice.segmentations]
+        objects = [[str(one.path), one.label, *one.names] for _, one in self.choice.segmentations]
         return hash_data([FORMAT, wanted, images, objects, self.repair])
 
     def is_done(self) -> bool:
@@ -171,14 +171,14 @@ def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
     drawn = draw_labels(choice.segmentations, mapping, choice.first, image)
     notes += drawn.notes
     labelmap = drawn.labelmap
-    values = {name: (mapping.values[name],) for name in drawn.names}
+    values = {name: (mapping.values[name],) for name in drawn.n_voxels}
     findings = side_findings(
         choice.case_id,
         canonical(labelmap),
         canonical(image),
         values,
         mapping.sides,
-        tuple(pair for pair in mapping.mirror_pairs if set(pair) <= set(drawn.names)),
+        tuple(pair for pair in mapping.mirror_pairs if set(pair) <= set(drawn.n_voxels)),
     )
     for finding in findings:
         if finding.severity == "error":
@@ -186,8 +186,7 @@ def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
         notes.append(finding.found)
     target = task.dataset / LABELS / f"{choice.case_id}{ENDING}"
     write_volume(Volume(labelmap.array, labelmap.affine), target)
-    counts = np.bincount(labelmap.array.ravel(), minlength=len(mapping.labels) + 1)
-    return {"labels": {name: int(counts[mapping.values[name]]) for name in drawn.names}}
+    return {"labels": drawn.n_voxels}
 
 
 def finish_case(task: CaseTask, record: dict[str, Any]) -> None:

@@ -23,12 +23,12 @@ class Choice:
     Attributes:
         case_id: The case.
         channels: One series per channel; None where it is missing.
-        segmentations: Objects that refer to the first channel that is there.
+        segmentations: Objects that name a label, each with the channel that it was drawn on.
     """
 
     case_id: str
     channels: tuple[Series | None, ...] = field(repr=False)
-    segmentations: tuple[StoredSegmentation, ...] = field(repr=False)
+    segmentations: tuple[tuple[Series, StoredSegmentation], ...] = field(repr=False)
 
     @property
     def first(self) -> Series:
@@ -77,8 +77,11 @@ def choose_cases(
             left_out += _left_out(case, series, channels)
             if not any(channels):
                 continue
-            first = next(one for one in channels if one is not None)
-            own = _segmentations(belongs.get(id(first), []), mapping)
+            left_out += _unused(case, series, channels, belongs)
+            own = _segmentations(
+                [(one, drawn) for one in channels if one for drawn in belongs.get(id(one), [])],
+                mapping,
+            )
         except DataError as error:
             failed[case] = str(error)
             continue
@@ -188,17 +191,32 @@ def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series
     return best
 
 
+def _unused(
+    case: str,
+    series: Sequence[Series],
+    channels: Sequence[Series | None],
+    belongs: Mapping[int, Sequence[StoredSegmentation]],
+) -> list[str]:
+    """Remarks on objects that were drawn on a series that is no channel."""
+    return [
+        f"{case}: {drawn.kind} '{drawn.label}' was drawn on '{one.description}', no channel"
+        for one in series
+        if not any(one is channel for channel in channels)
+        for drawn in belongs.get(id(one), [])
+    ]
+
+
 def _segmentations(
-    found: Sequence[StoredSegmentation], mapping: ExportMapping
-) -> tuple[StoredSegmentation, ...]:
+    found: Sequence[tuple[Series, StoredSegmentation]], mapping: ExportMapping
+) -> tuple[tuple[Series, StoredSegmentation], ...]:
     """The objects to draw labels from.
 
     Raises:
         DataError: A name fits several labels, or a label has several structures.
     """
-    wanted = [one for one in found if mapping.is_wanted(one.label)]
+    wanted = [(series, one) for series, one in found if mapping.is_wanted(one.label)]
     named: dict[str, list[str]] = defaultdict(list)
-    for one in wanted:
+    for _, one in wanted:
         for name, labels in mapping.labels_of(one.names).items():
             if len(labels) > 1:
                 raise DataError(
@@ -214,4 +232,4 @@ def _segmentations(
                 f"label '{label}' must be one structure; {len(places)} fit: {', '.join(places)}. "
                 "Name the right one in 'roi', or the right object in 'segmentation'."
             )
-    return tuple(one for one in wanted if any(mapping.labels_of(one.names).values()))
+    return tuple(pair for pair in wanted if any(mapping.labels_of(pair[1].names).values()))

@@ -9,7 +9,7 @@ first; more are refused, since one of the two would be cut.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -40,28 +40,28 @@ class Drawn:
 
     Attributes:
         labelmap: Label values on the grid of the image.
-        names: Labels that have a structure, in the order of their values.
+        n_voxels: Label that has a structure to its number of voxels, by value.
         notes: What a user must know.
     """
 
     labelmap: Volume
-    names: tuple[str, ...]
-    notes: tuple[str, ...] = field(default=())
+    n_voxels: dict[str, int]
+    notes: tuple[str, ...]
 
 
 def draw_labels(
-    objects: Sequence[StoredSegmentation],
+    objects: Sequence[tuple[Series, StoredSegmentation]],
     mapping: ExportMapping,
-    series: Series,
+    first: Series,
     image: Volume,
 ) -> Drawn:
     """The label map of a case.
 
     Args:
-        objects: That refer to the series; no label is in two of them.
+        objects: Each with the series that it was drawn on; no label is in two of them.
         mapping: Names and sides of the labels.
-        series: That was drawn on.
-        image: As written: perhaps repaired, or freed of tilt.
+        first: Series of the first channel.
+        image: That channel as written: perhaps repaired, or freed of tilt.
 
     Raises:
         DataError: An object cannot be read, structures overlap, or a coded side
@@ -72,10 +72,13 @@ def draw_labels(
     notes: list[str] = []
     names: set[str] = set()
     unnamed: set[str] = set()
-    for one in objects:
+    for series, one in objects:
         with on_disk(one.path) as file:
-            drawn = _read(one, file, series, image)
+            grid = image.grid if series is first and series.faults else _stored_grid(series)
+            drawn = _read(one, file, grid)
             notes += drawn.notes
+            if not drawn.grid.matches(image.grid):
+                notes.append(f"labels of {one.kind} '{one.label}' moved to the image's grid")
             fitting = mapping.labels_of(drawn.names)
             unnamed |= {name for name, own in fitting.items() if not own}
             wanted = [structure for structure in drawn.structures if fitting[structure.name]]
@@ -87,20 +90,27 @@ def draw_labels(
                         f"structure '{structure.name}' is coded as {structure.side}; its label "
                         f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
                     )
-                mask = _on_grid(drawn.draw(structure), drawn.grid, image, one.kind)
+                mask = _on_grid(drawn.draw(structure), drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
                 names.add(label)
                 if not mask.any():
                     notes.append(f"structure '{structure.name}' has no voxels")
     if unnamed:
         notes.append(f"structures without a label: {', '.join(sorted(unnamed))}")
-    order = tuple(name for name in mapping.labels if name in names)
-    return Drawn(image.with_array(labels), order, tuple(notes))
+    n_voxels = {
+        name: int(np.count_nonzero(labels == value))
+        for name, value in mapping.values.items()
+        if name in names
+    }
+    return Drawn(image.with_array(labels), n_voxels, tuple(notes))
 
 
-def _read(one: StoredSegmentation, file: Path, series: Series, image: Volume) -> DicomSegments:
-    """The structures on the grid of the stored slices, or of the image where these are uneven."""
-    grid = image.grid if series.faults else stack_grid(series.slices, series.description)
+def _stored_grid(series: Series) -> Grid:
+    """Where the slices of a series lie in the files: with the shear of a tilted gantry."""
+    return stack_grid(series.slices, series.description)
+
+
+def _read(one: StoredSegmentation, file: Path, grid: Grid) -> DicomSegments:
     read = read_rtstruct if one.kind == "RTSTRUCT" else read_dicom_seg
     try:
         return read(file, grid)
@@ -109,7 +119,7 @@ def _read(one: StoredSegmentation, file: Path, series: Series, image: Volume) ->
         raise type(error)(f"{one.kind} '{one.label}': {found}") from error
 
 
-def _on_grid(mask: Array, grid: Grid, image: Volume, kind: str) -> Array:
+def _on_grid(mask: Array, grid: Grid, image: Volume) -> Array:
     """A mask on the grid of the image; contours reach into slices that were interpolated."""
     if not grid.matches(image.grid):
         moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
@@ -123,13 +133,13 @@ def _on_grid(mask: Array, grid: Grid, image: Volume, kind: str) -> Array:
 
 def _paint(labels: Array, mask: Array, label: str, mapping: ExportMapping) -> list[str]:
     """Paint a mask where nothing is yet; remarks on what it shares with other labels."""
-    taken = mask & (labels > 0)
+    shared = np.bincount(labels[mask], minlength=len(mapping.labels) + 1)
     notes = []
     for name, value in mapping.values.items():
-        n_shared = int(np.count_nonzero(taken & (labels == value)))
+        n_shared = int(shared[value])
         if not n_shared:
             continue
-        smaller = min(int(mask.sum()), int(np.count_nonzero(labels == value)))
+        smaller = min(int(shared.sum()), int(np.count_nonzero(labels == value)))
         if n_shared > MOST_SHARED * smaller:
             raise DataError(
                 f"structures must not overlap by more than {MOST_SHARED:.0%}; '{label}' and "
@@ -137,5 +147,5 @@ def _paint(labels: Array, mask: Array, label: str, mapping: ExportMapping) -> li
                 "Correct the structures, or leave one of them out of 'labels'."
             )
         notes.append(f"{n_shared} voxels of '{label}' and '{name}' went to '{name}'")
-    labels[mask & ~taken] = mapping.values[label]
+    labels[mask & (labels == 0)] = mapping.values[label]
     return notes
