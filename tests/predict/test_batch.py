@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from made_dicom import write_series
@@ -18,6 +19,7 @@ from acinus.cli import main
 from acinus.errors import AcinusError, ConfigError, DataError
 from acinus.predict import predict_paths
 from acinus.study import plan_dataset, train_run
+from made_series import write_series as write_ct
 from tiny_cohort import QUICK, affine_of, dice, head, make_dataset, save, train_model
 
 COLUMNS = "case,part,model,label,volume_ml,components,seconds,warnings"
@@ -301,6 +303,13 @@ def test_a_model_of_synthetic_images_warns(
     assert status == 0
     for row in table_of(tmp_path / "out"):
         assert "model learned from synthetic images" in row["warnings"]
+    image, _ = head(np.random.default_rng(7))
+    write_ct(tmp_path / "ct", image[:, ::-1, ::-1], spacing_mm=(3, 1, 1))
+    words = ["predict", str(model), str(tmp_path / "ct"), str(tmp_path / "dicom")]
+    assert main([*words, "--format", "dicom-seg"]) == 0
+    header = pydicom.dcmread(tmp_path / "dicom" / "made_axial.dcm")
+    assert "synthetic images only" in header.SegmentSequence[0].SegmentDescription
+    assert "synthetic" in header.ContentDescription
 
 
 def read_series(folder: Path) -> sitk.Image:

@@ -319,7 +319,7 @@ class _Job:
         plan = self.model.plan
         return Origin(
             f"Acinus {plan.recipe} ({plan.dataset.name})",
-            f"{__version__}, plan {plan.hash[:12]}",
+            f"{__version__}, plan {plan.hash()[:12]}",
             warning=SYNTHETIC_WARNING.removeprefix("Warning: ") if plan.dataset.synthetic else "",
         )
 

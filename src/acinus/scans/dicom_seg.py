@@ -337,13 +337,14 @@ def _decoded(dataset: Any, indices: Sequence[int], path: Path) -> Iterable[Array
 
     if not indices:
         return
+    faults: tuple[type[Exception], ...] = (*dicom_faults(), RuntimeError)
     try:
         compressed = dataset.file_meta.TransferSyntaxUID.is_compressed
         if int(dataset.BitsAllocated) == 1 and not compressed:
             yield from _unpacked(dataset, indices)
         else:
             yield from iter_pixels(dataset, raw=True, indices=list(indices))
-    except dicom_faults() as error:
+    except faults as error:
         raise damaged(path, _WHAT, error) from error
 
 

@@ -142,13 +142,24 @@ def open_object(path: Path, sop_classes: Mapping[str, str], what: str) -> Any:
         raise DataError(f"{path}: must be a file with a {what}; there is none.")
     try:
         dataset = open_dicom(path)
+        tags = list(dataset.keys())  # iterating over the dataset itself decodes every element
+        cut = [tag for tag in tags if _is_cut(dataset.get_item(tag))]
         found = str(dataset.get("SOPClassUID", "") or "")
     except dicom_faults() as error:
         raise damaged(path, what, error) from error
     if found not in sop_classes:
         kind = getattr(dataset.get("SOPClassUID"), "name", "") or "no SOPClassUID"
         raise DataError(f"{path}: must be a {what}; found {kind}. Choose another file.")
+    if cut:
+        raise damaged(path, what, EOFError(f"it ends within element {cut[0]}"))
     return dataset
+
+
+def _is_cut(element: Any) -> bool:
+    """Whether a value is shorter than its header says; pydicom takes it as it is."""
+    value = getattr(element, "value", None)
+    length = getattr(element, "length", None)  # of elements that are not decoded yet
+    return isinstance(value, bytes) and length not in (None, 0xFFFFFFFF) and len(value) < length
 
 
 def damaged(path: Path, what: str, error: BaseException) -> DataError:

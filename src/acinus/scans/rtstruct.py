@@ -89,8 +89,9 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
         if isinstance(error, DataError | GridError):
             raise
         raise damaged(path, _WHAT, error) from error
-    if not structures:
-        raise DataError(f"{path}: a {_WHAT} must describe its structures; found none.")
+    if not structures or "ROIContourSequence" not in dataset:
+        lacking = "contours (ROIContourSequence)" if structures else "structures"
+        raise DataError(f"{path}: a {_WHAT} must describe its {lacking}; found none.")
     _refuse_other_grid(contours, grid, path)
     for one in structures:
         notes += _between(one, contours[one.number])

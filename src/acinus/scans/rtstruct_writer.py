@@ -114,6 +114,8 @@ def _general(source: SourceSeries, origin: Origin) -> Any:
     for keyword in _COPIED:
         if keyword in header:
             dataset[keyword] = header[keyword]
+    if "PositionReferenceIndicator" not in dataset:
+        dataset.PositionReferenceIndicator = ""
     dataset.SOPClassUID = next(iter(RTSTRUCT_CLASSES))
     dataset.SOPInstanceUID = generate_uid()
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
