@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from acinus.scans.components import bounding_box
 from acinus.types import Array, Mask
 
 Points = NDArray[np.float64]
@@ -68,8 +69,11 @@ def outline_mask(mask: Mask) -> list[Points]:
     Returns:
         Polygons along the edges of pixels; none for an empty mask.
     """
-    corners, following, places = _unit_edges(np.asarray(mask, dtype=bool))
-    start = [(float(row) - 0.5, float(column) - 0.5) for row, column in corners]
+    box = bounding_box(mask)
+    if box is None:
+        return []
+    corners, following, places = _unit_edges(np.asarray(mask[box], dtype=bool))
+    start = [(row - 0.5 + box[0].start, column - 0.5 + box[1].start) for row, column in corners]
     after = following.tolist()
     outer: list[Array] = []
     holes: list[Array] = []
@@ -154,8 +158,8 @@ def _join(
     own = int(places[_DOWN][row, column])
     left = int(np.flatnonzero(places[_UP][row + 1, :column] >= 0)[-1])
     other = int(places[_UP][row + 1, left])
-    at = row - _BRIDGE
-    there, here = (at, left - 0.5), (at, column - 0.5)
+    height = start[own][0] + 0.5 - _BRIDGE  # this side of the hole runs down from its begin
+    there, here = (height, start[other][1]), (height, start[own][1])
     there_in, here_in, here_out, there_out = range(len(start), len(start) + 4)
     start += [there, here, here, there]
     after += [here_in, after[own], there_out, after[other]]
