@@ -13,6 +13,7 @@ import pytest
 from highdicom.seg import Segmentation, SegmentDescription
 from pydicom.sr._concepts_dict import concepts
 from pydicom.sr.codedict import codes
+from pydicom.uid import ExplicitVRLittleEndian, JPEGLSLossless
 
 from acinus.errors import ConfigError, DataError, GridError
 from acinus.scans import (
@@ -24,8 +25,10 @@ from acinus.scans import (
     list_series,
     read_dicom_seg,
     read_grid,
+    read_rtstruct,
     read_series,
     write_dicom_seg,
+    write_rtstruct,
 )
 from acinus.scans import coding as coding_module
 from acinus.scans.coding import SIDES, TISSUE, coding_of
@@ -143,7 +146,31 @@ def test_an_empty_segmentation_and_overlapping_regions_are_written(tmp_path) -> 
     assert not np.any(read.labelmap({"core": 2, "whole": 1}, overlap="order").array == 2)
 
 
-def highdicom_seg(series: Series, masks: np.ndarray, kind: str, path: Path) -> Path:
+def test_names_and_patients_in_any_script_and_a_tilted_gantry(tmp_path, rng) -> None:
+    images = write_series(
+        tmp_path / "s", np.zeros(SHAPE), SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jö"
+    )
+    for z, image in enumerate(images):
+        image.ImagePositionPatient[1] += 0.7 * z
+        image.save_as(tmp_path / "s" / f"im{z:03d}", enforce_file_format=True)
+    grid, series = read_grid(tmp_path / "s"), list_series(tmp_path / "s")[0]
+    array = labels(rng)
+    names = {"Drüse 腺": 1, "b": 3}
+    structures = [LabelledStructure(name, (value,)) for name, value in names.items()]
+    for write, read in ((write_dicom_seg, read_dicom_seg), (write_rtstruct, read_rtstruct)):
+        path = tmp_path / "a.dcm"
+        write(Volume(array, grid.affine), structures, series, path, origin=ORIGIN)
+        np.testing.assert_array_equal(read(path, grid).labelmap(names).array, array)
+        assert str(pydicom.dcmread(path).PatientName) == "Müller^Jö"
+    write_dicom_seg(Volume(array, grid.affine), structures, series, path, origin=ORIGIN)
+    alone = read_dicom_seg(path)
+    np.testing.assert_allclose(alone.grid.affine[:3, :3], grid.affine[:3, :3], atol=1e-6)
+    np.testing.assert_array_equal(alone.labelmap(names).array, array[1:6])
+
+
+def highdicom_seg(
+    series: Series, masks: np.ndarray, kind: str, path: Path, syntax: str = ExplicitVRLittleEndian
+) -> Path:
     """A segmentation by highdicom alone: (Z, Y, X, 2) for one and two."""
     described = [
         SegmentDescription(
@@ -157,20 +184,30 @@ def highdicom_seg(series: Series, masks: np.ndarray, kind: str, path: Path) -> P
             setattr(image, keyword, "")
     uid = highdicom.UID
     names = ("maker", "model", "1", "number")
-    Segmentation(images, masks, kind, described, uid(), 9, uid(), 1, *names).save_as(path)
+    Segmentation(
+        images, masks, kind, described, uid(), 9, uid(), 1, *names, transfer_syntax_uid=syntax
+    ).save_as(path)
     return path
 
 
 @pytest.mark.parametrize("plane", ["axial", "oblique"])
-@pytest.mark.parametrize("kind", ["BINARY", "FRACTIONAL", "LABELMAP"])
-def test_every_kind_of_segmentation_is_read(kind, plane, tmp_path, rng) -> None:
+@pytest.mark.parametrize(
+    ("kind", "syntax"),
+    [
+        ("BINARY", ExplicitVRLittleEndian),
+        ("FRACTIONAL", ExplicitVRLittleEndian),
+        ("FRACTIONAL", JPEGLSLossless),
+        ("LABELMAP", ExplicitVRLittleEndian),
+    ],
+)
+def test_every_kind_of_segmentation_is_read(kind, syntax, plane, tmp_path, rng) -> None:
     series = made_series(tmp_path / "s", plane)
     masks = np.stack([labels(rng) == 1, labels(rng) == 3], axis=-1)
     masks[..., 1] &= ~masks[..., 0]
     given = masks.astype(float) * 0.7 if kind == "FRACTIONAL" else masks
     if kind == "LABELMAP":
         given = masks @ np.array([1, 2], np.uint8)
-    path = highdicom_seg(series, given, kind, tmp_path / "a.dcm")
+    path = highdicom_seg(series, given, kind, tmp_path / "a.dcm", syntax)
     read = read_dicom_seg(path, read_grid(tmp_path / "s"))
     assert read.names == ("one", "two")
     for number, segment in enumerate(read.segments):

@@ -22,9 +22,12 @@ from acinus.scans import (
     canonical,
     list_series,
     read_grid,
+    read_labelmap,
     read_rtstruct,
+    read_series,
     write_rtstruct,
 )
+from acinus.scans.components import bounding_box
 from made_series import PLANES, write_series
 
 SHAPE = (5, 14, 16)
@@ -235,3 +238,20 @@ def test_damaged_and_other_files_are_refused(tmp_path, grid) -> None:
     dataset.save_as(path)
     with pytest.raises(DataError, match="must be a whole DICOM structure set"):
         read_rtstruct(path, grid)
+
+
+@pytest.mark.real_data
+def test_real_glands_return_on_a_real_oblique_series(real_data, tmp_path) -> None:
+    """Shapes of real readers, on the slices of a real scanner."""
+    drawn = read_labelmap(real_data / "head_ct_glands" / "oncologist" / "0522c0014.nii.gz")
+    box = bounding_box(drawn.array)
+    series = list_series(real_data / "dicom" / "PGBM-003")[0]
+    grid = read_series(series).grid
+    array = np.zeros(grid.shape, np.uint8)
+    part = drawn.array[box][::3][: grid.shape[0], : grid.shape[1], : grid.shape[2]]
+    array[tuple(slice(0, n) for n in part.shape)] = part
+    names = {f"gland {value}": value for value in range(1, 7)}
+    structures = [LabelledStructure(name, (value,)) for name, value in names.items()]
+    path = tmp_path / "a.dcm"
+    write_rtstruct(Volume(array, grid.affine), structures, series, path, origin=ORIGIN)
+    np.testing.assert_array_equal(read_rtstruct(path, grid).labelmap(names).array, array)

@@ -27,7 +27,7 @@ from acinus.scans.dicom_segments import (
 from acinus.scans.itk import LPS_TO_RAS
 from acinus.scans.orientation import describe_grid, require_usable_affine
 from acinus.scans.segments import SEGMENT_COLORS
-from acinus.scans.slices import dicom_faults, open_dicom
+from acinus.scans.slices import dicom_faults
 from acinus.scans.volume import Grid
 from acinus.types import Affine, Array, Mask
 
@@ -128,19 +128,6 @@ def read_dicom_seg(
 
     notes = _notes(dataset, threshold)
     return DicomSegments(path, structures, series_uid, whole, notes, draw)
-
-
-def is_dicom_seg(path: Path | str) -> bool:
-    """Whether a file is a DICOM SEG, by its header; False for anything else, damaged or not.
-
-    Args:
-        path: A file.
-    """
-    try:
-        header = open_dicom(Path(path), stop_before_pixels=True, specific_tags=["SOPClassUID"])
-        return str(header.get("SOPClassUID", "")) in SEG_CLASSES
-    except dicom_faults():
-        return False
 
 
 def _frames(dataset: Any, path: Path) -> list[_Frame]:

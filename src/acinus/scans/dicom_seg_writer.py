@@ -20,6 +20,7 @@ from acinus.scans.coding import Code, coding_of
 from acinus.scans.dicom_source import (
     MANUFACTURER,
     SERIES_NUMBER_STEP,
+    UNICODE,
     LabelledStructure,
     Origin,
     SourceSeries,
@@ -103,6 +104,7 @@ def _segmentation(
             device_serial_number="none",
             content_description=origin.short_warning or f"Segmentation, {origin.text}"[:64],
             content_label="SEGMENTATION",
+            specific_character_set=UNICODE,  # names of labels in any script
         )
     dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):

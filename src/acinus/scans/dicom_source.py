@@ -28,6 +28,9 @@ MANUFACTURER = "Acinus"
 SERIES_NUMBER_STEP = 1000
 """Added to the number of the source series, so that the result is listed beside it."""
 
+UNICODE = "ISO_IR 192"
+"""SpecificCharacterSet of what is written; texts of the source are turned into it."""
+
 Maker = Literal["AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"]
 
 _MAY_BE_EMPTY = (

@@ -20,6 +20,7 @@ from acinus.scans.coding import Code, coding_of
 from acinus.scans.dicom_source import (
     MANUFACTURER,
     SERIES_NUMBER_STEP,
+    UNICODE,
     LabelledStructure,
     Origin,
     SourceSeries,
@@ -39,7 +40,6 @@ _STUDY_CLASS = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management: what the standard wants a structure set to call its study."""
 
 _COPIED = (
-    "SpecificCharacterSet",
     "StudyInstanceUID",
     "StudyDate",
     "StudyTime",
@@ -111,6 +111,7 @@ def _general(source: SourceSeries, origin: Origin) -> Any:
     dataset.file_meta = FileMetaDataset()
     # Lengths have 32 bits only without explicit types: a contour may need more than 64 KB.
     dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    dataset.SpecificCharacterSet = UNICODE
     for keyword in _COPIED:
         if keyword in header:
             dataset[keyword] = header[keyword]
