@@ -102,6 +102,8 @@ def test_nothing_of_the_headers_leaks(tmp_path, capfd) -> None:
     """Neither in files nor in what is printed: names, ids, birth dates, UIDs, folder names."""
     mrn = patient(tmp_path / "export", SeriesDescription="AX Secretname MRN123451 1950-04-17")
     second = patient(tmp_path / "export", 2)
+    alone = tmp_path / "export" / "Onlyname" / "x"  # nobody's images: its header names its own
+    write_rtstruct(alone, GLANDS, affine_of(AXIAL), patient="Onlyname", label="by Onlyname")
     next((tmp_path / "export" / second / "deep" / "er").iterdir()).unlink()
     source, dataset, rules = tmp_path / "export", tmp_path / "dataset", mapped(tmp_path)
     assert main(["convert", str(source), "--list"]) == 0
@@ -116,7 +118,14 @@ def test_nothing_of_the_headers_leaks(tmp_path, capfd) -> None:
             data = nibabel.load(path).header.binaryblock
         texts[str(path.relative_to(dataset))] = data.decode("latin-1")
     for name, text in texts.items():
-        for secret in ("secretname", mrn.lower(), second.lower(), "19500417", "1.2.826"):
+        for secret in (
+            "secretname",
+            "onlyname",
+            mrn.lower(),
+            second.lower(),
+            "19500417",
+            "1.2.826",
+        ):
             assert secret not in text.lower(), name
     table = tmp_path / "dataset-ids.tsv"
     assert mrn in table.read_text() and stat.S_IMODE(table.stat().st_mode) == 0o600
@@ -503,7 +512,7 @@ def test_real_series_are_listed_and_converted(real_data, tmp_path) -> None:
     outcome = acinus.convert_export(source, tmp_path / "dataset", mapping=path)
     assert outcome.failed == {} and outcome.written == ("P001_1",)
     table = (tmp_path / "dataset" / "participants.tsv").read_text()
-    assert table == "participant_id\tage\tsex\nP001\t41.0\tM\n"
+    assert table == "participant_id\tage\tsex\nP001\t41\tM\n"
     sitk = pytest.importorskip("SimpleITK")
     files = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(source / "11-T1post-18670"))
     oracle = sitk.ReadImage(files)

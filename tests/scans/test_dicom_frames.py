@@ -13,6 +13,7 @@ from pydicom.uid import SecondaryCaptureImageStorage
 
 from acinus.errors import DataError
 from acinus.scans import Series, list_export, read_series, write_volume
+from acinus.scans import slices as slices_module
 from made_export import (
     AXIAL,
     CORNER,
@@ -241,6 +242,21 @@ def compress(path: Path, uid: str) -> pydicom.Dataset:
     writer.SetImage(change.GetOutput())
     assert writer.Write()
     return pydicom.dcmread(path)
+
+
+def test_deflated_files_are_read_only_where_they_cannot_fill_the_memory(
+    tmp_path, monkeypatch
+) -> None:
+    values = ct_values()
+    for path in write_series(tmp_path, values):
+        dataset = pydicom.dcmread(path)
+        dataset.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+        dataset.save_as(path)
+    np.testing.assert_array_equal(read_series(only_series(tmp_path)).array, values)
+    monkeypatch.setattr(slices_module, "MAX_DEFLATED_BYTES", 100)
+    export = list_export(tmp_path)
+    assert export.series == () and len(export.skipped) == 6
+    assert export.skipped[0].reason.startswith("deflated DICOM") and export.skipped[0].is_fault
 
 
 def test_world_of_a_bright_frame(tmp_path) -> None:

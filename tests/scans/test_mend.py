@@ -60,7 +60,7 @@ def test_copies_are_left_out_only_on_request(tmp_path) -> None:
         read_series(one)
     volume = read_series(one, repair=True)
     np.testing.assert_array_equal(volume.array, values)
-    assert volume.meta["notes"] == ("1 copies of slices left out",)
+    assert volume.meta["notes"] == ("1 copy of slices left out",)
 
 
 def test_a_wide_gap_is_not_bridged(tmp_path) -> None:

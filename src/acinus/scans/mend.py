@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.errors import DataError
+from acinus.progress import plural
 from acinus.scans.slices import Slice
 from acinus.scans.stack import (
     SAME_POSITION_MM,
@@ -61,7 +62,7 @@ def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: st
     where = f"{slices[0].path.parent}: DICOM series '{description}'"
     kept = _without_copies(slices, layers)
     n_copies = len(slices) - len(kept)
-    notes = [f"{n_copies} copies of slices left out"] if n_copies else []
+    notes = [f"{n_copies} {plural('copy', n_copies)} of slices left out"] if n_copies else []
     slices, layers = [slices[at] for at in kept], [layers[at] for at in kept]
     for fault in stack_faults(slices):
         if not fault.is_repairable:

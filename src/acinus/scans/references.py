@@ -7,7 +7,7 @@ no contour is read here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -49,6 +49,7 @@ class StoredSegmentation:
         instance_uids: Images that it refers to.
         patient_id: PatientID.
         study_uid: StudyInstanceUID.
+        tags: What the header says about the person, by DICOM keyword.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class StoredSegmentation:
     instance_uids: frozenset[str] = field(repr=False)
     patient_id: str = ""
     study_uid: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def is_segmentation(header: Any) -> bool:
@@ -93,6 +95,7 @@ def read_references(path: Path) -> StoredSegmentation | str:
             ),
             patient_id=str(header.get("PatientID", "")),
             study_uid=str(header.get("StudyInstanceUID", "")),
+            tags={tag: str(header.get(tag, "")) for tag in PERSON_TAGS},
         )
     except dicom_faults():
         return "damaged DICOM segmentation"

@@ -248,7 +248,7 @@ def read_header(path: Path) -> Any | str:
     from pydicom.errors import InvalidDicomError
 
     try:
-        if _is_inflatable(path):
+        if _could_inflate(path):
             return f"deflated DICOM of more than {MAX_DEFLATED_BYTES >> 20} MiB"
         return open_dicom(path, stop_before_pixels=True, specific_tags=[*_TAGS, *_GROUPS])
     except InvalidDicomError:
@@ -260,7 +260,7 @@ def read_header(path: Path) -> Any | str:
         return "damaged DICOM"
 
 
-def _is_inflatable(path: Path) -> bool:
+def _could_inflate(path: Path) -> bool:
     """Whether a file is deflated as a whole and could fill the memory when it is opened."""
     with open_stored(path) as stream:
         if _DEFLATED not in stream.read(1024):

@@ -98,7 +98,7 @@ def convert_export(
     require_series(export, source)
     identities = Identities.read(table, wanted.prefix)
     case_of = identities.assign(export.series)
-    censor = Censor((one.tags for one in export.series), source)
+    censor = Censor(export, source)
     chosen = choose_cases(export, wanted, case_of)
     tasks = [CaseTask(choice, wanted, dataset, repair) for choice in chosen.choices]
     _require_choice(tasks, chosen, export, censor)
@@ -246,7 +246,7 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
             one[key] = one[key] if one[key] is not None else record[key]
     if not records:
         return False
-    write_participants(dataset / PARTICIPANTS, pd.DataFrame(list(people.values())))
+    write_participants(dataset / PARTICIPANTS, pd.DataFrame(list(people.values()), dtype=object))
     if not wanted.labels:
         with suppress(FileNotFoundError):
             (dataset / HEADER).unlink()

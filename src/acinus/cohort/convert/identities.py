@@ -19,7 +19,7 @@ from pathlib import Path
 
 from acinus.errors import DataError
 from acinus.files import whole_file
-from acinus.scans import Series
+from acinus.scans import Export, Series
 
 COLUMNS = ("case_id", "participant_id", "patient_id", "study_uid", "series_uids")
 
@@ -145,13 +145,16 @@ def age_years(tags: Mapping[str, str]) -> float | None:
     """
     match = re.fullmatch(r"(\d{1,3})([DWMY])", tags.get("PatientAge", "").strip().upper())
     if match:
-        years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}[match[2]]
+        years = int(match[1]) / {"D": 365.25, "W": 52.18, "M": 12, "Y": 1}[match[2]]
     else:
         born, seen = (tags.get(tag, "").strip() for tag in ("PatientBirthDate", "StudyDate"))
         if not (re.fullmatch(r"\d{8}", born) and re.fullmatch(r"\d{8}", seen)):
             return None
         years = int(seen[:4]) - int(born[:4]) - (seen[4:] < born[4:])
-    return float(min(OLDEST_YEARS, round(years, 1))) if years >= 0 else None
+    if years < 0:
+        return None
+    age = min(OLDEST_YEARS, round(years, 1))
+    return int(age) if age == int(age) else age
 
 
 def sex_of(tags: Mapping[str, str]) -> str | None:
@@ -164,14 +167,15 @@ class Censor:
     """Takes out of texts what headers say about persons, and the place of the export.
 
     Args:
-        tags: Headers, values by DICOM keyword.
-        source: The export; paths in it become relative.
+        export: Whose headers name persons.
+        source: Where it lies; paths in it become relative.
     """
 
-    def __init__(self, tags: Iterable[Mapping[str, str]], source: Path) -> None:
+    def __init__(self, export: Export, source: Path) -> None:
         words: set[str] = set()
         anywhere: set[str] = set()
-        for one in tags:
+        headers = [one.tags for one in export.series] + [one.tags for one in export.segmentations]
+        for one in headers:
             name = re.split(r"[\s^=,.]+", one.get("PatientName", ""))
             words |= {word for word in name if len(word) >= _SHORTEST_NAME}
             own_id, born = (one.get(tag, "").strip() for tag in ("PatientID", "PatientBirthDate"))

@@ -106,7 +106,7 @@ def list_scans(
     table = ids_path(Path(dataset or "dataset"), ids)
     known = Identities.read(table, read_mapping(mapping).prefix)
     case_of = known.assign(series)
-    censor = Censor((one.tags for one in series), source)
+    censor = Censor(export, source)
     series = tuple(sorted(series, key=lambda one: case_of[study_of(one)]))
     names: dict[int, list[str]] = {}
     unmatched = []
