@@ -9,7 +9,7 @@ from acinus.cohort.phantom.acquisition import acquire, draw_scanner
 from acinus.cohort.phantom.anatomy import Head, draw_head
 from acinus.cohort.phantom.geometry import Position, ScanPlan, draw_position, plan_scan, rotation
 from acinus.cohort.phantom.painting import paint_slices, refine, sub_slices
-from acinus.cohort.phantom.readers import READER_ERRORS, draw_reading, gland_share
+from acinus.cohort.phantom.readers import READER_ERRORS, draw_reading, seen_share
 from acinus.cohort.phantom.shapes import capsule, ellipsoid, sphere
 from acinus.cohort.phantom.tissues import SEQUENCES
 from acinus.types import Array
@@ -49,11 +49,11 @@ def test_partial_volume_is_conserved(head: Head, plan: ScanPlan) -> None:
     rng = np.random.default_rng(0)
     # Slices without gaps cover the gland: shares times voxel volume give its volume.
     touching = ScanPlan(
-        plan.shape, plan.affine, plan.head_from_world, plan.n_acquired, plan.slice_mm
+        plan.shape, plan.affine, plan.body_from_world, plan.n_acquired, plan.slice_mm
     )
     voxel_ml = abs(np.linalg.det(plan.affine[:3, :3])) / 1000.0
     for gland, volume_ml in zip(head.glands, head.volumes_ml, strict=True):
-        _, share = gland_share(gland, touching, None, rng)
+        _, share = seen_share(gland, touching, None, rng)
         assert share.sum() * voxel_ml == pytest.approx(volume_ml, rel=0.04)
         assert ((share > 0.05) & (share < 0.95)).sum() > 20
 
@@ -102,10 +102,10 @@ def test_gland_contrast_in_the_images(head: Head, plan: ScanPlan) -> None:
     core = np.zeros(plan.shape, bool)
     around = np.zeros(plan.shape, bool)
     for gland in head.glands:
-        window, share = gland_share(gland, plan, None, rng)
+        window, share = seen_share(gland, plan, None, rng)
         core[window] |= share > 0.95
     globe = np.asarray(head.globe(1))
-    index = np.linalg.inv(plan.head_from_index) @ [globe[0] - 9, -22.0, 0.0, 1.0]
+    index = np.linalg.inv(plan.body_from_index) @ [globe[0] - 9, -22.0, 0.0, 1.0]
     i, j, k = np.rint(index[:3]).astype(int)
     around[k, j - 2 : j + 3, i - 2 : i + 3] = True
     assert core.sum() > 30
@@ -135,7 +135,7 @@ def test_reading_errors_have_the_size_of_real_readers(plan: ScanPlan) -> None:
         head = draw_head(np.random.default_rng(seed), age=50, sex="", condition="normal")
         drawn = {name: draw_reading(head, plan, e, rng) for name, e in READER_ERRORS.items()}
         for value, gland in zip((1, 2), head.glands, strict=True):
-            window, share = gland_share(gland, plan, None, rng)
+            window, share = seen_share(gland, plan, None, rng)
             reference = drawn["reference"] == value
             second.append(_dice(reference, drawn["second"] == value))
             repeat.append(_dice(reference, drawn["repeat"] == value))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import fft
 from scipy.ndimage import gaussian_filter
 
-from acinus.cohort.phantom.geometry import ScanPlan, head_points
+from acinus.cohort.phantom.geometry import ScanPlan, body_points
 from acinus.cohort.phantom.painting import Painted, refine
 from acinus.cohort.phantom.tissues import Sequence
 from acinus.types import Array
@@ -91,7 +91,7 @@ def acquire(
     waves = rng.normal(0.0, 0.02, (4, 3)), rng.uniform(0, 2 * np.pi, 4)
     for s in range(plan.shape[0]):
         ratio = plan.shape[1] / plan.n_acquired
-        points = head_points(plan, painted.lattice * ratio, painted.lattice * ratio, s)
+        points = body_points(plan, painted.lattice * ratio, painted.lattice * ratio, s)
         water, fat = painted.water[s], painted.fat[s]
         fat = _shift_columns(fat, state.fat_shift_px)
         if sequence.fat_suppressed:

@@ -86,7 +86,7 @@ def draw_patients(rng: np.random.Generator, n: int, counts: Counts) -> list[Pati
     ages = _ages(rng, n)
     shares = np.array(list(CONDITION_SHARES.values()))
     kinds = list(CONDITION_SHARES)
-    states = [kinds[i] for i in np.repeat(np.arange(len(kinds)), _portions(shares, n))]
+    states = [kinds[i] for i in np.repeat(np.arange(len(kinds)), portions(shares, n))]
     state_order = rng.permutation(n)
     fields = rng.permutation(np.where(np.arange(n) < round(0.55 * n), 1.5, 3.0))
     return [
@@ -105,19 +105,28 @@ def draw_patients(rng: np.random.Generator, n: int, counts: Counts) -> list[Pati
 
 def _cells(n: int, counts: Counts) -> list[tuple[Availability, str]]:
     names = list(PAPER_CELLS)
-    numbers = _portions(np.array(list(PAPER_CELLS.values()), float), n)
+    numbers = portions(np.array(list(PAPER_CELLS.values()), float), n)
     cells = [name for name, number in zip(names, numbers, strict=True) for _ in range(number)]
     if counts == "all":
         return [("both", sex) for _, sex in cells]
     return cells
 
 
-def _portions(shares: Array, n: int) -> Array:
-    """Whole numbers that sum to `n` and are nearest to the shares (largest remainders)."""
+def portions(shares: Array, n: int, least: int = 0) -> Array:
+    """Whole numbers that sum to `n` and are nearest to the shares (largest remainders).
+
+    Args:
+        shares: Any positive scale.
+        n: Their sum.
+        least: None is smaller; what small shares gain is taken from those above theirs.
+            At most `n` divided by the number of shares.
+    """
     exact = shares / shares.sum() * n
-    whole = np.floor(exact).astype(int)
-    rest = np.argsort(-(exact - whole), kind="stable")[: n - int(whole.sum())]
-    whole[rest] += 1
+    whole = np.maximum(np.floor(exact).astype(int), least)
+    while whole.sum() < n:
+        whole[np.argmax(exact - whole)] += 1
+    while whole.sum() > n:
+        whole[np.argmax(np.where(whole > least, whole - exact, -np.inf))] -= 1
     return np.asarray(whole)
 
 

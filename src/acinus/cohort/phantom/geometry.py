@@ -1,8 +1,8 @@
-"""Where slices lie: grids of scans and poses of heads.
+"""Where slices lie: grids of scans and poses of bodies.
 
 Enters: random numbers per patient and sequence. Leaves: a frozen `ScanPlan`,
-which maps voxel indices to the scanner's world (RAS+ mm) and to head
-coordinates. Array axes are those of DICOM: i to the left, j to the posterior,
+which maps voxel indices to the scanner's world (RAS+ mm) and to coordinates of
+the body: a head's for the orbit, a trunk's for the abdomen. Array axes are those of DICOM: i to the left, j to the posterior,
 k to the superior, slightly oblique.
 """
 
@@ -17,26 +17,26 @@ from acinus.types import Affine, Array, Shape
 
 @dataclass(frozen=True, eq=False)
 class ScanPlan:
-    """Grid of one scan and where the head lies in it.
+    """Grid of one scan and where the body lies in it.
 
     Attributes:
         shape: (Z, Y, X) voxels.
         affine: (4, 4), voxel index (x, y, z, 1) to RAS+ mm.
-        head_from_world: (4, 4), RAS+ mm to head coordinates, mm.
+        body_from_world: (4, 4), RAS+ mm to body coordinates, mm.
         n_acquired: Pixels acquired along a row, before interpolation to the grid.
         thickness_mm: Full width at half maximum of the slice profile.
     """
 
     shape: Shape
     affine: Affine
-    head_from_world: Affine
+    body_from_world: Affine
     n_acquired: int
     thickness_mm: float
 
     @property
-    def head_from_index(self) -> Affine:
-        """(4, 4), voxel index (x, y, z, 1) to head coordinates, mm."""
-        return np.asarray(self.head_from_world @ self.affine)
+    def body_from_index(self) -> Affine:
+        """(4, 4), voxel index (x, y, z, 1) to body coordinates, mm."""
+        return np.asarray(self.body_from_world @ self.affine)
 
     @property
     def pixel_mm(self) -> float:
@@ -49,10 +49,10 @@ class ScanPlan:
         return float(np.linalg.norm(self.affine[:3, 2]))
 
 
-def head_points(
+def body_points(
     plan: ScanPlan, rows: Array, columns: Array, slice_index: float
 ) -> tuple[Array, Array, Array]:
-    """Head coordinates of pixels of one plane, mm.
+    """Body coordinates of pixels of one plane, mm.
 
     Args:
         plan: The scan.
@@ -63,7 +63,7 @@ def head_points(
     Returns:
         Three (R, C) float32 arrays: right, anterior, superior.
     """
-    m = plan.head_from_index
+    m = plan.body_from_index
     x, y, z = (
         (
             (m[a, 1] * rows + m[a, 2] * slice_index + m[a, 3])[:, None] + (m[a, 0] * columns)[None]
@@ -161,7 +161,7 @@ def plan_scan(rng: np.random.Generator, position: Position) -> ScanPlan:
     return ScanPlan(
         shape=(n_slices, position.n, position.n),
         affine=affine,
-        head_from_world=np.asarray(np.linalg.inv(world_from_head), dtype=np.float64),
+        body_from_world=np.asarray(np.linalg.inv(world_from_head), dtype=np.float64),
         n_acquired=n_acquired,
         thickness_mm=position.thickness_mm,
     )

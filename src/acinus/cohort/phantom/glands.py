@@ -91,6 +91,11 @@ class Gland:
         dx, dy, dz = (self.shell_mm * d for d in self.direction)
         return (gx + self.side * dx, gy + dy, gz + dz)
 
+    @property
+    def reach_mm(self) -> Triple:
+        """Half edges of the box around `centre` in which a reading is drawn."""
+        return (27.0, 27.0, 27.0)
+
     def distance_mm(self, x: Array, y: Array, z: Array) -> Array:
         """Signed distance to the gland's surface, negative inside, about in mm.
 

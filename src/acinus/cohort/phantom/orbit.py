@@ -8,18 +8,14 @@ number of processes: every patient and every sequence has its own random numbers
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from acinus import progress
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.participants import write_participants
 from acinus.cohort.phantom.acquisition import ARTEFACT_REASONS, acquire, draw_scanner
@@ -27,32 +23,30 @@ from acinus.cohort.phantom.anatomy import Head, draw_head
 from acinus.cohort.phantom.counts import Counts, Patient, draw_patients
 from acinus.cohort.phantom.geometry import Position, ScanPlan, draw_position, plan_scan
 from acinus.cohort.phantom.glands import measure_volume_ml
+from acinus.cohort.phantom.making import (
+    READING_FOLDERS,
+    Row,
+    claim_folder,
+    make_patients,
+    refuse_small,
+    write_scan,
+)
 from acinus.cohort.phantom.painting import paint_slices
-from acinus.cohort.phantom.readers import LABELS, READER_ERRORS, Reading, draw_reading
+from acinus.cohort.phantom.readers import LABELS, READER_ERRORS, draw_reading
 from acinus.cohort.phantom.tissues import SEQUENCES, find_sequence
 from acinus.cohort.phantom.tissues import Sequence as ScanSequence
-from acinus.errors import ConfigError, DataError
-from acinus.files import read_json, whole_file, write_json, write_text
-from acinus.types import Affine, Array
+from acinus.errors import ConfigError
+from acinus.files import write_text
 
 Size = Literal["mixed", 256, 512]
 
 DESCRIPTION = "synthetic orbit phantom"
 """Written to the header of every NIfTI file."""
 
-MARKER = "phantom.json"
-"""File of a dataset folder that says from which numbers it was made."""
 FORMAT = 1
 """Raised when the same seed gives other bytes than before."""
 
 ALL_SEQUENCES = ("AX-T1", "AX-T1-FS", "POST-AX-T1", "POST-AX-T1-FS")
-
-
-READING_FOLDERS: dict[Reading, str] = {
-    "reference": "labelsTr",
-    "second": "readings/second",
-    "repeat": "readings/repeat",
-}
 
 
 @dataclass(frozen=True)
@@ -103,64 +97,26 @@ def make_orbit_cohort(
     if not wanted:
         raise ConfigError("sequences must name at least one sequence; got none.")
     ordered = tuple(name for name in SEQUENCES if name in wanted)
-    wish: dict[str, object] = {"patients": patients, "seed": seed, "size": size, "counts": counts}
+    made_from = {
+        "format": FORMAT, "patients": patients, "seed": seed, "size": size, "counts": counts
+    }
     for name in ordered:
-        _claim_folder(Path(out) / SEQUENCES[name].dataset, wish)
+        claim_folder(Path(out) / SEQUENCES[name].dataset, made_from)
     people = draw_patients(np.random.default_rng([seed, 0]), patients, counts)
     tasks = [
         _Task(Path(out), seed, patient, None if size == "mixed" else size, ordered)
         for patient in people
     ]
-    rows: list[dict[str, object]] = []
-    with progress.stage("Making synthetic orbits", total=patients, unit="patient") as bar:
-        for made in _run(tasks, jobs):
-            rows.extend(made)
-            bar.advance(1)
+    rows = make_patients(_make_patient, tasks, title="Making synthetic orbits", jobs=jobs)
     return [_finish_dataset(Path(out), name, people, rows) for name in ordered]
 
 
 def _refuse_impossible(patients: int, seed: int, size: object, counts: object, jobs: int) -> None:
-    for name, value, least in (("patients", patients, 1), ("seed", seed, 0), ("jobs", jobs, 1)):
-        if value < least:
-            raise ConfigError(f"{name} must be at least {least}; got {value}.")
+    refuse_small(patients=(patients, 1), seed=(seed, 0), jobs=(jobs, 1))
     if size not in ("mixed", 256, 512):
         raise ConfigError(f"size must be 256, 512 or 'mixed'; got {size!r}.")
     if counts not in ("paper", "all"):
         raise ConfigError(f"counts must be 'paper' or 'all'; got {counts!r}.")
-
-
-def _claim_folder(folder: Path, wish: dict[str, object]) -> None:
-    """Mark a folder as belonging to this cohort.
-
-    Raises:
-        DataError: It holds other files, or a cohort made from other numbers.
-    """
-    marker = folder / MARKER
-    made = {"format": FORMAT, **wish}
-    if marker.is_file():
-        found = read_json(marker)
-        if found != made:
-            raise DataError(
-                f"{folder}: must be empty or hold the same synthetic cohort {made}; it was made "
-                f"with {found}. Choose another output folder, or remove this one."
-            )
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(
-            f"{folder}: must be empty or hold the same synthetic cohort; it holds other files. "
-            "Choose another output folder."
-        )
-    else:
-        write_json(marker, made)
-
-
-def _run(tasks: list[_Task], jobs: int) -> Iterator[list[dict[str, object]]]:
-    """Results in the order of the tasks."""
-    if jobs == 1 or len(tasks) == 1:
-        yield from map(_make_patient, tasks)
-        return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=context) as pool:
-        yield from pool.map(_make_patient, tasks)
 
 
 def patient_head(seed: int, patient: Patient) -> Head:
@@ -169,13 +125,13 @@ def patient_head(seed: int, patient: Patient) -> Head:
     return draw_head(rng, age=patient.age, sex=patient.sex, condition=patient.condition)
 
 
-def _make_patient(task: _Task) -> list[dict[str, object]]:
+def _make_patient(task: _Task) -> list[Row]:
     """Write every scan of one patient; rows of the truth tables."""
     patient = task.patient
     head = patient_head(task.seed, patient)
     position = draw_position(np.random.default_rng([task.seed, 2, patient.index]), task.size)
     volumes = [measure_volume_ml(gland) for gland in head.glands]
-    rows: list[dict[str, object]] = []
+    rows: list[Row] = []
     for name in task.sequences:
         sequence = SEQUENCES[name]
         is_made, _ = patient.scan(name)
@@ -199,36 +155,17 @@ def _make_scan(task: _Task, sequence: ScanSequence, head: Head, position: Positi
     state = draw_scanner(streams[1], patient.field_strength_t, artefact)
     painted = paint_slices(head, plan, sequence, patient.field_strength_t)
     image = acquire(painted, plan, sequence, state, streams[1])
-    write_scan(image, plan.affine, image_path)
+    write_scan(image, plan.affine, image_path, description=DESCRIPTION)
     for reading, path, rng in zip(READING_FOLDERS, label_paths, streams[2:], strict=True):
         blur = sequence.reader_blur if reading == "reference" else 1.0
         labels = draw_reading(head, plan, READER_ERRORS[reading].times(blur), rng)
-        write_scan(labels, plan.affine, path)
+        write_scan(labels, plan.affine, path, description=DESCRIPTION)
     return plan
-
-
-def write_scan(array: Array, affine: Affine, path: Path) -> None:
-    """Write a NIfTI file whose bytes depend on its content only.
-
-    Args:
-        array: (Z, Y, X) int16 or uint8.
-        affine: (4, 4), voxel index (x, y, z, 1) to RAS+ mm.
-        path: Ends in ``.nii.gz``.
-    """
-    import nibabel
-
-    image = nibabel.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), affine)
-    image.header["descrip"] = DESCRIPTION.encode()
-    image.header.set_xyzt_units("mm")
-    image.set_sform(affine, code=1)
-    image.set_qform(affine, code=1)
-    with whole_file(path) as beside:
-        beside.write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
 
 
 def _truth_row(
     patient: Patient, sequence: ScanSequence, plan: ScanPlan, volumes: list[float]
-) -> dict[str, object]:
+) -> Row:
     return {
         "sequence": sequence.name,
         "case": patient.participant_id,
@@ -244,7 +181,7 @@ def _truth_row(
 
 
 def _finish_dataset(
-    out: Path, name: str, people: list[Patient], rows: list[dict[str, object]]
+    out: Path, name: str, people: list[Patient], rows: list[Row]
 ) -> Path:
     """Write the tables and ``dataset.json`` of one sequence."""
     sequence = SEQUENCES[name]

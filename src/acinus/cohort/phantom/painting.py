@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from acinus.cohort.phantom.anatomy import Body, Head
-from acinus.cohort.phantom.geometry import ScanPlan, head_points
+from acinus.cohort.phantom.geometry import ScanPlan, body_points
 from acinus.cohort.phantom.head_bodies import NASAL_REACH_MM, large_bodies, nasal_bodies
 from acinus.cohort.phantom.orbit_bodies import ORBIT_REACH_MM, orbit_bodies
 from acinus.cohort.phantom.tissues import TISSUES, Sequence, tissue_signal
@@ -83,7 +83,7 @@ def paint_slices(
     lattice = np.arange(0, n + step, step, dtype=np.float64)
     if lattice[-1] < n - 1:
         lattice = np.append(lattice, lattice[-1] + step)
-    coarse = [head_points(plan, lattice * ratio, lattice * ratio, k) for k in planes]
+    coarse = [body_points(plan, lattice * ratio, lattice * ratio, k) for k in planes]
     x, y, z = (np.stack(axis) for axis in zip(*coarse, strict=True))
     bodies = list(large_bodies(head, x, y, z, _noise(head, x, y, z)))
     signals = {
@@ -194,7 +194,7 @@ def _paint_fine(
     def points(rows: slice, columns: slice) -> tuple[Array, Array, Array]:
         r = np.arange(rows.start, rows.stop) * ratio
         c = np.arange(columns.start, columns.stop) * ratio
-        return head_points(plan, r, c, plane)
+        return body_points(plan, r, c, plane)
 
     gland_signal = canvas.signals["gland"]
     found = window(NASAL_REACH_MM, 1)

@@ -1,32 +1,27 @@
-"""Readers: label maps drawn from the true glands with the errors that people make.
+"""Readers: label maps drawn from the true structures with the errors that people make.
 
-Enters: the true glands, a scan's grid, the errors of a reading. Leaves: a label
+Enters: the true structures, a scan's grid, the errors of a reading. Leaves: a label
 map on that grid. Noise on single voxels was rejected: people draw smooth outlines,
 and differ in where they put the edge and in which slices they still see the gland.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Protocol
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from acinus.cohort.phantom.anatomy import Head
-from acinus.cohort.phantom.geometry import ScanPlan, head_points
-from acinus.cohort.phantom.glands import Gland
+from acinus.cohort.phantom.geometry import ScanPlan, body_points
+from acinus.cohort.phantom.making import Reading
+from acinus.cohort.phantom.shapes import Triple
 from acinus.types import Array
 
 LABELS = MappingProxyType({"lacrimal_right": 1, "lacrimal_left": 2})
 
-Reading = Literal["reference", "second", "repeat"]
-
-REACH_MM = 27.0
-"""Half edge of the box around a gland in which a reading is drawn."""
-OUTLINE_MM = 4.0
-"""Along an outline, errors are alike over about this distance."""
 DRAWN_SHARE = 0.475
 """Share of gland from which readers count a voxel; makes drawn volumes unbiased on thick slices."""
 PLANES = 4
@@ -38,11 +33,13 @@ class ReaderErrors:
     """Standard deviations of what a reading gets wrong, mm unless stated.
 
     Attributes:
-        edge_mm: Local error of the outline, alike over `OUTLINE_MM`.
+        edge_mm: Local error of the outline, alike over about `alike_mm`.
         habit_mm: Constant error of the outline: too generous or too tight.
         shift_mm: Displacement of the whole outline, in plane.
         height_mm: Displacement along the slices: which slices still show gland.
         stretch: Relative error of the extent along the slices.
+        habit_mean_mm: Mean of the constant error: who draws tighter than others, is below 0.
+        alike_mm: Along an outline, local errors are alike over about this distance; not an error.
     """
 
     edge_mm: float
@@ -50,10 +47,38 @@ class ReaderErrors:
     shift_mm: float
     height_mm: float
     stretch: float
+    habit_mean_mm: float = 0.0
+    alike_mm: float = 4.0
 
     def times(self, factor: float) -> ReaderErrors:
         """The same errors, all larger by a factor."""
-        return ReaderErrors(*(factor * getattr(self, f.name) for f in fields(self)))
+        return ReaderErrors(
+            edge_mm=factor * self.edge_mm,
+            habit_mm=factor * self.habit_mm,
+            shift_mm=factor * self.shift_mm,
+            height_mm=factor * self.height_mm,
+            stretch=factor * self.stretch,
+            habit_mean_mm=factor * self.habit_mean_mm,
+            alike_mm=self.alike_mm,
+        )
+
+
+class Structure(Protocol):
+    """What a reader draws: a body that knows where its surface is."""
+
+    @property
+    def centre(self) -> Triple:
+        """About its middle, (right, anterior, superior) mm."""
+        ...
+
+    @property
+    def reach_mm(self) -> Triple:
+        """Half edges of the box around its middle that holds it and every reading of it."""
+        ...
+
+    def distance_mm(self, x: Array, y: Array, z: Array) -> Array:
+        """Signed distance to its surface, negative inside."""
+        ...
 
 
 READER_ERRORS: MappingProxyType[Reading, ReaderErrors] = MappingProxyType(
@@ -90,18 +115,18 @@ def draw_reading(
     """
     labels = np.zeros(plan.shape, np.uint8)
     for gland, value in zip(head.glands, LABELS.values(), strict=True):
-        window, share = gland_share(gland, plan, errors, rng)
+        window, share = seen_share(gland, plan, errors, rng)
         labels[window][share > DRAWN_SHARE] = value
     return labels
 
 
-def gland_share(
-    gland: Gland, plan: ScanPlan, errors: ReaderErrors | None, rng: np.random.Generator
+def seen_share(
+    structure: Structure, plan: ScanPlan, errors: ReaderErrors | None, rng: np.random.Generator
 ) -> tuple[tuple[slice, slice, slice], Array]:
-    """Share of each voxel that a reader takes for gland.
+    """Share of each voxel that a reader takes for a structure.
 
     Args:
-        gland: The true gland.
+        structure: The true one.
         plan: The scan.
         errors: None gives the true share, without random numbers.
         rng: Source of the errors.
@@ -109,7 +134,7 @@ def gland_share(
     Returns:
         Window of the scan (Z, Y, X), and the share in it, float32 in [0, 1].
     """
-    window = _window(gland, plan)
+    window = _window(structure, plan)
     zs, ys, xs = window
     rows, columns = np.arange(ys.start, ys.stop), np.arange(xs.start, xs.stop)
     shape = (zs.stop - zs.start, rows.size, columns.size)
@@ -123,10 +148,10 @@ def gland_share(
     offsets = (np.arange(PLANES) + 0.5) / PLANES - 0.5
     for s in range(shape[0]):
         for offset in offsets * (plan.thickness_mm / plan.slice_mm):
-            x, y, z = head_points(plan, rows, columns, zs.start + s + offset)
-            z = (z - np.float32(gland.centre[2])) * np.float32(stretch)
-            z += np.float32(gland.centre[2]) - shift[2]
-            distance = gland.distance_mm(x - shift[0], y - shift[1], z) - field[s]
+            x, y, z = body_points(plan, rows, columns, zs.start + s + offset)
+            z = (z - np.float32(structure.centre[2])) * np.float32(stretch)
+            z += np.float32(structure.centre[2]) - shift[2]
+            distance = structure.distance_mm(x - shift[0], y - shift[1], z) - field[s]
             share[s] += np.clip(0.5 - distance / np.float32(plan.pixel_mm), 0.0, 1.0)
     share /= PLANES
     if errors is not None:
@@ -134,11 +159,11 @@ def gland_share(
     return window, share
 
 
-def _window(gland: Gland, plan: ScanPlan) -> tuple[slice, slice, slice]:
-    """Voxels around a gland; never empty."""
-    corners = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T * REACH_MM
-    world = np.column_stack([corners + np.asarray(gland.centre), np.ones(8)])
-    index = (np.linalg.inv(plan.head_from_index) @ world.T)[:3]
+def _window(structure: Structure, plan: ScanPlan) -> tuple[slice, slice, slice]:
+    """Voxels around a structure; never empty."""
+    corners = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T * np.asarray(structure.reach_mm)
+    world = np.column_stack([corners + np.asarray(structure.centre), np.ones(8)])
+    index = (np.linalg.inv(plan.body_from_index) @ world.T)[:3]
     spans = []
     for axis, n in zip((2, 1, 0), plan.shape, strict=True):
         low = int(np.clip(np.floor(index[axis].min()), 0, n - 1))
@@ -154,9 +179,9 @@ def _outline_errors(
     step = max(1, round(1.2 / plan.pixel_mm))
     small = (shape[0], shape[1] // step + 3, shape[2] // step + 3)
     noise = rng.standard_normal(small, dtype=np.float32)
-    sigma = OUTLINE_MM / 2.0 / (plan.pixel_mm * step)
+    sigma = errors.alike_mm / 2.0 / (plan.pixel_mm * step)
     noise = gaussian_filter(noise, (0.5, sigma, sigma), mode="wrap")
     noise *= errors.edge_mm / max(float(noise.std()), 1e-6)
-    noise += rng.normal(0.0, errors.habit_mm)
+    noise += rng.normal(errors.habit_mean_mm, errors.habit_mm)
     wide = noise.repeat(step, axis=1).repeat(step, axis=2)[:, : shape[1], : shape[2]]
     return np.asarray(gaussian_filter(wide, (0, step / 2, step / 2)), np.float32)
