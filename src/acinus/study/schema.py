@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from acinus.cohort.phantom import LEAST_PEOPLE
 from acinus.config import Settings, read_yaml
 from acinus.errors import ConfigError, unknown_name
 from acinus.losses import LOSSES
@@ -24,6 +25,12 @@ from acinus.train import SAMPLINGS
 
 VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "network": NETWORKS}
 """Parts of a recipe that `vary` can name, and what they can be."""
+
+PHANTOM_SIZES: dict[str, tuple[str | int, ...]] = {
+    "orbit": ("mixed", 256, 512),
+    "abdomen": ("small", "full"),
+}
+"""Kind of phantom to its sizes, the default first."""
 
 VARIED_GROUPS = ("train", "augment", "predict")
 """Groups whose single settings `vary` can name, as in ``train.mirroring``. Not ``prepare``:
@@ -88,11 +95,39 @@ class SplitSettings(Settings):
 class PhantomSettings(Settings):
     """The synthetic cohort that stands in where no data folder is given."""
 
-    kind: Literal["orbit"] = "orbit"
+    kind: Literal["orbit", "abdomen"] = "orbit"
     patients: int = Field(86, ge=3)
+    """At least 9 with `abdomen`: one for each centre."""
     seed: int = Field(2018, ge=0)
-    size: Literal["mixed", 256, 512] = "mixed"
+    size: Literal["mixed", 256, 512, "small", "full"] | None = None
+    """`orbit`: pixels in plane, or mixed; `abdomen`: small or full. None: mixed, or small."""
     counts: Literal["paper", "all"] = "paper"
+    """Of `orbit` only: paper lacks and spoils some scans, as the lacrimal study's."""
+
+    @field_validator("size")
+    @classmethod
+    def _size_of_kind(cls, size: str | int | None, info: ValidationInfo) -> str | int:
+        kind = info.data.get("kind", "orbit")
+        known = PHANTOM_SIZES[kind]
+        if size is not None and size not in known:
+            raise ValueError(
+                f"phantom.size of '{kind}' must be one of {', '.join(map(str, known))}; "
+                f"got {size!r}"
+            )
+        return known[0] if size is None else size
+
+    @model_validator(mode="after")
+    def _fits_kind(self) -> PhantomSettings:
+        if self.kind != "abdomen":
+            return self
+        if "counts" in self.model_fields_set:
+            raise ValueError("phantom.counts belongs to 'orbit'; remove it from an 'abdomen'")
+        if self.patients < LEAST_PEOPLE:
+            raise ValueError(
+                f"phantom.patients of 'abdomen' must be at least {LEAST_PEOPLE}, one for each "
+                f"centre; got {self.patients}"
+            )
+        return self
 
 
 class ExplainSettings(Settings):

@@ -11,11 +11,17 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset, write_split
-from acinus.cohort.phantom import make_orbit_cohort
+from acinus.cohort.phantom import (
+    ABDOMEN_DATASETS,
+    ORBIT_DATASETS,
+    make_abdomen_cohort,
+    make_orbit_cohort,
+)
 from acinus.errors import DataError, PlanError, unknown_name
 from acinus.files import read_json, write_json, write_text
 from acinus.networks.device import best_device
@@ -209,23 +215,21 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     wanted = phantom.model_dump(mode="json")
     if stamp.is_file() and read_json(stamp) == wanted:
         return
-    sequences = {"Dataset001_OrbitT1": "AX-T1", "Dataset002_OrbitPostFS": "POST-AX-T1-FS"}
-    sequences |= {"Dataset003_OrbitT1FS": "AX-T1-FS", "Dataset004_OrbitPostT1": "POST-AX-T1"}
+    known = {"orbit": ORBIT_DATASETS, "abdomen": ABDOMEN_DATASETS}[phantom.kind]
+    contrast_of = {folder: name for name, folder in known.items()}
     for arm in study.arms.values():
-        if arm.dataset not in sequences:
+        if arm.dataset not in contrast_of:
             raise DataError(
                 f"{base / arm.dataset}: no such dataset. "
-                + unknown_name("phantom dataset", arm.dataset, sequences)
+                + unknown_name("phantom dataset", arm.dataset, contrast_of)
             )
-    make_orbit_cohort(
-        base,
-        patients=phantom.patients,
-        seed=phantom.seed,
-        size=phantom.size,
-        sequences=list(dict.fromkeys(sequences[arm.dataset] for arm in study.arms.values())),
-        counts=phantom.counts,
-        jobs=jobs,
-    )
+    wish: dict[str, Any] = {"patients": phantom.patients, "seed": phantom.seed}
+    wish |= {"size": phantom.size, "jobs": jobs}
+    if phantom.kind == "abdomen":
+        make_abdomen_cohort(base, **wish)
+    else:
+        used = dict.fromkeys(contrast_of[arm.dataset] for arm in study.arms.values())
+        make_orbit_cohort(base, sequences=list(used), counts=phantom.counts, **wish)
     write_json(stamp, wanted)
 
 

@@ -1,7 +1,23 @@
 """Synthetic cohorts with known truth."""
 
+from acinus.cohort.phantom.abdomen import make_abdomen_cohort
+from acinus.cohort.phantom.abdomen_people import LEAST_PEOPLE
+from acinus.cohort.phantom.abdomen_sites import DATASETS as ABDOMEN_DATASETS
 from acinus.cohort.phantom.counts import Patient, draw_patients
 from acinus.cohort.phantom.orbit import ALL_SEQUENCES, make_orbit_cohort
 from acinus.cohort.phantom.tissues import SEQUENCES
 
-__all__ = ["ALL_SEQUENCES", "SEQUENCES", "Patient", "draw_patients", "make_orbit_cohort"]
+ORBIT_DATASETS = {name: sequence.dataset for name, sequence in SEQUENCES.items()}
+"""Sequence to the folder that it is written to."""
+
+__all__ = [
+    "ABDOMEN_DATASETS",
+    "ALL_SEQUENCES",
+    "LEAST_PEOPLE",
+    "ORBIT_DATASETS",
+    "SEQUENCES",
+    "Patient",
+    "draw_patients",
+    "make_abdomen_cohort",
+    "make_orbit_cohort",
+]

@@ -98,7 +98,11 @@ def make_orbit_cohort(
         raise ConfigError("sequences must name at least one sequence; got none.")
     ordered = tuple(name for name in SEQUENCES if name in wanted)
     made_from = {
-        "format": FORMAT, "patients": patients, "seed": seed, "size": size, "counts": counts
+        "format": FORMAT,
+        "patients": patients,
+        "seed": seed,
+        "size": size,
+        "counts": counts,
     }
     for name in ordered:
         claim_folder(Path(out) / SEQUENCES[name].dataset, made_from)
@@ -180,9 +184,7 @@ def _truth_row(
     }
 
 
-def _finish_dataset(
-    out: Path, name: str, people: list[Patient], rows: list[Row]
-) -> Path:
+def _finish_dataset(out: Path, name: str, people: list[Patient], rows: list[Row]) -> Path:
     """Write the tables and ``dataset.json`` of one sequence."""
     sequence = SEQUENCES[name]
     folder = out / sequence.dataset

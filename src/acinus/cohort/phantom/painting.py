@@ -49,17 +49,25 @@ class Painted:
     lattice: Array
 
 
-def sub_slices(n_slices: int, slice_mm: float, thickness_mm: float) -> tuple[Array, Array]:
+def sub_slices(
+    n_slices: int, slice_mm: float, thickness_mm: float, pitch_mm: float = SUB_SLICE_MM
+) -> tuple[Array, Array]:
     """Planes of the finer grid, and how much each slice takes from each of them.
 
     The profile is a box of the slice's thickness with cosine flanks, as a
     selective pulse gives.
 
+    Args:
+        n_slices: Number of slices.
+        slice_mm: Their distance.
+        thickness_mm: Full width at half maximum of the profile.
+        pitch_mm: About the distance of the planes.
+
     Returns:
         Plane positions in slice indices (P,), and weights (n_slices, P) whose
         rows sum to 1.
     """
-    per_slice = max(2, round(slice_mm / SUB_SLICE_MM))
+    per_slice = max(2, round(slice_mm / pitch_mm))
     margin = per_slice // 2 + 1
     planes = (np.arange(-margin, n_slices * per_slice + margin) + 0.5) / per_slice - 0.5
     away_mm = np.abs(planes[None] - np.arange(n_slices)[:, None]) * slice_mm

@@ -161,7 +161,9 @@ def seen_share(
 
 def _window(structure: Structure, plan: ScanPlan) -> tuple[slice, slice, slice]:
     """Voxels around a structure; never empty."""
-    corners = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T * np.asarray(structure.reach_mm)
+    corners = np.array(np.meshgrid(*[(-1.0, 1.0)] * 3)).reshape(3, -1).T * np.asarray(
+        structure.reach_mm
+    )
     world = np.column_stack([corners + np.asarray(structure.centre), np.ones(8)])
     index = (np.linalg.inv(plan.body_from_index) @ world.T)[:3]
     spans = []

@@ -8,6 +8,10 @@ smoothly, and give the share of a voxel that a structure fills.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import reduce
+from itertools import pairwise
+
 import numpy as np
 
 from acinus.types import Array
@@ -41,6 +45,30 @@ def capsule(
     t = np.clip((dx * along[0] + dy * along[1] + dz * along[2]) / length, 0.0, 1.0)
     squared = (dx - t * along[0]) ** 2 + (dy - t * along[1]) ** 2 + (dz - t * along[2]) ** 2
     return np.asarray(np.sqrt(squared) - (radii[0] + t * (radii[1] - radii[0])))
+
+
+def tube(x: Array, y: Array, z: Array, points: Sequence[Triple], radii: Sequence[float]) -> Array:
+    """Signed distance to a bent rod through at least two points, with a radius at each of them."""
+    rods = (
+        capsule(x, y, z, start, end, (first, second))
+        for (start, end), (first, second) in zip(pairwise(points), pairwise(radii), strict=True)
+    )
+    return reduce(np.minimum, rods)
+
+
+def superellipse(x: Array, y: Array, half: tuple[float, float], power: float) -> Array:
+    """Signed distance to a cylinder along z, first order near its surface.
+
+    Args:
+        x, y: Coordinates from its axis, mm.
+        half: Half axes, mm.
+        power: 2 for an ellipse; a larger one is boxier.
+    """
+    u, v = np.abs(x) * (1.0 / half[0]) + 1e-4, np.abs(y) * (1.0 / half[1]) + 1e-4
+    pu, pv = u ** (power - 1.0), v ** (power - 1.0)
+    level = (pu * u + pv * v) ** (1.0 / power)
+    slope = np.hypot(pu * (1.0 / half[0]), pv * (1.0 / half[1])) * level ** (1.0 - power)
+    return np.asarray((level - 1.0) / np.maximum(slope, 1e-4))
 
 
 def box(x: Array, y: Array, z: Array, centre: Triple, half: Triple, rounding: float) -> Array:
