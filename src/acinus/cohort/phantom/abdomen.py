@@ -223,6 +223,7 @@ def _finish_dataset(out: Path, contrast: str, people: list[Person], rows: list[R
     own = pd.DataFrame([row for row in rows if row["contrast"] == contrast])
     write_text(folder / "truth.csv", own.to_csv(index=False, lineterminator="\n"))
     table = pd.DataFrame([person.row for person in people if contrast in person.contrasts])
+    table["age"] = table["age"].astype("Int64")
     write_participants(folder / "participants.tsv", table)
     write_dataset_json(
         folder,

@@ -8,6 +8,7 @@ that thin structures keep the share of a voxel that they fill.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -93,7 +94,7 @@ def _window(
     """Part of the planes that a body's box meets; None if none."""
     low = np.maximum(np.asarray(body.low), -400.0) * size - MARGIN_MM
     high = np.minimum(np.asarray(body.high), 400.0) * size + MARGIN_MM
-    corners = np.array([[*c, 1.0] for c in np.array(np.meshgrid(*zip(low, high))).reshape(3, -1).T])
+    corners = np.array([[*corner, 1.0] for corner in product(*zip(low, high, strict=True))])
     index = (index_from_body @ corners.T)[:3]
     spans = []
     for axis, n in ((1, shape[1]), (0, shape[2])):

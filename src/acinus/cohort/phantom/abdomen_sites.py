@@ -45,6 +45,10 @@ ROOM = 1.07
 """Width of the field of view over that of the trunk."""
 
 
+USUAL_T1 = MrProtocol("T1", 4.2, 1.9, flip_deg=12.0, fat_suppressed=True)
+USUAL_T2 = MrProtocol("T2", 4500.0, 85.0)
+
+
 @dataclass(frozen=True)
 class Site:
     """What differs at a site; 1 is like at the internal ones.
@@ -65,8 +69,8 @@ class Site:
     noise: float = 1.0
     shading: float = 1.0
     leak: float = 0.10
-    t1: MrProtocol = MrProtocol("T1", 4.2, 1.9, flip_deg=12.0, fat_suppressed=True)
-    t2: MrProtocol = MrProtocol("T2", 4500.0, 85.0)
+    t1: MrProtocol = USUAL_T1
+    t2: MrProtocol = USUAL_T2
     dose: float = 1.0
     early: float = 0.0
     blur_mm: float = 0.0
@@ -77,7 +81,7 @@ SITES: dict[str, Site] = {
     "centre2": Site(finer=0.95, slice=1.08, noise=1.15),
     "centre3": Site(
         slice=1.25,
-        noise=1.4,
+        noise=1.3,
         shading=1.5,
         t1=MrProtocol("T1", 3.6, 1.3, flip_deg=10.0, uptake=0.8, fat_suppressed=True),
         t2=MrProtocol("T2", 3000.0, 70.0),
@@ -85,7 +89,7 @@ SITES: dict[str, Site] = {
     "centre4": Site(
         finer=0.85,
         slice=1.35,
-        noise=1.9,
+        noise=1.5,
         shading=2.2,
         leak=0.22,
         t1=MrProtocol("T1", 5.5, 2.4, flip_deg=15.0, uptake=0.6, fat_suppressed=True),
@@ -95,9 +99,9 @@ SITES: dict[str, Site] = {
     "centre5": Site(
         finer=1.1,
         slice=0.9,
-        noise=2.6,
+        noise=1.8,
         shading=2.6,
-        leak=0.40,
+        leak=0.26,
         t1=MrProtocol("T1", 3.9, 1.2, flip_deg=9.0, uptake=0.5, fat_suppressed=True),
         t2=MrProtocol("T2", 2500.0, 95.0, fat_suppressed=True),
     ),

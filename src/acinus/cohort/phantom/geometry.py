@@ -2,8 +2,8 @@
 
 Enters: random numbers per patient and sequence. Leaves: a frozen `ScanPlan`,
 which maps voxel indices to the scanner's world (RAS+ mm) and to coordinates of
-the body: a head's for the orbit, a trunk's for the abdomen. Array axes are those of DICOM: i to the left, j to the posterior,
-k to the superior, slightly oblique.
+the body: a head's for the orbit, a trunk's for the abdomen. Array axes are those
+of DICOM: i to the left, j to the posterior, k to the superior, slightly oblique.
 """
 
 from __future__ import annotations

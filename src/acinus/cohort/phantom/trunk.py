@@ -127,7 +127,7 @@ def _draw_loops(rng: np.random.Generator) -> tuple[tuple[Triple, Triple, float],
     """Loops of small bowel: jejunum on the left, ileum below on the right."""
     loops = []
     for low, high, n in (
-        ((-88.0, 12.0, -95.0), (-8.0, 66.0, -22.0), 13),
+        ((-90.0, 4.0, -100.0), (-10.0, 66.0, -8.0), 18),
         ((0.0, 15.0, -110.0), (75.0, 66.0, -66.0), 7),
     ):
         for _ in range(n):

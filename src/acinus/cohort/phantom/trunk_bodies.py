@@ -52,6 +52,7 @@ def trunk_bodies(trunk: Trunk) -> Iterator[TrunkBody]:
     yield from _spine()
     yield from _deep_muscles(trunk)
     yield from _kidneys(trunk)
+    yield from _mesentery(trunk)
     yield from _bowel(trunk)
     yield from _liver(trunk)
     yield from _spleen(trunk)
@@ -86,23 +87,28 @@ def trunk_extent_mm(trunk: Trunk) -> tuple[float, float, float]:
     return 2 * half_x * size, 2 * half_y * size, middle * size
 
 
+def _groove(x: Array, y: Array) -> Array:
+    """Depth of the furrow along the back, mm."""
+    return np.where(y < 0, 5.0 * np.exp(-((x / 13.0) ** 2)), 0.0)
+
+
 def _wall(trunk: Trunk) -> Iterator[TrunkBody]:
     half_x = 128.0 + 13.0 * trunk.muscle + 4.0
 
     def muscles(x: Array, y: Array, z: Array) -> Array:
         forward = 88.0 * trunk.visceral + 9.0 * trunk.muscle
         half_y = (forward + 76.0 + 27.0) / 2
-        return superellipse(x, y - (forward - half_y), (half_x, half_y), 2.35)
+        return superellipse(x, y - (forward - half_y), (half_x, half_y), 2.35) + _groove(x, y)
 
     def skin(x: Array, y: Array, z: Array) -> Array:
         half_x, half_y, middle = _outline(trunk)
-        return superellipse(x, y - middle, (half_x, half_y), 2.25)
+        return superellipse(x, y - middle, (half_x, half_y), 2.25) + _groove(x, y)
 
     def cavity(x: Array, y: Array, z: Array) -> Array:
         return cavity_mm(trunk, x, y, z)
 
     def lung(x: Array, y: Array, z: Array) -> Array:
-        below = ellipsoid(x, y, z, (0, 6, 12), (127, 84, 97))
+        below = ellipsoid(x, y, z, (0, 13, 12), (127, 86, 99))
         return np.maximum(np.maximum(cavity_mm(trunk, x, y, z) + 3.0, 1.5 - below), 42.0 - z)
 
     def ribs(x: Array, y: Array, z: Array) -> Array:
@@ -113,9 +119,17 @@ def _wall(trunk: Trunk) -> Iterator[TrunkBody]:
         gone = np.maximum(20.0 - z + 0.25 * (y + 70.0), 22.0 - np.abs(x))
         return np.maximum(rib, gone)
 
+    def planes(x: Array, y: Array, z: Array) -> Array:
+        """Fat between the layers of the flanks, around the long muscles of the back."""
+        layers = np.abs(muscles(x, y, z) + 6.0 * trunk.muscle) - 0.6
+        flanks = np.maximum(layers, 70.0 - np.abs(x))
+        long = superellipse(np.abs(x) - 34.0, y + 89.0, (29.0, 15.0 * trunk.muscle), 2.4)
+        return np.minimum(flanks, np.maximum(np.abs(long) - 0.9, y + 72.0))
+
     yield _everywhere("skin", skin)
     yield _everywhere("fat", lambda x, y, z: skin(x, y, z) + 2.0)
     yield _everywhere("muscle", muscles)
+    yield _everywhere("fat", planes)
     yield _everywhere("visceral_fat", cavity)
     yield _everywhere("lung", lung)
     yield _everywhere("cortical_bone", ribs)
@@ -226,7 +240,7 @@ def _kidneys(trunk: Trunk) -> Iterator[TrunkBody]:
 
 
 def _dome(x: Array, y: Array, z: Array) -> Array:
-    return ellipsoid(x, y, z, (0, 6, 12), (126, 83, 96))
+    return ellipsoid(x, y, z, (0, 13, 12), (126, 85, 98))
 
 
 def _liver(trunk: Trunk) -> Iterator[TrunkBody]:
@@ -260,11 +274,11 @@ def _liver(trunk: Trunk) -> Iterator[TrunkBody]:
 
 def _spleen(trunk: Trunk) -> Iterator[TrunkBody]:
     shift, size = trunk.moved["spleen"]
-    at = _sum((-96.0, -34.0, 38.0), shift)
+    at = _sum((-94.0, -36.0, 42.0), shift)
 
     def spleen(x: Array, y: Array, z: Array) -> Array:
-        body = ellipsoid(x, y, z, at, (30 * size, 46 * size, 48 * size))
-        hollow = ellipsoid(x, y, z, _sum(at, (42.0, 16.0, 0.0)), (42, 48, 60))
+        body = ellipsoid(x, y, z, at, (33 * size, 50 * size, 52 * size))
+        hollow = ellipsoid(x, y, z, _sum(at, (47.0, 18.0, -4.0)), (40, 46, 64))
         body = -join(-body, hollow, 6.0)
         return np.maximum(body, np.maximum(cavity_mm(trunk, x, y, z) + 3.0, _dome(x, y, z)))
 
@@ -278,22 +292,35 @@ def _hollow(
     wall_mm: float,
     content: str,
     gas: float,
+    ripple_mm: float = 0.0,
 ) -> Iterator[TrunkBody]:
     """A hollow organ with gas where it is highest, in someone who lies on the back."""
-    yield _tube("bowel_wall", points, radii)
+    yield _rippled(_tube("bowel_wall", points, radii), ripple_mm)
     inner = [max(r - wall_mm, 0.5) for r in radii]
-    yield _tube(content, points, inner)
+    lumen = _rippled(_tube(content, points, inner), ripple_mm)
+    yield lumen
     if gas <= 0:
         return
     top = max(p[1] + r for p, r in zip(points, inner, strict=True))
     span = top - min(p[1] for p in points) + max(inner) * 0.6
     level = top - gas * span
-    lumen = _tube("gas", points, inner)
 
     def pocket(x: Array, y: Array, z: Array) -> Array:
         return np.maximum(lumen.distance_mm(x, y, z), level - y)
 
-    yield lumen._replace(distance_mm=pocket)
+    yield lumen._replace(tissue="gas", distance_mm=pocket)
+
+
+def _rippled(body: TrunkBody, depth_mm: float) -> TrunkBody:
+    """A body with folds, as of the colon."""
+    if depth_mm <= 0:
+        return body
+
+    def folded(x: Array, y: Array, z: Array) -> Array:
+        folds = np.sin(0.24 * x + 0.1 * z) * np.sin(0.21 * z + 0.12 * y)
+        return body.distance_mm(x, y, z) + np.float32(depth_mm) * folds
+
+    return body._replace(distance_mm=folded)
 
 
 def _bowel(trunk: Trunk) -> Iterator[TrunkBody]:
@@ -320,6 +347,7 @@ def _bowel(trunk: Trunk) -> Iterator[TrunkBody]:
             wall_mm=2.5,
             content="stool",
             gas=trunk.gas[1] * (1.0, 0.9, 0.8, 0.4)[k],
+            ripple_mm=3.5,
         )
 
 
@@ -334,6 +362,7 @@ def _stomach(trunk: Trunk) -> Iterator[TrunkBody]:
         wall_mm=4.0,
         content="chyme",
         gas=trunk.gas[0] * 0.6,
+        ripple_mm=1.5,
     )
 
 
@@ -371,7 +400,7 @@ def _vessels(trunk: Trunk) -> Iterator[TrunkBody]:
     )
     yield _tube("artery", [(*a, 20), (-7, 2, 26), (22, 14, 30), (34, 20, 36)], [3.4, 3.0, 2.6, 2.2])
     neck = np.asarray(trunk.pancreas.course[2])
-    confluence = _triple(neck + (-1.0, -13.5 - 3 * (trunk.pancreas.size - 1), 1.0))
+    confluence = _sum(neck, (-1.0, -13.5 - 3 * (trunk.pancreas.size - 1), 1.0))
     cx, cy, cz = confluence
     yield _tube(
         "vein",
@@ -383,9 +412,7 @@ def _vessels(trunk: Trunk) -> Iterator[TrunkBody]:
     yield _tube("vein", [(44, 12, 44), (28, 30, 56), (6, 42, 58)], [4.5, 3.6, 2.6])
     line, thick = trunk.pancreas.line()
     k0 = int(np.argmin(np.abs(line - neck).sum(axis=1))) + 1
-    behind = [
-        _triple(p + (0.0, -r - 2.6, 1.5)) for p, r in zip(line[k0::2], thick[k0::2], strict=True)
-    ]
+    behind = [_sum(p, (0.0, -r - 2.6, 1.5)) for p, r in zip(line[k0::2], thick[k0::2], strict=True)]
     spleen = _sum((-88.0, -32.0, 38.0), trunk.moved["spleen"][0])
     yield _tube("vein", [confluence, *behind, spleen], [5.0, *[4.0] * len(behind), 3.6])
     for side, part, root in ((1, "kidney_right", cava), (-1, "kidney_left", (18.0, -10.0))):
@@ -395,6 +422,15 @@ def _vessels(trunk: Trunk) -> Iterator[TrunkBody]:
             [(root[0], root[1], 0.0), (16.0 * side, -10.0 if side < 0 else -22.0, -2.0), hilum],
             [3.6, 3.6, 3.4],
         )
+
+
+def _mesentery(trunk: Trunk) -> Iterator[TrunkBody]:
+    """Veins from the loops of small bowel to the superior mesenteric vein."""
+    root = _sum(trunk.pancreas.course[2], (-1.0, -10.0, -45.0))
+    for start, end, _ in trunk.loops:
+        loop = _half(start, end)
+        bend = _sum(_half(root, loop), (0.0, 6.0, 5.0))
+        yield _tube("vein", [root, bend, loop], [2.2, 1.7, 1.2])
 
 
 def _pancreas(trunk: Trunk) -> Iterator[TrunkBody]:
@@ -410,21 +446,10 @@ def _pancreas(trunk: Trunk) -> Iterator[TrunkBody]:
     )
     if pancreas.cyst is not None:
         centre, radius = pancreas.cyst
-        yield TrunkBody(
-            "cyst",
-            lambda x, y, z: (
-                pancreas.settled_mm(x, y, z) * 0 + _sphere(x, y, z, centre, radius - 0.6)
-            ),
-            _sum(centre, (-radius,) * 3),
-            _sum(centre, (radius,) * 3),
-        )
+        yield _tube("cyst", [centre, _sum(centre, (0.0, 0.0, 0.1))], [radius - 0.6] * 2)
 
 
 # ------------------------------------------------------------------ small parts
-
-
-def _sphere(x: Array, y: Array, z: Array, centre: Triple, radius: float) -> Array:
-    return ellipsoid(x, y, z, centre, (radius, radius, radius))
 
 
 def _everywhere(tissue: str, distance: Distance) -> TrunkBody:
