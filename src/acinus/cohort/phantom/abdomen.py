@@ -58,11 +58,11 @@ FORMAT = 1
 LABELS = {"pancreas": 1}
 
 READER_ERRORS: dict[Reading, ReaderErrors] = {
-    "reference": ReaderErrors(0.5, 0.15, 0.2, 0.4, 0.01, alike_mm=10.0),
-    "second": ReaderErrors(1.6, 0.6, 0.9, 1.5, 0.05, habit_mean_mm=-1.0, alike_mm=12.0),
-    "repeat": ReaderErrors(0.5, 0.15, 0.2, 0.4, 0.01, alike_mm=10.0),
+    "reference": ReaderErrors(0.35, 0.1, 0.1, 0.25, 0.01, alike_mm=10.0),
+    "second": ReaderErrors(1.2, 0.7, 0.6, 1.0, 0.03, habit_mean_mm=-0.75, alike_mm=12.0),
+    "repeat": ReaderErrors(0.35, 0.1, 0.1, 0.25, 0.01, alike_mm=10.0),
 }
-CUT = 0.16
+CUT = 0.22
 """Most that a second reader leaves out at the head and at the tail, of the length."""
 
 
@@ -190,7 +190,7 @@ def draw_pancreas_reading(
     """
     pancreas = trunk.pancreas
     if reading == "second":
-        head, tail = rng.uniform(0.0, CUT, 2)
+        head, tail = CUT * rng.random(2) ** 2
         pancreas = replace(pancreas, seen=(float(head), 1.0 - float(tail)))
     labels = np.zeros(plan.shape, np.uint8)
     window, share = seen_share(pancreas, plan, READER_ERRORS[reading], rng)

@@ -50,9 +50,9 @@ ORGANS: MappingProxyType[str, Organ] = MappingProxyType(
         "lung": Organ(Tissue((1200, 1300), (25, 20), 0.10, contrast_mmol=0.2), -830.0, 30.0),
         "gas": Organ(Tissue((1000, 1000), (50, 50), 0.02), -930.0, texture=0.0),
         "skin": Organ(Tissue((880, 1100), (42, 40), 0.7, contrast_mmol=0.15), 20.0, 15.0),
-        "fat": Organ(Tissue((343, 382), (95, 95), 0.93, fat=0.94), -104.0, texture=0.04),
+        "fat": Organ(Tissue((343, 382), (120, 120), 0.93, fat=0.94), -104.0, texture=0.04),
         "visceral_fat": Organ(
-            Tissue((343, 382), (88, 88), 0.90, fat=0.90, contrast_mmol=0.02),
+            Tissue((343, 382), (115, 115), 0.90, fat=0.90, contrast_mmol=0.02),
             -98.0,
             texture=0.07,
         ),

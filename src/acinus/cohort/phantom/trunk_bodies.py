@@ -57,6 +57,7 @@ def trunk_bodies(trunk: Trunk) -> Iterator[TrunkBody]:
     yield from _liver(trunk)
     yield from _spleen(trunk)
     yield from _stomach(trunk)
+    yield from _fat_around_pancreas(trunk)
     yield from _vessels(trunk)
     yield from _duodenum(trunk)
     yield from _pancreas(trunk)
@@ -253,7 +254,7 @@ def _liver(trunk: Trunk) -> Iterator[TrunkBody]:
         left = ellipsoid(x, y, z, left_at, (66 * left_size, 34, 36 * left_size))
         body = join(right, left, 22.0)
         visceral = ellipsoid(x, y, z, (14, 12, -18), (50, 46, 56))
-        fossa = ellipsoid(x, y, z, kidney, (35, 32, 58))
+        fossa = ellipsoid(x, y, z, kidney, (34, 30, 54))
         back = ellipsoid(x, y, z, (-4, -40, 40), (40, 34, 90))
         for hollow in (visceral, fossa, back):
             body = -join(-body, hollow, 8.0)
@@ -324,6 +325,16 @@ def _rippled(body: TrunkBody, depth_mm: float) -> TrunkBody:
 
 
 def _bowel(trunk: Trunk) -> Iterator[TrunkBody]:
+    """Small bowel and colon; neither leaves the cavity."""
+    for part in _loops_and_colon(trunk):
+        yield part._replace(distance_mm=_within_cavity(trunk, part.distance_mm))
+
+
+def _within_cavity(trunk: Trunk, distance: Distance) -> Distance:
+    return lambda x, y, z: np.maximum(distance(x, y, z), cavity_mm(trunk, x, y, z) + 1.5)
+
+
+def _loops_and_colon(trunk: Trunk) -> Iterator[TrunkBody]:
     for k, (start, end, radius) in enumerate(trunk.loops):
         content = "chyme" if k % 3 else "bowel_wall"
         yield from _hollow(
@@ -431,6 +442,16 @@ def _mesentery(trunk: Trunk) -> Iterator[TrunkBody]:
         loop = _half(start, end)
         bend = _sum(_half(root, loop), (0.0, 6.0, 5.0))
         yield _tube("vein", [root, bend, loop], [2.2, 1.7, 1.2])
+
+
+def _fat_around_pancreas(trunk: Trunk) -> Iterator[TrunkBody]:
+    """Parts the pancreas from stomach, spleen and kidney, which it would else run into."""
+    (organ, *_) = _pancreas(trunk)
+
+    def rim(x: Array, y: Array, z: Array) -> Array:
+        return organ.distance_mm(x, y, z) - 2.5
+
+    yield organ._replace(tissue="visceral_fat", distance_mm=rim)
 
 
 def _pancreas(trunk: Trunk) -> Iterator[TrunkBody]:
