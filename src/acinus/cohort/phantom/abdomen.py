@@ -44,7 +44,7 @@ from acinus.cohort.phantom.making import (
 from acinus.cohort.phantom.pancreas import measure_volume_ml
 from acinus.cohort.phantom.readers import DRAWN_SHARE, ReaderErrors, seen_share
 from acinus.cohort.phantom.trunk import Trunk, draw_trunk
-from acinus.cohort.phantom.trunk_bodies import trunk_extent_mm
+from acinus.cohort.phantom.trunk_parts import trunk_extent_mm
 from acinus.errors import ConfigError
 from acinus.files import write_text
 from acinus.types import Array

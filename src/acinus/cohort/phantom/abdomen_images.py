@@ -19,7 +19,8 @@ from acinus.cohort.phantom.abdomen_tissues import ORGANS, ct_value, fatty, mr_si
 from acinus.cohort.phantom.geometry import ScanPlan
 from acinus.cohort.phantom.painting import mix_signals, sub_slices
 from acinus.cohort.phantom.trunk import Trunk
-from acinus.cohort.phantom.trunk_bodies import TrunkBody, trunk_bodies
+from acinus.cohort.phantom.trunk_bodies import trunk_bodies
+from acinus.cohort.phantom.trunk_parts import TrunkBody
 from acinus.types import Array
 
 SUB_SLICE_MM = 2.0

@@ -17,7 +17,7 @@ import numpy as np
 from acinus.cohort.phantom.abdomen_people import Person
 from acinus.cohort.phantom.abdomen_tissues import MrProtocol
 from acinus.cohort.phantom.geometry import ScanPlan, rotation
-from acinus.types import Array
+from acinus.cohort.phantom.shapes import triple
 
 Size = Literal["small", "full"]
 
@@ -173,7 +173,7 @@ class Lying:
 def draw_lying(rng: np.random.Generator) -> Lying:
     """A usual pose."""
     angles, shift = rng.normal(0.0, [1.5, 1.5, 2.5]), rng.normal(0.0, [4.0, 3.0, 7.0])
-    return Lying(_three(angles), _three(shift))
+    return Lying(triple(angles), triple(shift))
 
 
 def plan_abdomen(
@@ -214,7 +214,3 @@ def plan_abdomen(
         n_acquired=columns,
         thickness_mm=float(step),
     )
-
-
-def _three(values: Array) -> tuple[float, float, float]:
-    return (float(values[0]), float(values[1]), float(values[2]))

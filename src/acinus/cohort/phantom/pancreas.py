@@ -17,7 +17,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from acinus.cohort.phantom.abdomen_people import Condition
-from acinus.cohort.phantom.shapes import Triple, capsule, join, sphere
+from acinus.cohort.phantom.shapes import Triple, capsule, join, sphere, triple
 from acinus.types import Array
 
 COURSE: tuple[Triple, ...] = (
@@ -107,13 +107,13 @@ class Pancreas:
     def centre(self) -> Triple:
         """Middle of the box around it, (right, anterior, superior) mm."""
         low, high = self._bounds()
-        return _triple((low + high) * 0.5)
+        return triple((low + high) * 0.5)
 
     @property
     def reach_mm(self) -> Triple:
         """Half edges of the box around `centre` that holds it and every reading of it."""
         low, high = self._bounds()
-        return _triple((high - low) * 0.5)
+        return triple((high - low) * 0.5)
 
     def _bounds(self) -> tuple[Array, Array]:
         points = np.array([*self.course, self.uncinate])
@@ -140,15 +140,15 @@ class Pancreas:
     def settled_mm(self, x: Array, y: Array, z: Array) -> Array:
         """The same for points of the mean anatomy."""
         points, radii = self.line()
-        flat = np.float32(1.0 / TALLNESS)
-        low = z * flat
-        body = np.full(x.shape, 1e3, np.float32)
+        flat = 1.0 / TALLNESS
+        low = z * np.float32(flat)
+        body: Array = np.full(x.shape, 1e3, np.float32)
         for k in range(N_PIECES):
-            start, end = (_triple(points[j] * [1, 1, flat]) for j in (k, k + 1))
+            start, end = (triple(points[j] * [1, 1, flat]) for j in (k, k + 1))
             piece = capsule(x, y, low, start, end, (float(radii[k]), float(radii[k + 1])))
             np.minimum(body, piece, out=body)
         if self.seen[0] < 0.08:
-            root = _triple((np.asarray(self.course[0]) + self.course[1]) * [0.5, 0.5, 0.5 * flat])
+            root = triple((np.asarray(self.course[0]) + self.course[1]) * [0.5, 0.5, 0.5 * flat])
             tip = (self.uncinate[0], self.uncinate[1], self.uncinate[2] * flat)
             hook = capsule(x, y, low, root, tip, (11.0 * self.size, 4.5 * self.size))
             body = join(body, hook, 5.0)
@@ -207,9 +207,9 @@ def draw_pancreas(
     is_atrophic = condition == "atrophic"
     pancreas = Pancreas(
         settling=settling,
-        course=tuple(_triple(point) for point in course),
+        course=tuple(triple(point) for point in course),
         radii_mm=tuple(float(r) for r in radii),
-        uncinate=_triple(np.asarray(UNCINATE) + rng.normal(0.0, 2.5, 3)),
+        uncinate=triple(np.asarray(UNCINATE) + rng.normal(0.0, 2.5, 3)),
         lobules=tuple(tuple(float(v) for v in row) for row in waves),
         lobule_mm=float(rng.uniform(1.6, 2.8)) + (1.2 if is_atrophic else 2.0 * fat),
         fat_share=min(fat + (0.15 if is_atrophic else 0.0), 0.45),
@@ -220,8 +220,4 @@ def draw_pancreas(
     points, thick = pancreas.line()
     k = int(at * N_PIECES)
     off = away / np.linalg.norm(away) * thick[k] * 0.6
-    return replace(pancreas, cyst=(_triple(points[k] + off), float(cyst_mm)))
-
-
-def _triple(values: Array) -> Triple:
-    return (float(values[0]), float(values[1]), float(values[2]))
+    return replace(pancreas, cyst=(triple(points[k] + off), float(cyst_mm)))

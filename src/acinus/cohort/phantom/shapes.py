@@ -20,6 +20,11 @@ Triple = tuple[float, float, float]
 """(right, anterior, superior), mm."""
 
 
+def triple(values: Sequence[float] | Array) -> Triple:
+    """Three numbers as a tuple of floats."""
+    return (float(values[0]), float(values[1]), float(values[2]))
+
+
 def ellipsoid(x: Array, y: Array, z: Array, centre: Triple, radii: Triple) -> Array:
     """Signed distance to an ellipsoid; exact for a sphere, first order near the surface."""
     dx, dy, dz = x - centre[0], y - centre[1], z - centre[2]

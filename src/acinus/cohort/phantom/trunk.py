@@ -13,7 +13,7 @@ import numpy as np
 
 from acinus.cohort.phantom.abdomen_people import Condition
 from acinus.cohort.phantom.pancreas import Pancreas, Settling, draw_pancreas
-from acinus.cohort.phantom.shapes import Triple
+from acinus.cohort.phantom.shapes import Triple, triple
 
 MOVED = (
     "liver",
@@ -134,9 +134,5 @@ def _draw_loops(rng: np.random.Generator) -> tuple[tuple[Triple, Triple, float],
             middle = rng.uniform(low, high)
             half = rng.normal(0.0, [18.0, 12.0, 8.0])
             start, end = middle - half, middle + half
-            loops.append((_triple(start), _triple(end), float(rng.uniform(8.5, 13.5))))
+            loops.append((triple(start), triple(end), float(rng.uniform(8.5, 13.5))))
     return tuple(loops)
-
-
-def _triple(values: np.ndarray) -> Triple:
-    return (float(values[0]), float(values[1]), float(values[2]))
