@@ -82,10 +82,11 @@ def _paint_planes(
         if box is None:
             continue
         distance = np.asarray(body.distance_mm(x[box], y[box], z[box]), np.float32)
-        share = np.clip(np.float32(0.5) - distance * edge, 0.0, 1.0)
-        for layer, value in zip(canvas, values[body.tissue], strict=True):
-            view = layer[box]
-            view += share * (value - view)
+        for tissue, depth in ((body.tissue, 0.0), *body.inside):
+            share = np.clip(np.float32(0.5) - (distance + np.float32(depth)) * edge, 0.0, 1.0)
+            for layer, value in zip(canvas, values[tissue], strict=True):
+                view = layer[box]
+                view += share * (value - view)
     return canvas
 
 

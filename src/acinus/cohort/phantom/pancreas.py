@@ -197,8 +197,8 @@ def draw_pancreas(
     small = float(rng.uniform(*ATROPHIC_RANGE_ML))
     course = np.asarray(COURSE) + rng.normal(0.0, [2.5, 2.5, 3.0], (len(COURSE), 3))
     along = np.linspace(0.0, 1.0, len(COURSE))[:, None]
-    course += along**1.5 * rng.normal(0.0, [6.0, 6.0, 13.0])
-    course[2:5, 2] += rng.normal(0.0, 5.0)
+    course += along**1.5 * np.clip(rng.normal(0.0, [6.0, 6.0, 9.0]), -13.0, 13.0)
+    course[2:5, 2] += rng.normal(0.0, 4.0)
     radii = np.asarray(RADII_MM) * np.exp(rng.normal(0.0, 0.10, len(RADII_MM)))
     waves = np.column_stack([rng.normal(0.0, 0.42, (5, 3)), rng.uniform(0, 2 * np.pi, 5)])
     fat = float(np.clip(rng.normal(0.0045 * (age - 30), 0.06), 0.0, 0.4))

@@ -101,8 +101,7 @@ def liver_bodies(trunk: Trunk) -> Iterator[TrunkBody]:
     gall, gall_size = trunk.moved["gallbladder"]
     bladder = shifted((50.0, 48.0, -4.0), gall)
     neck = shifted(bladder, (-8.0, -24.0, 16.0))
-    yield rod("bowel_wall", [bladder, neck], [13.5 * gall_size, 5.0])
-    yield rod("bile", [bladder, neck], [12.0 * gall_size, 3.5])
+    yield rod("bowel_wall", [bladder, neck], [13.5 * gall_size, 5.0], ("bile", 1.5))
 
 
 def spleen_bodies(trunk: Trunk) -> Iterator[TrunkBody]:

@@ -33,12 +33,14 @@ class TrunkBody(NamedTuple):
         tissue: Name in `ORGANS`.
         distance_mm: Signed distance for points of the mean anatomy, negative inside.
         low, high: Box that holds it, mm of the mean anatomy.
+        inside: Tissues further in, each from a depth (mm) below the surface on.
     """
 
     tissue: str
     distance_mm: Distance
     low: Triple
     high: Triple
+    inside: tuple[tuple[str, float], ...] = ()
 
 
 def cavity_mm(trunk: Trunk, x: Array, y: Array, z: Array) -> Array:
@@ -75,12 +77,14 @@ def dome_mm(x: Array, y: Array, z: Array) -> Array:
     return ellipsoid(x, y, z, (0, 13, 12), (126, 85, 98))
 
 
-def everywhere(tissue: str, distance: Distance) -> TrunkBody:
+def everywhere(tissue: str, distance: Distance, *inside: tuple[str, float]) -> TrunkBody:
     """A body without a box."""
-    return TrunkBody(tissue, distance, (-FAR, -FAR, -FAR), (FAR, FAR, FAR))
+    return TrunkBody(tissue, distance, (-FAR, -FAR, -FAR), (FAR, FAR, FAR), inside)
 
 
-def rod(tissue: str, points: Sequence[Triple], radii: Sequence[float]) -> TrunkBody:
+def rod(
+    tissue: str, points: Sequence[Triple], radii: Sequence[float], *inside: tuple[str, float]
+) -> TrunkBody:
     """A bent rod through points, with a radius at each of them, mm."""
     at, thick = np.asarray(points, float), np.asarray(radii, float)[:, None]
     fixed, widths = [triple(p) for p in at], [float(r) for r in radii]
@@ -89,6 +93,7 @@ def rod(tissue: str, points: Sequence[Triple], radii: Sequence[float]) -> TrunkB
         lambda x, y, z: tube(x, y, z, fixed, widths),
         triple((at - thick).min(axis=0)),
         triple((at + thick).max(axis=0)),
+        inside,
     )
 
 

@@ -72,14 +72,12 @@ def _wall(trunk: Trunk) -> Iterator[TrunkBody]:
         long = superellipse(np.abs(x) - 34.0, y + 89.0, (29.0, 15.0 * trunk.muscle), 2.4)
         return np.minimum(flanks, np.maximum(np.abs(long) - 0.9, y + 72.0))
 
-    yield everywhere("skin", skin)
-    yield everywhere("fat", lambda x, y, z: skin(x, y, z) + 2.0)
+    yield everywhere("skin", skin, ("fat", 2.0))
     yield everywhere("muscle", muscles)
     yield everywhere("fat", planes)
     yield everywhere("visceral_fat", cavity)
     yield everywhere("lung", lung)
-    yield everywhere("cortical_bone", ribs)
-    yield everywhere("marrow", lambda x, y, z: ribs(x, y, z) + 2.0)
+    yield everywhere("cortical_bone", ribs, ("marrow", 2.0))
 
 
 def _spine() -> Iterator[TrunkBody]:
@@ -103,8 +101,7 @@ def _spine() -> Iterator[TrunkBody]:
 
     low, high = (-44.0, -110.0, -FAR), (44.0, -24.0, FAR)
     yield TrunkBody("disc", vertebra, low, high)
-    yield TrunkBody("cortical_bone", body, low, high)
-    yield TrunkBody("marrow", lambda x, y, z: body(x, y, z) + 1.8, low, high)
+    yield TrunkBody("cortical_bone", body, low, high, (("marrow", 1.8),))
     yield TrunkBody("cortical_bone", arch, low, high)
     yield TrunkBody("csf", lambda x, y, z: np.hypot(x, (y + 72.0) * 1.15) - 9.8, low, high)
     yield TrunkBody(
