@@ -25,6 +25,7 @@ from acinus.errors import DataError
 
 COMMANDS = {
     "demo": [],
+    "phantom abdomen": ["--out", "cohort"],
     "phantom orbit": ["--out", "cohort"],
     "check": ["dataset"],
     "run": ["dataset", "--out", "run"],
@@ -47,6 +48,7 @@ COMMANDS = {
 
 BEHIND = {
     "demo": "run_demo",
+    "phantom abdomen": "make_abdomen_cohort",
     "phantom orbit": "make_orbit_cohort",
     "check": "check_dataset",
     "run": "run_dataset",

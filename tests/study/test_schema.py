@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from acinus.errors import ConfigError
+from acinus.config import validate
+from acinus.errors import ConfigError, DataError
 from acinus.study import Study, read_study
 from acinus.study.claim import arm_recipe, check_parts, study_identity, varied_value
+from acinus.study.folders import StudyFolder
+from acinus.study.session import open_session
 
 ARMS = {"A": {"dataset": "/data/D1"}, "B": {"dataset": "/data/D2", "recipe": "lacrimal-2d"}}
 
@@ -134,6 +137,50 @@ def test_a_study_needs_data_or_a_phantom(tmp_path: Path) -> None:
     phantom = read_study(path).phantom
     assert phantom is not None
     assert phantom.patients == 4
+
+
+def test_an_abdominal_phantom_has_its_own_sizes() -> None:
+    phantom = study(phantom={"kind": "abdomen", "patients": 20}).phantom
+    assert phantom is not None and phantom.size == "small"
+    orbit = study(phantom={"patients": 4}).phantom
+    assert orbit is not None and orbit.size == "mixed"
+    assert study(phantom=phantom.model_dump(exclude_unset=True)).phantom == phantom
+
+
+@pytest.mark.parametrize(
+    ("phantom", "words"),
+    [
+        ({"kind": "abdomen", "patients": 8}, "at least 9, one for each centre; got 8"),
+        ({"kind": "abdomen", "size": 256}, "'abdomen' must be one of small, full; got 256"),
+        ({"kind": "orbit", "size": "small"}, "'orbit' must be one of mixed, 256, 512; got 'small'"),
+        ({"kind": "abdomen", "counts": "all"}, "phantom.counts belongs to 'orbit'"),
+    ],
+)
+def test_settings_of_another_phantom_are_refused(phantom: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validate(Study, {"study": "s", "arms": ARMS, "phantom": phantom}, where="s.yaml")
+    assert words in str(caught.value)
+
+
+def test_a_study_makes_the_phantom_that_it_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Made(Exception):
+        """Stands for the cohort."""
+
+    def make(base: Path, **wish: object) -> None:
+        raise Made(base.name, wish)
+
+    monkeypatch.setattr("acinus.study.session.make_abdomen_cohort", make)
+    phantom = {"kind": "abdomen", "patients": 12, "seed": 4}
+    folder = StudyFolder(tmp_path / "out", is_run=False)
+    known = study(phantom=phantom, arms={"A": {"dataset": "Dataset022_PancreasT2"}})
+    with pytest.raises(Made) as made:
+        open_session(known, folder, jobs=2)
+    assert made.value.args == ("data", {"patients": 12, "seed": 4, "size": "small", "jobs": 2})
+    other = study(phantom=phantom, arms={"A": {"dataset": "Dataset021_PancreasT2"}})
+    with pytest.raises(DataError, match=r"unknown phantom dataset.*Did you mean 'Dataset02"):
+        open_session(other, folder, jobs=1)
 
 
 def test_a_study_survives_being_written(tmp_path: Path) -> None:
