@@ -24,17 +24,28 @@ FOLD_MM = 5.0
 """Distance, mm, that one unit of the folding noise stands for."""
 
 
-def large_bodies(head: Head, x: Array, y: Array, z: Array, noise: Array) -> Iterator[Body]:
+def large_bodies(
+    head: Head,
+    x: Array,
+    y: Array,
+    z: Array,
+    noise: Array,
+    *,
+    skin: Array | None = None,
+    brain: Array | None = None,
+) -> Iterator[Body]:
     """Everything but the orbits and the inside of the nose.
 
     Args:
         head: The patient.
         x, y, z: Lattice points in head coordinates, one shape, mm.
         noise: (2, ...) smooth random fields with sd 1 at the same points.
+        skin: Signed distance to the skin at the points, mm; None: the head's own.
+        brain: Signed distance to the inside of the skull, mm; None: the head's own.
     """
     x, y, z = _warped(head, x, y, z)
-    skin = outline(head, x, y, z)
-    brain = intracranial(head, x, y, z)
+    skin = outline(head, x, y, z) if skin is None else skin
+    brain = intracranial(head, x, y, z) if brain is None else brain
     yield body("skin", skin)
     yield body("fat", skin + 1.9)
     yield from _ears(head, x, y, z, skin)

@@ -74,21 +74,28 @@ def claim_folder(folder: Path, made: Mapping[str, object]) -> None:
 
 
 def make_patients(
-    make: Callable[[Task], list[Row]], tasks: Sequence[Task], *, title: str, jobs: int
+    make: Callable[[Task], list[Row]],
+    tasks: Sequence[Task],
+    *,
+    title: str,
+    jobs: int,
+    sizes: Sequence[int] | None = None,
 ) -> list[Row]:
     """Rows of all patients, in the order of the tasks, whatever the number of processes.
 
     Args:
-        make: Writes the scans of one patient; a function of a module, so that it can be sent.
-        tasks: One per patient.
+        make: Writes the scans of a task; a function of a module, so that it can be sent.
+        tasks: One per patient, or of several patients that share work.
         title: Shown beside the progress.
         jobs: Processes, >= 1.
+        sizes: Patients of each task; None: one each.
     """
     rows: list[Row] = []
-    with progress.stage(title, total=len(tasks), unit="patient") as bar:
-        for made in _run(make, tasks, jobs):
+    sizes = [1] * len(tasks) if sizes is None else sizes
+    with progress.stage(title, total=sum(sizes), unit="patient") as bar:
+        for made, size in zip(_run(make, tasks, jobs), sizes, strict=True):
             rows.extend(made)
-            bar.advance(1)
+            bar.advance(size)
     return rows
 
 

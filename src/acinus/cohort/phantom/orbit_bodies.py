@@ -28,9 +28,19 @@ GLAND_REACH_MM = 22.0
 FAR_MM = 20.0
 
 
-def orbit_bodies(head: Head, side: int, x: Array, y: Array, z: Array) -> Iterator[Body]:
-    """Bodies of the right (1) or left (-1) orbit, in the order of painting."""
-    gland_mm = _near_distance(head.glands[0 if side > 0 else 1], x, y, z)
+def orbit_bodies(
+    head: Head, side: int, x: Array, y: Array, z: Array, gland_mm: Array | None = None
+) -> Iterator[Body]:
+    """Bodies of the right (1) or left (-1) orbit, in the order of painting.
+
+    Args:
+        head: The patient.
+        side: 1 for right, -1 for left.
+        x, y, z: Points of one plane in head coordinates, mm.
+        gland_mm: Signed distance to the lacrimal gland at the points; None: the head's own.
+    """
+    if gland_mm is None:
+        gland_mm = _near_distance(head.glands[0 if side > 0 else 1], x, y, z)
     x = x * np.float32(side)
     gx, gy, gz = head.globe(side)
     globe = (abs(gx), gy, gz)

@@ -93,7 +93,7 @@ def paint_slices(
         lattice = np.append(lattice, lattice[-1] + step)
     coarse = [body_points(plan, lattice * ratio, lattice * ratio, k) for k in planes]
     x, y, z = (np.stack(axis) for axis in zip(*coarse, strict=True))
-    bodies = list(large_bodies(head, x, y, z, _noise(head, x, y, z)))
+    bodies = list(large_bodies(head, x, y, z, fold_noise(head, x, y, z)))
     signals = {
         name: tissue_signal(tissue, sequence, field_strength_t) for name, tissue in TISSUES.items()
     }
@@ -228,7 +228,7 @@ def mix_signals(
     return keep * first[0] + share * second[0], keep * first[1] + share * second[1]
 
 
-def _noise(head: Head, x: Array, y: Array, z: Array) -> Array:
+def fold_noise(head: Head, x: Array, y: Array, z: Array) -> Array:
     """(2, ...) smooth random fields with sd 1 that belong to the head."""
     at = [x / NOISE_PITCH_MM + 35, y / NOISE_PITCH_MM + 62, z / NOISE_PITCH_MM + 30]
     return np.stack(

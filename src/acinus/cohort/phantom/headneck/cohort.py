@@ -1,0 +1,277 @@
+"""The synthetic head and neck cohort, written as one nnU-Net raw dataset per contrast.
+
+Enters: number of patients, a seed, and, if wished, a folder of real organ maps.
+Leaves: folders with images, references, a second reading, ``dataset.json``,
+``participants.tsv`` and ``truth.csv``, marked synthetic in every file. A worker
+makes all patients of one source, whose tissues it paints once; it holds one scan
+at a time. Every patient and contrast has its own random numbers, so the same seed
+gives the same bytes whatever the number of processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+
+from acinus.cohort.dataset import write_dataset_json
+from acinus.cohort.participants import write_participants
+from acinus.cohort.phantom.headneck.contrast import CONTRASTS, HU, Contrast, draw_look
+from acinus.cohort.phantom.headneck.faults import add_couch, finish_ct, finish_mr
+from acinus.cohort.phantom.headneck.layers import STEPS, Layer, paint_layers
+from acinus.cohort.phantom.headneck.made import make_anatomy
+from acinus.cohort.phantom.headneck.organs import LABELS, MIRROR_PAIRS, Anatomy
+from acinus.cohort.phantom.headneck.pose import draw_pose
+from acinus.cohort.phantom.headneck.protocol import Size, draw_grid
+from acinus.cohort.phantom.headneck.real import READINGS, list_sources, read_anatomy, source_patient
+from acinus.cohort.phantom.headneck.scan import draw_labels, dress, render
+from acinus.cohort.phantom.headneck.torso import Extent, paint_body
+from acinus.cohort.phantom.making import (
+    READING_FOLDERS,
+    Row,
+    claim_folder,
+    make_patients,
+    refuse_small,
+    write_scan,
+)
+from acinus.errors import ConfigError, unknown_name
+from acinus.files import write_text
+
+DESCRIPTION = "synthetic head and neck phantom"
+"""Written to the header of every NIfTI file."""
+FORMAT = 1
+"""Raised when the same seed gives other bytes than before."""
+
+DATASETS: MappingProxyType[Contrast, str] = MappingProxyType(
+    {
+        "ct": "Dataset031_HeadNeckCT",
+        "t1": "Dataset032_HeadNeckT1",
+        "t2": "Dataset033_HeadNeckT2",
+        "random": "Dataset034_HeadNeckAny",
+    }
+)
+"""Contrast to the folder that it is written to."""
+CHANNELS: dict[Contrast, str] = {"ct": "CT", "t1": "T1", "t2": "T2", "random": "any"}
+DEFORM_MM = 2.5
+"""Standard deviation of the deformation that makes a patient out of a source, mm."""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All patients that a worker makes from one source."""
+
+    out: Path
+    seed: int
+    contrasts: tuple[Contrast, ...]
+    anatomy: Path | None
+    source: str
+    patients: tuple[int, ...]
+    width: int
+    body: Extent
+    size: Size
+
+
+def make_headneck_cohort(
+    out: Path,
+    *,
+    patients: int,
+    seed: int,
+    contrasts: Sequence[Contrast] = ("ct",),
+    anatomy: Path | None = None,
+    body: Extent = "none",
+    size: Size = "small",
+    jobs: int = 1,
+) -> list[Path]:
+    """Write a synthetic cohort of head and neck scans with known glands.
+
+    The same call on its own folder goes on where it was stopped.
+
+    Args:
+        out: Folder that receives one dataset folder per contrast.
+        patients: Number of patients, >= 1. Real maps are used in turn, each deformed
+            anew; column ``source`` of ``participants.tsv`` names the map's patient,
+            whose copies must stay on one side of a split (``split.group_by: source``).
+        seed: Any integer >= 0; the same seed gives the same bytes.
+        contrasts: Names of `DATASETS`.
+        anatomy: Folder of real organ maps ``CASE.nii.gz`` with the folders
+            ``oncologist`` and ``radiographer`` beside it; None makes anatomy.
+        body: How much of the body the scan shows below the head and neck.
+        size: ``"full"`` has the grids of clinical scans, ``"small"`` coarser ones.
+        jobs: Processes, >= 1.
+
+    Returns:
+        The dataset folders, in the order of their numbers.
+
+    Raises:
+        ConfigError: A number or a name is not possible.
+        DataError: The maps cannot be used, the folder cannot be written, the disk is
+            full, or a dataset folder holds something else.
+    """
+    _refuse_impossible(patients, seed, contrasts, body, size, jobs)
+    out = Path(out)
+    ordered = tuple(c for c in CONTRASTS if c in contrasts)
+    sources = list_sources(anatomy) if anatomy is not None else []
+    made_from: dict[str, object] = {
+        "format": FORMAT,
+        "kind": "headneck",
+        "patients": patients,
+        "seed": seed,
+        "sources": sources,
+        "body": body,
+        "size": size,
+    }
+    for contrast in ordered:
+        claim_folder(out / DATASETS[contrast], made_from)
+    width = max(3, len(str(patients)))
+    tasks = [
+        _Task(out, seed, ordered, anatomy, source, numbers, width, body, size)
+        for source, numbers in _share_out(sources, patients)
+    ]
+    rows = make_patients(
+        _make_source,
+        tasks,
+        title="Making synthetic heads",
+        jobs=jobs,
+        sizes=[len(task.patients) for task in tasks],
+    )
+    rows.sort(key=lambda row: str(row["case"]))
+    return [_finish_dataset(out, contrast, rows, sources) for contrast in ordered]
+
+
+def _refuse_impossible(
+    patients: int, seed: int, contrasts: Sequence[str], body: str, size: str, jobs: int
+) -> None:
+    refuse_small(patients=(patients, 1), seed=(seed, 0), jobs=(jobs, 1))
+    if not contrasts:
+        raise ConfigError("contrasts must name at least one contrast; got none.")
+    for contrast in contrasts:
+        if contrast not in CONTRASTS:
+            raise ConfigError(unknown_name("contrast", contrast, CONTRASTS))
+    for name, value, known in (("body", body, get_args(Extent)), ("size", size, get_args(Size))):
+        if value not in known:
+            raise ConfigError(unknown_name(name, value, known))
+
+
+def _share_out(sources: list[str], patients: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Which patients (from 0) are made of which source; without sources each has its own."""
+    if not sources:
+        return [("", (i,)) for i in range(patients)]
+    used = sources[: min(len(sources), patients)]
+    return [(name, tuple(range(k, patients, len(used)))) for k, name in enumerate(used)]
+
+
+def _make_source(task: _Task) -> list[Row]:
+    """Write the scans of all patients of a source; rows of the tables of truths."""
+    painted = _paint_source(task)
+    return [
+        _make_scan(task, contrast, index, *painted)
+        for index in task.patients
+        for contrast in task.contrasts
+    ]
+
+
+def _paint_source(task: _Task) -> tuple[Anatomy, tuple[Layer, ...]]:
+    index = task.patients[0]
+    if task.anatomy is None:
+        anatomy = make_anatomy(np.random.default_rng([task.seed, 10, index]))
+    else:
+        rng = np.random.default_rng([task.seed, 11, index])
+        anatomy = read_anatomy(task.anatomy, task.source, rng)
+    return anatomy, paint_layers(anatomy, STEPS[task.size])
+
+
+def _make_scan(
+    task: _Task, contrast: Contrast, index: int, anatomy: Anatomy, layers: tuple[Layer, ...]
+) -> Row:
+    case = f"headneck_{index + 1:0{task.width}d}"
+    number = CONTRASTS.index(contrast)
+    streams = [np.random.default_rng([task.seed, 12, index, number, k]) for k in range(5)]
+    who = np.random.default_rng([task.seed, 13, index])
+    pose = draw_pose(who, deform_mm=DEFORM_MM, may_mirror=task.anatomy is not None)
+    look = draw_look(streams[0], contrast)
+    grid = draw_grid(streams[1], contrast, look.modality, task.body, task.size)
+    folder = task.out / DATASETS[contrast]
+    readings = {reading: folder / READING_FOLDERS[reading] for reading in READINGS}
+    labels = {
+        reading: draw_labels(anatomy.glands[reading], grid, pose) for reading in readings
+    }
+    image_path = folder / "imagesTr" / f"{case}_0000.nii.gz"
+    paths = [image_path, *(place / f"{case}.nii.gz" for place in readings.values())]
+    if not all(path.is_file() for path in paths):
+        if task.body != "none":
+            layers = (*layers, paint_body(anatomy, who, task.body, STEPS[task.size].body))
+        is_ct = look.modality == "CT"
+        dressed = dress(layers, look, grid.pixel_mm, streams[2])
+        image = render(layers, dressed, grid, pose, HU["air"][0] if is_ct else 0.0)
+        del dressed
+        if is_ct:
+            add_couch(image, grid, streams[3], task.body != "none")
+        written = (finish_ct if is_ct else finish_mr)(image, grid, streams[4])
+        write_scan(written, grid.affine, image_path, description=DESCRIPTION)
+        for reading, place in readings.items():
+            write_scan(labels[reading], grid.affine, place / f"{case}.nii.gz", description=DESCRIPTION)
+    voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000.0
+    counts = np.bincount(labels["reference"].ravel(), minlength=len(LABELS) + 1)
+    return {
+        "contrast": contrast,
+        "case": case,
+        "source": anatomy.source if task.anatomy is not None else case,
+        "look": look.kind,
+        "mirrored": pose.mirrored,
+        "agent": round(look.agent, 3),
+        "metal": look.metal,
+        "feet_first": grid.feet_first,
+        "pixel_mm": round(grid.pixel_mm, 4),
+        "slice_mm": round(grid.slice_mm, 4),
+        "n_slices": grid.shape[0],
+        **{f"{name}_ml": round(float(counts[v]) * voxel_ml, 4) for name, v in LABELS.items()},
+    }
+
+
+def _finish_dataset(
+    out: Path, contrast: Contrast, rows: list[Row], sources: list[str]
+) -> Path:
+    """Write the tables and ``dataset.json`` of one contrast."""
+    folder = out / DATASETS[contrast]
+    own = [row for row in rows if row["contrast"] == contrast]
+    write_text(folder / "truth.csv", pd.DataFrame(own).to_csv(index=False, lineterminator="\n"))
+    write_participants(
+        folder / "participants.tsv",
+        pd.DataFrame(
+            {
+                "participant_id": [row["case"] for row in own],
+                "source": [source_patient(str(row["source"])) for row in own],
+                "synthetic": ["true" for _ in own],
+            }
+        ),
+    )
+    origin = (
+        "Organs and glands are real segmentations, deformed; everything else is computed"
+        if sources
+        else "Computed from geometric bodies"
+    )
+    write_dataset_json(
+        folder,
+        name=DATASETS[contrast],
+        channel_names=[CHANNELS[contrast]],
+        labels=LABELS,
+        n_training=len(own),
+        file_ending=".nii.gz",
+        description=(
+            f"Synthetic: {DESCRIPTION}, {contrast}. {origin}; no image of a patient is in it. "
+            "Not for clinical use."
+        ),
+        sides={name: name.rsplit("_", 1)[1] for name in LABELS},
+        mirror_pairs=[list(pair) for pair in MIRROR_PAIRS],
+        structures={
+            name: [label for label in LABELS if label.startswith(name)]
+            for name in ("lacrimal", "parotid", "submandibular")
+        },
+        synthetic=True,
+    )
+    return folder
