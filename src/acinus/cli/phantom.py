@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
@@ -82,6 +82,58 @@ def abdomen(
     """
     for folder in acinus.make_abdomen_cohort(
         out, patients=patients, seed=seed, size=size, jobs=jobs
+    ):
+        sys.stdout.write(f"{folder}\n")
+    return 0
+
+
+@phantom.command
+def headneck(
+    *,
+    out: Path,
+    patients: int = 30,
+    seed: int = 2024,
+    contrast: Annotated[
+        list[Literal["ct", "t1", "t2", "random"]] | None, Parameter(consume_multiple=True)
+    ] = None,
+    anatomy: Path | None = None,
+    body: Literal["none", "torso", "whole"] = "none",
+    size: Literal["small", "full"] = "small",
+    jobs: Jobs = 1,
+) -> int:
+    """Make a cohort of synthetic heads and necks: six glands, right and left.
+
+    Computed bodies, or, with --anatomy, the real shapes of drawn organs and glands: each
+    patient is one of the maps, deformed, often mirrored with exchanged names, in a contrast,
+    on a grid and with the faults of a scanner drawn for it. Marked as synthetic in every
+    file. The same seed gives the same bytes.
+
+    ```console
+    acinus phantom headneck --patients 30 --out cohort
+    acinus phantom headneck --patients 210 --contrast random --anatomy maps/anatomy --out cohort
+    ```
+
+    Args:
+        out: Folder of the datasets.
+        patients: Number of patients. Copies of one map share their value in column source of
+            participants.tsv: split by it.
+        seed: Seed of the anatomy, the looks, the acquisition and the second reading.
+        contrast: One or more, a dataset each: ct, t1, t2, or random for any contrast. Default: ct.
+        anatomy: Folder of organ maps CASE.nii.gz, with the readings in folders oncologist and
+            radiographer beside it. Default: computed organs.
+        body: How much is scanned below the neck: none, the torso, or the whole body.
+        size: small: coarse voxels, for trainings on a CPU; full: grids of clinical scans.
+        jobs: Processes that make patients side by side.
+    """
+    for folder in acinus.make_headneck_cohort(
+        out,
+        patients=patients,
+        seed=seed,
+        contrasts=contrast or ("ct",),
+        anatomy=anatomy,
+        body=body,
+        size=size,
+        jobs=jobs,
     ):
         sys.stdout.write(f"{folder}\n")
     return 0

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from acinus.cohort.phantom import LEAST_PEOPLE
+from acinus.cohort.phantom.headneck import Extent
 from acinus.config import Settings, read_yaml
 from acinus.errors import ConfigError, unknown_name
 from acinus.losses import LOSSES
@@ -29,6 +30,7 @@ VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "netw
 PHANTOM_SIZES: dict[str, tuple[str | int, ...]] = {
     "orbit": ("mixed", 256, 512),
     "abdomen": ("small", "full"),
+    "headneck": ("small", "full"),
 }
 """Kind of phantom to its sizes, the default first."""
 
@@ -95,7 +97,7 @@ class SplitSettings(Settings):
 class PhantomSettings(Settings):
     """The synthetic cohort that stands in where no data folder is given."""
 
-    kind: Literal["orbit", "abdomen"] = "orbit"
+    kind: Literal["orbit", "abdomen", "headneck"] = "orbit"
     patients: int = Field(86, ge=3)
     """At least 9 with `abdomen`: one for each centre."""
     seed: int = Field(2018, ge=0)
@@ -103,6 +105,10 @@ class PhantomSettings(Settings):
     """`orbit`: pixels in plane, or mixed; `abdomen`: small or full. None: mixed, or small."""
     counts: Literal["paper", "all"] = "paper"
     """Of `orbit` only: paper lacks and spoils some scans, as the lacrimal study's."""
+    anatomy: str | None = None
+    """Of `headneck` only: folder of real organ maps. None: computed organs."""
+    body: Extent = "none"
+    """Of `headneck` only: how much of the body is scanned below the neck."""
 
     @field_validator("size")
     @classmethod
@@ -118,11 +124,12 @@ class PhantomSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_kind(self) -> PhantomSettings:
-        if self.kind != "abdomen":
-            return self
-        if "counts" in self.model_fields_set:
-            raise ValueError("phantom.counts belongs to 'orbit'; remove it from an 'abdomen'")
-        if self.patients < LEAST_PEOPLE:
+        for name, kind in (("counts", "orbit"), ("anatomy", "headneck"), ("body", "headneck")):
+            if self.kind != kind and name in self.model_fields_set:
+                raise ValueError(
+                    f"phantom.{name} belongs to '{kind}'; remove it from kind '{self.kind}'"
+                )
+        if self.kind == "abdomen" and self.patients < LEAST_PEOPLE:
             raise ValueError(
                 f"phantom.patients of 'abdomen' must be at least {LEAST_PEOPLE}, one for each "
                 f"centre; got {self.patients}"

@@ -18,8 +18,10 @@ import yaml
 from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset, write_split
 from acinus.cohort.phantom import (
     ABDOMEN_DATASETS,
+    HEADNECK_DATASETS,
     ORBIT_DATASETS,
     make_abdomen_cohort,
+    make_headneck_cohort,
     make_orbit_cohort,
 )
 from acinus.errors import DataError, PlanError, unknown_name
@@ -215,7 +217,12 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     wanted = phantom.model_dump(mode="json")
     if stamp.is_file() and read_json(stamp) == wanted:
         return
-    known = {"orbit": ORBIT_DATASETS, "abdomen": ABDOMEN_DATASETS}[phantom.kind]
+    folders: dict[str, Mapping[str, str]] = {
+        "orbit": ORBIT_DATASETS,
+        "abdomen": ABDOMEN_DATASETS,
+        "headneck": HEADNECK_DATASETS,
+    }
+    known = folders[phantom.kind]
     contrast_of = {folder: name for name, folder in known.items()}
     for arm in study.arms.values():
         if arm.dataset not in contrast_of:
@@ -227,9 +234,14 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     wish |= {"size": phantom.size, "jobs": jobs}
     if phantom.kind == "abdomen":
         make_abdomen_cohort(base, **wish)
+        write_json(stamp, wanted)
+        return
+    used = list(dict.fromkeys(contrast_of[arm.dataset] for arm in study.arms.values()))
+    if phantom.kind == "headneck":
+        maps = None if phantom.anatomy is None else Path(phantom.anatomy)
+        make_headneck_cohort(base, contrasts=used, anatomy=maps, body=phantom.body, **wish)
     else:
-        used = dict.fromkeys(contrast_of[arm.dataset] for arm in study.arms.values())
-        make_orbit_cohort(base, sequences=list(used), counts=phantom.counts, **wish)
+        make_orbit_cohort(base, sequences=used, counts=phantom.counts, **wish)
     write_json(stamp, wanted)
 
 

@@ -197,9 +197,7 @@ def _make_scan(
     grid = draw_grid(streams[1], contrast, look.modality, task.body, task.size)
     folder = task.out / DATASETS[contrast]
     readings = {reading: folder / READING_FOLDERS[reading] for reading in READINGS}
-    labels = {
-        reading: draw_labels(anatomy.glands[reading], grid, pose) for reading in readings
-    }
+    labels = {reading: draw_labels(anatomy.glands[reading], grid, pose) for reading in readings}
     image_path = folder / "imagesTr" / f"{case}_0000.nii.gz"
     paths = [image_path, *(place / f"{case}.nii.gz" for place in readings.values())]
     if not all(path.is_file() for path in paths):
@@ -214,7 +212,9 @@ def _make_scan(
         written = (finish_ct if is_ct else finish_mr)(image, grid, streams[4])
         write_scan(written, grid.affine, image_path, description=DESCRIPTION)
         for reading, place in readings.items():
-            write_scan(labels[reading], grid.affine, place / f"{case}.nii.gz", description=DESCRIPTION)
+            write_scan(
+                labels[reading], grid.affine, place / f"{case}.nii.gz", description=DESCRIPTION
+            )
     voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000.0
     counts = np.bincount(labels["reference"].ravel(), minlength=len(LABELS) + 1)
     return {
@@ -233,9 +233,7 @@ def _make_scan(
     }
 
 
-def _finish_dataset(
-    out: Path, contrast: Contrast, rows: list[Row], sources: list[str]
-) -> Path:
+def _finish_dataset(out: Path, contrast: Contrast, rows: list[Row], sources: list[str]) -> Path:
     """Write the tables and ``dataset.json`` of one contrast."""
     folder = out / DATASETS[contrast]
     own = [row for row in rows if row["contrast"] == contrast]

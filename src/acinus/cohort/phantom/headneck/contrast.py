@@ -139,7 +139,9 @@ def draw_look(rng: np.random.Generator, contrast: Contrast) -> Look:
     if contrast == "t2":
         spin = (rng.uniform(3300, 6500), rng.uniform(78, 125), None)
         return _mr(rng, "t2", *spin, 0.0, _suppression(rng, 0.25), 0.05)
-    drawn = rng.choice(["ct", "t1", "t2", "flair", "any_mr", "any"], p=[0.15, 0.2, 0.12, 0.13, 0.15, 0.25])
+    drawn = rng.choice(
+        ["ct", "t1", "t2", "flair", "any_mr", "any"], p=[0.15, 0.2, 0.12, 0.13, 0.15, 0.25]
+    )
     if drawn in ("ct", "t1", "t2"):
         return draw_look(rng, drawn)
     if drawn == "flair":
@@ -187,7 +189,9 @@ def _mr(
     column = int(rng.integers(2))
     mean = np.empty(len(PHYSICS))
     for code, tissue in enumerate(PHYSICS.values()):
-        t1 = shorten_t1(tissue.t1_ms[column], tissue.contrast_mmol * agent, RELAXIVITY[(1.5, 3.0)[column]])
+        t1 = shorten_t1(
+            tissue.t1_ms[column], tissue.contrast_mmol * agent, RELAXIVITY[(1.5, 3.0)[column]]
+        )
         t2 = tissue.t2_ms[column]
         if tissue.fat > 0.5 and repetition_ms > 1500:
             t2 *= FAT_OF_FAST_ECHOES

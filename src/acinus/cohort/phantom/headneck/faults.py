@@ -67,9 +67,13 @@ def finish_ct(image: Array, grid: ScanGrid, rng: np.random.Generator) -> Array:
     shape = image.shape[1:]
     for s in range(image.shape[0]):
         plane = image[s]
-        bone, body = (_blurred(mask, grid.pixel_mm) for mask in (
-            np.clip(plane - BONE_FROM_HU, 0.0, 1500.0), (plane > -300.0).astype(np.float32)
-        ))
+        bone, body = (
+            _blurred(mask, grid.pixel_mm)
+            for mask in (
+                np.clip(plane - BONE_FROM_HU, 0.0, 1500.0),
+                (plane > -300.0).astype(np.float32),
+            )
+        )
         plane -= np.float32(hardening * 4.0) * bone
         metal = plane > METAL_FROM_HU
         if metal.any():
@@ -87,7 +91,9 @@ def _blurred(plane: Array, pixel_mm: float) -> Array:
     step = max(1, round(LATTICE_MM / pixel_mm))
     pad = [(0, -n % step) for n in plane.shape]
     wide = np.pad(plane, pad)
-    coarse = wide.reshape(wide.shape[0] // step, step, wide.shape[1] // step, step).mean(axis=(1, 3))
+    coarse = wide.reshape(wide.shape[0] // step, step, wide.shape[1] // step, step).mean(
+        axis=(1, 3)
+    )
     pitch = step * pixel_mm
     coarse = gaussian_filter(coarse, (12.0 / pitch, 38.0 / pitch))
     fine = refine(np.pad(coarse, ((0, 1), (0, 1)), mode="edge"), step)
@@ -115,7 +121,8 @@ def _streaks(metal: Array, pixel_mm: float, strength: float, rng: np.random.Gene
         radius = np.sqrt(dy * dy + dx * dx)
         angle = np.arctan2(dy, dx)
         waves = sum(
-            np.sin(np.float32(f) * angle + np.float32(rng.uniform(0, 6.28))) for f in rng.integers(6, 44, 5)
+            np.sin(np.float32(f) * angle + np.float32(rng.uniform(0, 6.28)))
+            for f in rng.integers(6, 44, 5)
         ) / np.float32(2.2)
         size = np.float32(strength * np.sqrt(min(area, 40.0) / 12.0))
         view += size * waves * np.exp(-radius / 38.0) / (1.0 + radius / 14.0)
@@ -145,8 +152,14 @@ def finish_mr(image: Array, grid: ScanGrid, rng: np.random.Generator) -> Array:
         (Z, Y, X) int16, >= 0.
     """
     out = np.empty(image.shape, np.int16)
-    extents = [n * s / 180.0 for n, s in zip(grid.shape, (grid.slice_mm, grid.pixel_mm, grid.pixel_mm), strict=True)]
-    axes = [np.linspace(-e / 2, e / 2, n, dtype=np.float32) for e, n in zip(extents, grid.shape, strict=True)]
+    extents = [
+        n * s / 180.0
+        for n, s in zip(grid.shape, (grid.slice_mm, grid.pixel_mm, grid.pixel_mm), strict=True)
+    ]
+    axes = [
+        np.linspace(-e / 2, e / 2, n, dtype=np.float32)
+        for e, n in zip(extents, grid.shape, strict=True)
+    ]
     strength = float(rng.uniform(0.05, 0.35))
     linear, square = rng.normal(0.0, strength, 3), rng.normal(0.0, strength, 3)
     surface = float(rng.uniform(0.0, 0.5))

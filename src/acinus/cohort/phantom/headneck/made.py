@@ -42,7 +42,9 @@ def make_anatomy(rng: np.random.Generator) -> Anatomy:
     spine = np.stack([0 * heights, -88.0 + slope * (heights + 50.0) + bend, heights], axis=1)
     jaw = _mandible(chin)
     organs = {
-        "mandible": sample_organ(jaw, (-75, chin[1] - 100, chin[2] - 25), (75, chin[1] + 25, 5), STEP_MM)
+        "mandible": sample_organ(
+            jaw, (-75, chin[1] - 100, chin[2] - 25), (75, chin[1] + 25, 5), STEP_MM
+        )
     }
     true: dict[str, Organ] = {}
     read: dict[str, Organ] = {}
@@ -97,8 +99,12 @@ def _large_glands(
     def bent(size: float) -> Formula:
         def distance(x: Array, y: Array, z: Array) -> Array:
             px, py, pz = parotid
-            outer = ellipsoid(x, y, z, (px + side * 4, py + 12, pz + 2), (7 * size, 21 * size, 23 * size))
-            inner = ellipsoid(x, y, z, (px - side * 4, py - 3, pz - 3), (12 * size, 10 * size, 17 * size))
+            outer = ellipsoid(
+                x, y, z, (px + side * 4, py + 12, pz + 2), (7 * size, 21 * size, 23 * size)
+            )
+            inner = ellipsoid(
+                x, y, z, (px - side * 4, py - 3, pz - 3), (12 * size, 10 * size, 17 * size)
+            )
             return np.maximum(join(outer, inner, 5.0), 1.5 - jaw(x, y, z))
 
         return distance
@@ -107,7 +113,9 @@ def _large_glands(
         def distance(x: Array, y: Array, z: Array) -> Array:
             bx, by, bz = below
             big = ellipsoid(x, y, z, (bx, by, bz - 2), (8.5 * size, 15 * size, 12 * size))
-            hook = ellipsoid(x, y, z, (bx - side * 5, by + 9, bz + 6), (5 * size, 10 * size, 6 * size))
+            hook = ellipsoid(
+                x, y, z, (bx - side * 5, by + 9, bz + 6), (5 * size, 10 * size, 6 * size)
+            )
             return np.maximum(join(big, hook, 4.0), 1.0 - jaw(x, y, z))
 
         return distance

@@ -46,9 +46,7 @@ def neck_skin(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Array:
     return np.maximum(tube, z - NECK_TOP_MM)
 
 
-def mouth_bodies(
-    anatomy: Anatomy, x: Array, y: Array, z: Array, skin: Array
-) -> Iterator[Body]:
+def mouth_bodies(anatomy: Anatomy, x: Array, y: Array, z: Array, skin: Array) -> Iterator[Body]:
     """Lips, chewing muscles, tongue, palate and teeth."""
     cx, cy, cz = anatomy.chin
     tz = anatomy.teeth_z
@@ -120,7 +118,12 @@ def neck_bodies(
     under = np.maximum(skin + 4.0, below)
     back = _ellipse(u, v, (0.0, -27.0), (42.0, 25.0))
     yield body("muscle", np.maximum(back, under))
-    seams = np.abs(np.sin(np.hypot(u, v + 6.0) * 0.35 + 0.8 * noise + 0.9 * np.sin(3 * np.arctan2(u, v)))) * 2.2
+    seams = (
+        np.abs(
+            np.sin(np.hypot(u, v + 6.0) * 0.35 + 0.8 * noise + 0.9 * np.sin(3 * np.arctan2(u, v)))
+        )
+        * 2.2
+    )
     seams = np.minimum(seams - 0.35, side - 0.7)
     yield body("fat", np.maximum(np.maximum(back + 2.5, seams), under))
     deep = np.minimum(
@@ -129,7 +132,11 @@ def neck_bodies(
     yield body("muscle", np.maximum(deep, under))
     _, anterior = anatomy.canal(np.array([-55.0, -190.0]))
     strap = capsule(
-        side, y, z, (55.0, float(anterior[0]) - 2.0, -45.0), (13.0, float(anterior[1]) + 48.0, -200.0),
+        side,
+        y,
+        z,
+        (55.0, float(anterior[0]) - 2.0, -45.0),
+        (13.0, float(anterior[1]) + 48.0, -200.0),
         (9.0, 10.0),
     )
     yield body("muscle", np.maximum(strap, under))
@@ -144,7 +151,9 @@ def _vertebrae(u: Array, v: Array, z: Array, side: Array, below: Array) -> Itera
     trunk = _ellipse(u, v, (0.0, 16.5), (12.5, 8.5))
     yield body("cartilage", np.maximum(trunk + 0.8, below))
     vertebra = np.maximum(trunk, disc)
-    arch = np.maximum(_ellipse(u, v, (0.0, 1.0), (15.0, 13.0)), -_ellipse(u, v, (0.0, 0.0), (11.0, 9.5)))
+    arch = np.maximum(
+        _ellipse(u, v, (0.0, 1.0), (15.0, 13.0)), -_ellipse(u, v, (0.0, 0.0), (11.0, 9.5))
+    )
     arch = np.maximum(arch, 3.0 - phase)
     spine = np.maximum(np.maximum(side - 2.6, np.abs(v + 22.0) - 11.0), np.abs(phase - 9.0) - 3.5)
     wings = np.maximum(np.maximum(side - 25.0, np.abs(v - 7.0) - 4.5), np.abs(phase - 9.0) - 4.5)
@@ -170,8 +179,7 @@ def _throat(
     anatomy: Anatomy, x: Array, y: Array, z: Array, u: Array, v: Array, under: Array
 ) -> Iterator[Body]:
     """Pharynx, larynx and trachea as one tube, with walls; gullet and thyroid."""
-    cx, cy, cz = anatomy.chin
-    larynx_z = min(cz, anatomy.teeth_z - 25.0) - LARYNX_MM
+    larynx_z = min(anatomy.chin[2], anatomy.teeth_z - 25.0) - LARYNX_MM
     front = np.interp(z, [larynx_z - 30.0, larynx_z + 15.0, -60.0], [40.0, 35.0, 33.0])
     wide = np.interp(z, [larynx_z - 12.0, larynx_z, larynx_z + 25.0, -50.0], [8.5, 4.0, 12.0, 12.0])
     deep = np.interp(z, [larynx_z - 12.0, larynx_z, larynx_z + 25.0, -50.0], [8.5, 9.0, 5.5, 6.0])

@@ -35,6 +35,7 @@ MIRROR_PAIRS = tuple((f"{g}_right", f"{g}_left") for g in ("lacrimal", "parotid"
 FAR_MM = 40.0
 """Distance that stands for all that is farther from an organ, mm."""
 
+
 @dataclass(frozen=True, eq=False)
 class Organ:
     """A signed distance known on a lattice of voxels, `FAR_MM` outside of it.
@@ -81,8 +82,7 @@ def sample_organ(
         step_mm: Pitch of the lattice.
     """
     x, y, z = (
-        np.arange(a, b + step_mm, step_mm, dtype=np.float32)
-        for a, b in zip(low, high, strict=True)
+        np.arange(a, b + step_mm, step_mm, dtype=np.float32) for a, b in zip(low, high, strict=True)
     )
     z_grid, y_grid, x_grid = np.meshgrid(z, y, x, indexing="ij")
     index = np.eye(4)

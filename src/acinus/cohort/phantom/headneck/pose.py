@@ -38,10 +38,7 @@ class Pose:
 
     def displacement(self, x: Array, y: Array, z: Array) -> Array:
         """(3, ...) displacement at head coordinates, mm."""
-        at = [
-            (p - low) / PITCH_MM
-            for p, (low, _) in zip((z, y, x), FIELD_BOX[::-1], strict=True)
-        ]
+        at = [(p - low) / PITCH_MM for p, (low, _) in zip((z, y, x), FIELD_BOX[::-1], strict=True)]
         return np.stack(
             [map_coordinates(f, at, order=1, mode="nearest", output=np.float32) for f in self.field]
         )

@@ -66,7 +66,9 @@ def draw_grid(
     if extent != "none":
         return _body_grid(rng, modality, extent, size)
     if modality == "CT":
-        n, pixel = (512, rng.uniform(0.92, 1.27)) if size == "full" else (128, rng.uniform(2.0, 2.4))
+        n, pixel = (
+            (512, rng.uniform(0.92, 1.27)) if size == "full" else (128, rng.uniform(2.0, 2.4))
+        )
         step = float(rng.choice([1.5, 2.0, 2.5, 2.5, 3.0])) if size == "full" else 3.0
         return _axial(rng, n, pixel, step, step, -158.0 - rng.uniform(-8, 8), tilt=1.5)
     thin = contrast == "random" and rng.random() < 0.2
@@ -106,7 +108,7 @@ def _body_grid(
     span = 205.0 - BOTTOM_MM[extent]
     n_full = 1000 if extent == "whole" else 480
     step = span / n_full if size == "full" else 6.0
-    n_slices = int(round(span / step))
+    n_slices = round(span / step)
     feet_first = bool(rng.random() < 0.4)
     affine = np.diag([-pixel, -pixel, -step if feet_first else step, 1.0])
     middle = np.array([0.0, -110.0, (205.0 + BOTTOM_MM[extent]) / 2]) + rng.normal(0, [8, 8, 3])

@@ -62,7 +62,9 @@ def list_sources(folder: Path) -> list[str]:
         for case in cases:
             path = folder.parent / reading / f"{case}.nii.gz"
             if not path.is_file():
-                raise DataError(f"{path}: must hold the {reading}'s glands of '{case}'; no such file.")
+                raise DataError(
+                    f"{path}: must hold the {reading}'s glands of '{case}'; no such file."
+                )
     return cases
 
 
@@ -91,7 +93,9 @@ def read_anatomy(folder: Path, case: str, rng: np.random.Generator) -> Anatomy:
         if counts[value] == 0 and not name.startswith("nerve"):
             raise DataError(f"{path}: must hold {name} as value {value}; it does not.")
     points = {
-        value: _points(values, value, affine) for value in (*GLOBES, *ORGANS.values()) if counts[value]
+        value: _points(values, value, affine)
+        for value in (*GLOBES, *ORGANS.values())
+        if counts[value]
     }
     to_head = _head_from_world(*(points[v].mean(axis=0) for v in (*GLOBES, ORGANS["brain"])))
     placed = {value: _move(to_head, p) for value, p in points.items()}
@@ -101,7 +105,9 @@ def read_anatomy(folder: Path, case: str, rng: np.random.Generator) -> Anatomy:
         if counts[value]
     }
     glands = {
-        reading: _read_glands(Path(folder).parent / place / f"{case}.nii.gz", volume.array, affine, to_head)
+        reading: _read_glands(
+            Path(folder).parent / place / f"{case}.nii.gz", volume.array, affine, to_head
+        )
         for reading, place in READINGS.items()
     }
     globes = [placed[v].mean(axis=0) for v in GLOBES]
@@ -195,7 +201,11 @@ def _read_glands(path: Path, values: Array, affine: Affine, to_head: Affine) -> 
 def _spine(canal: Array) -> Array:
     """Middle of the canal every 10 mm, smoothed, and carried on straight at both ends."""
     heights = np.arange(np.ceil(canal[:, 2].min()) + 5, canal[:, 2].max() - 5, 10.0)
-    rows = [canal[np.abs(canal[:, 2] - h) < 6].mean(axis=0) for h in heights if (np.abs(canal[:, 2] - h) < 6).any()]
+    rows = [
+        canal[np.abs(canal[:, 2] - h) < 6].mean(axis=0)
+        for h in heights
+        if (np.abs(canal[:, 2] - h) < 6).any()
+    ]
     line = np.stack(rows)
     line[:, 0] = np.polyval(np.polyfit(line[:, 2], line[:, 0], 1), line[:, 2])
     top = line[-1] + [0.0, 2.0, 20.0]

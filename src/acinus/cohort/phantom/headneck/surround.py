@@ -61,9 +61,7 @@ def paint_plane(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Array:
             _cover(view, item)
     _paint_window(view, NASAL_REACH_MM, 1, x, y, z, lambda p: nasal_bodies(anatomy.head, *p))
     for side in (1, -1):
-        _paint_window(
-            view, ORBIT_REACH_MM, side, x, y, z, lambda p, s=side: _orbit(anatomy, s, *p)
-        )
+        _paint_window(view, ORBIT_REACH_MM, side, x, y, z, lambda p, s=side: _orbit(anatomy, s, *p))
     for item in _organ_bodies(anatomy, x, y, z):
         _cover(view, item)
     return tissues

@@ -29,9 +29,7 @@ TOP_MM = -120.0
 SHOULDER_MM = -235.0
 
 
-def paint_body(
-    anatomy: Anatomy, rng: np.random.Generator, extent: Extent, step_mm: float
-) -> Layer:
+def paint_body(anatomy: Anatomy, rng: np.random.Generator, extent: Extent, step_mm: float) -> Layer:
     """The body's layer; the neck reaches into the head's layer.
 
     Args:
@@ -114,8 +112,12 @@ def _limb_bones(side: Array, y: Array, z: Array, arms_up: bool, bend: float) -> 
     shoulder, elbow, hand = _arm_joints(arms_up, bend)
     bones = capsule(side, y, z, shoulder, elbow, (14.0, 12.0))
     bones = np.minimum(bones, capsule(side, y, z, elbow, hand, (13.0, 9.0)))
-    bones = np.minimum(bones, capsule(side, y, z, (92.0, -5.0, -800.0), (78.0, 5.0, -1265.0), (18, 20)))
-    bones = np.minimum(bones, capsule(side, y, z, (78.0, 5.0, -1275.0), (75.0, -5.0, -1650.0), (18, 13)))
+    bones = np.minimum(
+        bones, capsule(side, y, z, (92.0, -5.0, -800.0), (78.0, 5.0, -1265.0), (18, 20))
+    )
+    bones = np.minimum(
+        bones, capsule(side, y, z, (78.0, 5.0, -1275.0), (75.0, -5.0, -1650.0), (18, 13))
+    )
     yield body("cortical_bone", bones)
     yield body("marrow", bones + 4.0)
     blade = box(side, y, z, (95, -82, -330), (45, 5, 60), 4.0)
