@@ -192,7 +192,12 @@ def _make_scan(
     number = CONTRASTS.index(contrast)
     streams = [np.random.default_rng([task.seed, 12, index, number, k]) for k in range(5)]
     who = np.random.default_rng([task.seed, 13, index])
-    pose = draw_pose(who, deform_mm=DEFORM_MM, may_mirror=task.anatomy is not None)
+    pose = draw_pose(
+        who,
+        deform_mm=DEFORM_MM,
+        may_mirror=task.anatomy is not None,
+        turn=1.0 if task.body == "none" else 0.2,
+    )
     look = draw_look(streams[0], contrast)
     grid = draw_grid(streams[1], contrast, look.modality, task.body, task.size)
     folder = task.out / DATASETS[contrast]

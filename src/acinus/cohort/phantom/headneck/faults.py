@@ -152,10 +152,8 @@ def finish_mr(image: Array, grid: ScanGrid, rng: np.random.Generator) -> Array:
         (Z, Y, X) int16, >= 0.
     """
     out = np.empty(image.shape, np.int16)
-    extents = [
-        n * s / 180.0
-        for n, s in zip(grid.shape, (grid.slice_mm, grid.pixel_mm, grid.pixel_mm), strict=True)
-    ]
+    edges = (grid.slice_mm, grid.pixel_mm, grid.pixel_mm)
+    extents = [min(n * e / 180.0, 1.8) for n, e in zip(grid.shape, edges, strict=True)]
     axes = [
         np.linspace(-e / 2, e / 2, n, dtype=np.float32)
         for e, n in zip(extents, grid.shape, strict=True)

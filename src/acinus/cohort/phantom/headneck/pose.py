@@ -44,15 +44,18 @@ class Pose:
         )
 
 
-def draw_pose(rng: np.random.Generator, *, deform_mm: float, may_mirror: bool) -> Pose:
+def draw_pose(
+    rng: np.random.Generator, *, deform_mm: float, may_mirror: bool, turn: float = 1.0
+) -> Pose:
     """A posture, proportions and a deformation.
 
     Args:
         rng: Source of randomness.
         deform_mm: Standard deviation of the displacements, mm.
         may_mirror: Whether half of the poses are mirrored.
+        turn: Factor on the angles; a body that lies on a couch turns less than a head.
     """
-    turned = rotation(*rng.normal(0.0, [5.0, 2.5, 3.5]))
+    turned = rotation(*(turn * rng.normal(0.0, [6.0, 3.5, 6.0])))
     sheared = np.eye(3)
     sheared[np.triu_indices(3, 1)] = rng.normal(0.0, 0.015, 3)
     sizes = np.exp(rng.normal(0.0, 0.02) + rng.normal(0.0, 0.03, 3))
