@@ -6,6 +6,13 @@ tables. Knows no network and imports no torch.
 
 from acinus.evaluate.comparing import Comparisons, compare_scores
 from acinus.evaluate.folders import FolderScores, evaluate_folders
+from acinus.evaluate.inside import (
+    CONFUSION_COLUMNS,
+    VALUE_COLUMNS,
+    confusion_table,
+    label_values,
+    value_table,
+)
 from acinus.evaluate.pairs import pair_folders
 from acinus.evaluate.readers import ReaderAgreement, compare_readers
 from acinus.evaluate.score_table import (
@@ -19,8 +26,10 @@ from acinus.evaluate.score_table import (
 from acinus.evaluate.scoring import Pair, score_cases, score_labelmaps, score_pair
 
 __all__ = [
+    "CONFUSION_COLUMNS",
     "NOT_ANNOTATED",
     "SCORE_COLUMNS",
+    "VALUE_COLUMNS",
     "Comparisons",
     "FolderScores",
     "Pair",
@@ -28,12 +37,15 @@ __all__ = [
     "annotated_scores",
     "compare_readers",
     "compare_scores",
+    "confusion_table",
     "evaluate_folders",
+    "label_values",
     "pair_folders",
     "read_scores",
     "score_cases",
     "score_labelmaps",
     "score_pair",
     "score_table",
+    "value_table",
     "write_scores",
 ]

@@ -174,6 +174,11 @@ class ReportContent:
         pipeline: (stage, text) pairs of the pipeline as it ran, in order; a text may
             have several lines.
         what_it_is: A sentence on what the data are, for the summary; empty if unknown.
+        values: What lies inside each label, rows as in `acinus.evaluate.VALUE_COLUMNS`; empty
+            if that was not asked for.
+        confusion: What was taken for what, rows as in `acinus.evaluate.CONFUSION_COLUMNS`.
+        prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid.
+        mirror_pairs: Labels that are each other's partner, right first.
     """
 
     title: str
@@ -190,6 +195,10 @@ class ReportContent:
     published: Mapping[str, Any] | None = None
     pipeline: Sequence[tuple[str, str]] = ()
     what_it_is: str = ""
+    values: pd.DataFrame = field(default_factory=pd.DataFrame)
+    confusion: pd.DataFrame = field(default_factory=pd.DataFrame)
+    prepared: pd.DataFrame = field(default_factory=pd.DataFrame)
+    mirror_pairs: Sequence[tuple[str, str]] = ()
 
     @property
     def synthetic(self) -> bool:

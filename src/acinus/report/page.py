@@ -26,6 +26,7 @@ from acinus.report.curves import draw_curves
 from acinus.report.distributions import draw_spread, draw_variants
 from acinus.report.figure import FigureView, Folders, TableView, write_table
 from acinus.report.flow import draw_flow
+from acinus.report.inside import draw_inside
 from acinus.report.numbers import join_words, seconds_text
 from acinus.report.overlays import draw_overlays
 from acinus.report.pipeline import draw_pipeline
@@ -93,6 +94,7 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
         draw_curves(content, folders),
         draw_spread(content, folders),
         draw_variants(content, folders, numbers.variants),
+        draw_inside(content, folders),
     ]
     return {figure.number: figure for figure in made}
 
@@ -115,6 +117,12 @@ def _sections(
 
     notes = _of_arms({arm.name: arm.notes for arm in content.arms})
     caveats = _of_arms({arm.name: arm.caveats for arm in content.arms})
+    inside = Section(
+        "inside",
+        "What lies inside the labels",
+        "",
+        (figures[11], *of("holdout", "inside", "confusion", "grid")),
+    )
     sections = [
         Section("data", "What was done, on what", _numbering(content),
                 (figures[4], figures[3], *of("characteristics"), figures[1])),
@@ -127,6 +135,7 @@ def _sections(
         Section("variants", "What was varied", "",
                 (*of("variants"), *([] if figures[10].absent else [figures[10]])),
                 tuple(content.variant_caveats)),
+        *([] if content.values.empty else [inside]),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
                 _failures(content)),

@@ -32,6 +32,7 @@ from acinus.evaluate.wording import ALL_LABELS, interval, label_title, mean_and_
 from acinus.report.choose import HOLDOUT, all_scores
 from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
+from acinus.report.inside import draft_inside
 from acinus.report.numbers import MISSING, count_text, is_number, number_text
 from acinus.report.record import (
     NOTHING,
@@ -120,6 +121,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         *early,
         _evaluation(content, numbers),
         _sides(content),
+        *draft_inside(content),
         _agreement(numbers),
         *_comparisons(content, numbers),
         _variants(content),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from acinus.study.arm import (
 from acinus.study.cascade import TIME_SHARE, first_share, keep_found, low_resolution
 from acinus.study.content import FINAL, arm_content, report_content
 from acinus.study.folders import StudyFolder
+from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
@@ -417,6 +418,14 @@ def _report(session: Session, notes: list[str]) -> Path:
         session.folder,
         notes or _check_notes(session),
     )
+    if session.study.look_inside:
+        found = look_inside(
+            {arm.name: arm for arm in arms},
+            session.datasets,
+            session.split,
+            {name: session.folder.arm(name) for name in session.datasets},
+        )
+        content = replace(content, **found)
     return write_report(content, session.folder.root)
 
 

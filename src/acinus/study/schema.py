@@ -172,6 +172,9 @@ class Study(Settings):
         "prediction_volume_ml",
     )
     explain: ExplainSettings = ExplainSettings()
+    look_inside: bool = False
+    """Whether the report compares volumes and values inside each label (label and prediction,
+    right and left, hold-out and the rest), what was taken for what, and what each grid keeps."""
     budget: str | None = None
     departures: list[str] = Field(default_factory=list)
     published: dict[str, Any] | None = None

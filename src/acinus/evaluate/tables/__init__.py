@@ -34,6 +34,17 @@ from acinus.evaluate.tables.evaluation import (
     shapiro_table,
 )
 from acinus.evaluate.tables.failures import display_worst, worst_cases
+from acinus.evaluate.tables.inside import (
+    display_confusion,
+    display_grid,
+    display_holdout,
+    display_inside,
+    grid_table,
+    holdout_check,
+    inside_pairs,
+    note_on_holdout,
+    note_on_inside,
+)
 from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_error_table
 from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
 
@@ -104,6 +115,28 @@ TABLES: dict[str, TableKind] = {
             ),
         ),
         TableKind(
+            "holdout_check", "Is the hold-out like the rest?", display_holdout, note_on_holdout
+        ),
+        TableKind("inside_pairs", "What lies inside the labels", display_inside, note_on_inside),
+        TableKind(
+            "confusion_table",
+            "What was taken for what",
+            display_confusion,
+            lambda numbers: (
+                "Share of the volume of each reference label, summed over the hold-out, that was "
+                "predicted as each label. The diagonal is right."
+            ),
+        ),
+        TableKind(
+            "grid_table",
+            "What each grid keeps",
+            display_grid,
+            lambda numbers: (
+                "Lost: cases in which the label is drawn, and has no voxel left on the grid that "
+                "the network sees."
+            ),
+        ),
+        TableKind(
             "worst_cases",
             "Failed and worst cases",
             display_worst,
@@ -151,12 +184,19 @@ __all__ = [
     "display_agreement",
     "display_arm_comparison",
     "display_characteristics",
+    "display_confusion",
     "display_evaluation",
+    "display_grid",
+    "display_holdout",
+    "display_inside",
     "display_shapiro",
     "display_sides",
     "display_variants",
     "display_worst",
     "evaluation_table",
+    "grid_table",
+    "holdout_check",
+    "inside_pairs",
     "note",
     "shapiro_table",
     "side_error_table",

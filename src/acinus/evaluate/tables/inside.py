@@ -1,0 +1,274 @@
+"""Tables of what lies inside labels: is the hold-out like the rest, label like prediction?
+
+Enters: the table of values per case, label and role. Leaves: numbers, and the same
+for people. Differences between groups of patients are tested with Mann-Whitney,
+within patients with Wilcoxon; p-values of a table are adjusted together (Holm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.wording import (
+    NONE,
+    count_and_share,
+    decimals,
+    label_title,
+    mean_and_sd,
+    p_value,
+)
+from acinus.measure.statistics import adjusted_p, paired_difference, unpaired_difference
+
+VARIABLES = {"volume_ml": "Volume (in mL)", "mean": "Mean value inside"}
+
+HOLDOUT_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "label": "str",
+    "variable": "str",
+    "n_rest": "int64",
+    "mean_rest": "float64",
+    "sd_rest": "float64",
+    "n_holdout": "int64",
+    "mean_holdout": "float64",
+    "sd_holdout": "float64",
+    "p": "float64",
+    "p_holm": "float64",
+}
+
+PAIRED_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "comparison": "str",
+    "label": "str",
+    "variable": "str",
+    "n": "int64",
+    "mean_first": "float64",
+    "sd_first": "float64",
+    "mean_second": "float64",
+    "sd_second": "float64",
+    "difference": "float64",
+    "p": "float64",
+    "p_holm": "float64",
+}
+"""comparison: ``label against prediction`` or ``right against left``; difference: first minus
+second, mean over the cases that have both."""
+
+GRID_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "label": "str",
+    "n": "int64",
+    "n_lost": "int64",
+    "voxels_native": "float64",
+    "voxels_prepared": "float64",
+}
+"""n: cases with the label; n_lost: those in which the prepared grid has no voxel of it; voxels:
+medians over the cases."""
+
+
+def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
+    """Whether the hold-out's references differ from the rest in volume or mean value.
+
+    Args:
+        values: Columns of `VALUE_COLUMNS`.
+
+    Returns:
+        The columns of `HOLDOUT_COLUMNS`; empty labels are left out of both variables.
+    """
+    drawn = values[(values["role"] == "reference") & (values["voxels"] > 0)]
+    rows: list[dict[str, Any]] = []
+    for (arm, label), group in drawn.groupby(["arm", "label"], sort=False):
+        test, rest = group[group["part"] == "holdout"], group[group["part"] != "holdout"]
+        for variable in VARIABLES:
+            a, b = test[variable], rest[variable]
+            found = unpaired_difference(
+                list(a), list(b), list(test.participant), list(rest.participant)
+            )
+            rows.append(
+                {
+                    "arm": arm,
+                    "label": label,
+                    "variable": variable,
+                    "n_rest": len(b),
+                    "mean_rest": b.mean(),
+                    "sd_rest": b.std(),
+                    "n_holdout": len(a),
+                    "mean_holdout": a.mean(),
+                    "sd_holdout": a.std(),
+                    "p": found.rank_p,
+                }
+            )
+    return table_of(_adjust(rows), HOLDOUT_COLUMNS)
+
+
+def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """Label against prediction, and right against left, within the hold-out and all cases.
+
+    Args:
+        values: Columns of `VALUE_COLUMNS`.
+        mirror_pairs: Labels that are each other's partner, right first.
+
+    Returns:
+        The columns of `PAIRED_COLUMNS`.
+    """
+    rows: list[dict[str, Any]] = []
+    for arm, group in values.groupby("arm", sort=False):
+        drawn = group[group["role"] == "reference"].set_index(["case", "label"])
+        found = group[group["role"] == "prediction"].set_index(["case", "label"])
+        for label in dict.fromkeys(group["label"]):
+            first = drawn[drawn["part"] == "holdout"].xs(label, level="label")
+            if label in found.index.get_level_values("label"):
+                second = found.xs(label, level="label")
+                rows += _paired(str(arm), "label against prediction", label, first, second)
+        for right, left in mirror_pairs:
+            both = [drawn.xs(side, level="label") for side in (right, left)]
+            rows += _paired(str(arm), "right against left", f"{right}|{left}", *both)
+    return table_of(_adjust(rows), PAIRED_COLUMNS)
+
+
+def _paired(
+    arm: str, comparison: str, label: str, first: pd.DataFrame, second: pd.DataFrame
+) -> list[dict[str, Any]]:
+    joined = first.join(second, rsuffix="_second", how="inner")
+    joined = joined[(joined["voxels"] > 0) & (joined["voxels_second"] > 0)]
+    rows = []
+    for variable in VARIABLES:
+        a, b = joined[variable], joined[f"{variable}_second"]
+        found = paired_difference(list(a), list(b), list(joined["participant"]))
+        rows.append(
+            {
+                "arm": arm,
+                "comparison": comparison,
+                "label": label,
+                "variable": variable,
+                "n": len(joined),
+                "mean_first": a.mean(),
+                "sd_first": a.std(),
+                "mean_second": b.mean(),
+                "sd_second": b.std(),
+                "difference": (a - b).mean(),
+                "p": found.wilcoxon_p,
+            }
+        )
+    return rows
+
+
+def _adjust(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    adjusted = adjusted_p([row["p"] for row in rows]).p if rows else ()
+    return [{**row, "p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
+
+
+def grid_table(values: pd.DataFrame, prepared: pd.DataFrame) -> pd.DataFrame:
+    """What each arm's grid keeps of every label.
+
+    Args:
+        values: Columns of `VALUE_COLUMNS`.
+        prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid.
+
+    Returns:
+        The columns of `GRID_COLUMNS`.
+    """
+    drawn = values[(values["role"] == "reference") & (values["voxels"] > 0)]
+    joined = drawn.merge(prepared, on=["arm", "case", "label"], suffixes=("", "_prepared"))
+    rows = [
+        {
+            "arm": arm,
+            "label": label,
+            "n": len(group),
+            "n_lost": int((group["voxels_prepared"] == 0).sum()),
+            "voxels_native": group["voxels"].median(),
+            "voxels_prepared": group["voxels_prepared"].median(),
+        }
+        for (arm, label), group in joined.groupby(["arm", "label"], sort=False)
+    ]
+    return table_of(rows, GRID_COLUMNS)
+
+
+def display_holdout(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The hold-out beside the rest, for people."""
+    return pd.DataFrame(
+        {
+            "Organ": label_title(row["label"], names),
+            "Scan type": row["arm"],
+            "What": VARIABLES[row["variable"]],
+            "Rest, mean ± SD": _group_words(row, "rest"),
+            "Hold-out, mean ± SD": _group_words(row, "holdout"),
+            "p (Mann-Whitney)": p_value(row["p"]),
+            "p (Holm)": p_value(row["p_holm"]),
+        }
+        for row in records(numbers)
+    )
+
+
+def _group_words(row: Mapping[str, Any], group: str) -> str:
+    words = mean_and_sd(row[f"mean_{group}"], row[f"sd_{group}"])
+    return f"{words} (n = {row[f'n_{group}']})"
+
+
+def display_inside(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """Paired comparisons of what lies inside labels, for people."""
+    return pd.DataFrame(
+        {
+            "Organ": " / ".join(label_title(part, names) for part in row["label"].split("|")),
+            "Scan type": row["arm"],
+            "Compared": row["comparison"],
+            "What": VARIABLES[row["variable"]],
+            "n": str(row["n"]),
+            "First, mean ± SD": mean_and_sd(row["mean_first"], row["sd_first"]),
+            "Second, mean ± SD": mean_and_sd(row["mean_second"], row["sd_second"]),
+            "Difference": decimals(row["difference"]),
+            "p (Wilcoxon)": p_value(row["p"]),
+            "p (Holm)": p_value(row["p_holm"]),
+        }
+        for row in records(numbers)
+    )
+
+
+def display_confusion(
+    numbers: pd.DataFrame, names: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Reference labels as rows, predicted labels as columns, in percent of the reference."""
+    rows = []
+    for (arm, reference), group in numbers.groupby(["arm", "reference"], sort=False):
+        row = {"Reference": label_title(str(reference), names), "Scan type": arm}
+        for cell in records(group):
+            title = f"as {label_title(cell['prediction'], names)}"
+            row[title] = NONE if pd.isna(cell["share"]) else f"{100 * cell['share']:.1f}%"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def display_grid(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """What the grids keep, for people."""
+    return pd.DataFrame(
+        {
+            "Organ": label_title(row["label"], names),
+            "Scan type": row["arm"],
+            "Cases": str(row["n"]),
+            "Lost": count_and_share(row["n_lost"], row["n"]),
+            "Voxels as scanned (median)": decimals(row["voxels_native"], 0),
+            "Voxels as prepared (median)": decimals(row["voxels_prepared"], 0),
+        }
+        for row in records(numbers)
+    )
+
+
+def note_on_holdout(numbers: pd.DataFrame) -> str:
+    """How many distributions of the hold-out stand out."""
+    low = int((numbers["p_holm"] < 0.05).sum())
+    return (
+        "References of the hold-out against those of all other cases; empty labels are left out. "
+        f"Of {len(numbers)} distributions {low or 'none'} differ{'s' if low == 1 else ''} at 0.05 "
+        "after Holm's correction; with few cases a test finds only large differences."
+    )
+
+
+def note_on_inside(numbers: pd.DataFrame) -> str:
+    """What was compared with what."""
+    return (
+        "Label against prediction: hold-out cases in which both are present. Right against left: "
+        "references of all cases with both sides. Values are those of the first channel, HU for "
+        "CT. p-values are adjusted over the whole table."
+    )

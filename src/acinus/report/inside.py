@@ -1,0 +1,106 @@
+"""What lies inside the labels: tables and figure 11, volumes and values of every label.
+
+Enters: the tables of values, confusion and prepared voxels, where a study asked for
+them. Leaves: drafts of four tables, and strips of every case: the rest, the hold-out's
+references, and its predictions, right beside left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from acinus.evaluate.tables import (
+    display,
+    grid_table,
+    holdout_check,
+    inside_pairs,
+    note,
+)
+from acinus.evaluate.wording import label_title
+from acinus.report.content import ReportContent
+from acinus.report.figure import FigureView, Folders, write_table
+from acinus.report.record import NOTHING, Draft
+from acinus.report.style import (
+    MARKERS,
+    MUTED,
+    PREDICTION,
+    REFERENCE,
+    new_figure,
+    plain_grid,
+    report_style,
+    save_figure,
+)
+
+_TITLE = "Volumes and values inside every label"
+_NUMBER = 11
+_PANELS = (("volume_ml", "Volume (mL)"), ("mean", "Mean value inside the label"))
+
+
+def draft_inside(content: ReportContent) -> Iterator[Draft]:
+    """Drafts of the tables on what lies inside labels; none without values."""
+    if content.values.empty:
+        return
+    made = (
+        ("holdout", "holdout_check", "Is the hold-out like the rest?",
+         holdout_check(content.values)),
+        ("inside", "inside_pairs", "Label against prediction, right against left",
+         inside_pairs(content.values, content.mirror_pairs)),
+        ("confusion", "confusion_table", "What was taken for what", content.confusion),
+        ("grid", "grid_table", "What each grid keeps",
+         grid_table(content.values, content.prepared)),
+    )  # fmt: skip
+    for key, table, title, raw in made:
+        if raw.empty:
+            yield key, title, None, NOTHING, ""
+        else:
+            yield key, title, raw, display(table, raw), note(table, raw)
+
+
+def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
+    """Figure 11 of the report: every case's volume and mean value, by label and role."""
+    values = content.values
+    if values.empty:
+        return FigureView(_NUMBER, _TITLE, absent="the study does not ask for it.")
+    arm = content.arms[0]
+    rows = values[(values["arm"] == arm.name) & (values["voxels"] > 0)]
+    csv = write_table(values, folders.tables / "figure-11.csv")
+    labels = [label for label in arm.labels if (rows["label"] == label).any()]
+    with report_style():
+        figure = _draw(rows, labels, arm.sides)
+        path = save_figure(figure, folders.figures / "figure-11.png", synthetic=content.synthetic)
+    caption = (
+        f"{arm.name}. Each point is a case: grey, references of the cases that are not held out; "
+        "orange, references of the hold-out; blue, its predictions. Empty labels are not drawn."
+    )
+    return FigureView(_NUMBER, _TITLE, ((path, caption),), (csv,))
+
+
+def _draw(rows: pd.DataFrame, labels: list[str], sides: Any) -> Any:
+    total = 0.75 + 0.42 * len(labels)
+    figure = new_figure(total)
+    for column, (variable, title) in enumerate(_PANELS):
+        axes = figure.add_axes((0.2 + 0.41 * column, 0.5 / total, 0.37, 1 - 0.62 / total))
+        for y, label in enumerate(labels):
+            own = rows[rows["label"] == label]
+            marker = MARKERS.get(sides.get(label, ""), "o")
+            for offset, color, chosen in (
+                (-0.26, MUTED, (own["role"] == "reference") & (own["part"] != "holdout")),
+                (0.0, REFERENCE, (own["role"] == "reference") & (own["part"] == "holdout")),
+                (0.26, PREDICTION, own["role"] == "prediction"),
+            ):
+                points = own.loc[chosen, variable].to_numpy(float)
+                height = np.full(points.size, y + offset)
+                axes.scatter(points, height, s=11, marker=marker, facecolor=color, edgecolor="none")
+        axes.set_ylim(len(labels) - 0.5, -0.5)
+        axes.set_yticks(range(len(labels)))
+        names = [label_title(label) for label in labels]
+        axes.set_yticklabels(names if column == 0 else [""] * len(names))
+        if variable == "volume_ml":
+            axes.set_xscale("log")
+        axes.set_xlabel(title)
+        plain_grid(axes, "x")
+    return figure
