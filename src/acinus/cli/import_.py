@@ -1,4 +1,4 @@
-"""``acinus import``: models of other programs as model folders."""
+"""``acinus import``: models of other programs as model folders, public datasets as ours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from acinus.progress import plural
 
 import_model = App(
     name="import",
-    help="Turn a model of another program into a model folder.",
+    help="Turn a model of another program, or a public dataset, into one of ours.",
     default_parameter=Parameter(negative=()),
     sort_key=11,
 )

@@ -65,6 +65,33 @@ def read_nifti(path: Path) -> Volume:
     return Volume(array, grid.affine, meta)
 
 
+def read_nifti_volume(path: Path, number: int) -> Volume:
+    """One volume of a file that holds several along its fourth axis.
+
+    Args:
+        path: A NIfTI file with four axes.
+        number: Which volume, from 0.
+
+    Raises:
+        DataError: No whole NIfTI image, no usable affine, not four axes, or fewer volumes.
+    """
+    with _explain(path), _open(path) as stream:
+        image = _parse(stream, path, several=True)
+        shape = tuple(int(n) for n in image.header.get_data_shape())
+        n_volumes = shape[3] if len(shape) == 4 else 0
+        if number >= n_volumes:
+            raise DataError(
+                f"{path}: must hold at least {number + 1} volumes along the fourth axis; found "
+                f"shape (x, y, z, ...) {shape}."
+            )
+        affine, code = _affine(image.header, path)
+        array = np.asanyarray(image.dataobj[..., number])
+    if array.dtype.kind == "f" and image.dataobj.dtype.kind in "iu":
+        array = array.astype(np.float32)
+    array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))
+    return Volume(array, affine, {"path": str(path), "format": "NIfTI", "nifti_code": code})
+
+
 def read_nifti_grid(path: Path) -> Grid:
     """The grid alone, from the header."""
     with _explain(path), _open(path) as stream:
@@ -136,7 +163,7 @@ def _explain(path: Path) -> Iterator[None]:
         raise unreadable(path, _KIND, error) from error
 
 
-def _parse(stream: BufferedIOBase, path: Path) -> Any:
+def _parse(stream: BufferedIOBase, path: Path, *, several: bool = False) -> Any:
     """The nibabel image over an open stream, its header checked against the file's length."""
     import nibabel
 
@@ -151,7 +178,7 @@ def _parse(stream: BufferedIOBase, path: Path) -> Any:
     # Not mapped: a volume must outlive its file, and changes of it.
     image = kind.from_file_map(kind.make_file_map({"image": stream}), mmap=False)
     shape = image.header.get_data_shape()
-    three_axes(tuple(int(n) for n in shape), path)
+    three_axes(tuple(int(n) for n in (shape[:3] if several else shape)), path)
     n_bytes = math.prod(shape) * image.header.get_data_dtype().itemsize
     shrinks = _MOST_GZIP_SHRINKS if path.name.lower().endswith(".gz") else 1
     if n_bytes > path.stat().st_size * shrinks:
