@@ -13,6 +13,9 @@ from acinus.cohort.convert import list_scans as list_scans
 from acinus.cohort.export import export_labelmap as export_labelmap
 from acinus.cohort.phantom import make_abdomen_cohort as make_abdomen_cohort
 from acinus.cohort.phantom import make_headneck_cohort as make_headneck_cohort
+from acinus.cohort.catalogue import dataset_entry as dataset_entry
+from acinus.cohort.catalogue import get_dataset as get_dataset
+from acinus.cohort.catalogue import read_catalogue as read_catalogue
 from acinus.cohort.importers import IMPORTERS as IMPORTERS
 from acinus.cohort.importers import Imported as Imported
 from acinus.cohort.importers import import_dataset as import_dataset

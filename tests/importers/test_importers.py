@@ -10,7 +10,13 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import pytest
-from layouts import (
+
+from acinus import progress
+from acinus.cli import main
+from acinus.cohort import check_dataset, open_dataset
+from acinus.cohort.importers import IMPORTERS, import_dataset
+from acinus.errors import ConfigError, DataError
+from public_layouts import (
     AFFINE,
     CHOICES,
     MAKERS,
@@ -22,12 +28,6 @@ from layouts import (
     make_nih,
     save,
 )
-
-from acinus import progress
-from acinus.cli import main
-from acinus.cohort import check_dataset, open_dataset
-from acinus.cohort.importers import IMPORTERS, import_dataset
-from acinus.errors import ConfigError, DataError
 
 CASES = {
     "amos": ["amos_0001", "amos_0008"],

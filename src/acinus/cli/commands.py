@@ -8,6 +8,7 @@ from acinus.cli.benchmark import benchmark
 from acinus.cli.check import check
 from acinus.cli.compare import compare
 from acinus.cli.convert import convert
+from acinus.cli.datasets import datasets
 from acinus.cli.demo import demo
 from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
@@ -54,6 +55,7 @@ app = App(
 app.command(demo, sort_key=1)
 app.command(phantom)
 app.command(convert, sort_key=2)
+app.command(datasets)
 app.command(check, sort_key=3)
 app.command(run, sort_key=4)
 app.command(plan, sort_key=5)

@@ -12,6 +12,7 @@ from acinus.cohort.importers.source import (
     Importer,
     Source,
     SourceCase,
+    beside,
     first_folder,
     has_file,
     named_files,
@@ -50,7 +51,7 @@ PUBLISHED_AS = {
 }
 """Names in the published ``dataset.json`` that are not ours with blanks for underscores."""
 
-FIRST_MR = 500
+LAST_CT = 500
 """Cases of a higher number are MRI, the others CT."""
 
 IMAGE = r"(amos_\d{4})\.nii\.gz"
@@ -131,7 +132,10 @@ def _check_table(root: Path) -> None:
     path = root / "dataset.json"
     if not path.is_file():
         return
-    stated = read_json(path).get("labels", {})
+    header = read_json(path)
+    stated = header.get("labels") if isinstance(header, dict) else None
+    if not isinstance(stated, dict):
+        raise DataError(f"{path}: must give 'labels' as a table of numbers and names.")
     for value, name in numbered(ORGANS).items():
         found = str(stated.get(str(value), name)).lower()
         if PUBLISHED_AS.get(found, found.replace(" ", "_")) != name:
@@ -142,7 +146,7 @@ def _check_table(root: Path) -> None:
 
 
 def _modality(case: str) -> str:
-    return "mri" if int(case.removeprefix("amos_")) > FIRST_MR else "ct"
+    return "mri" if int(case.removeprefix("amos_")) > LAST_CT else "ct"
 
 
 def _not_imported(root: Path) -> dict[Path, str]:
@@ -153,11 +157,10 @@ def _not_imported(root: Path) -> dict[Path, str]:
 
 def _people(root: Path) -> dict[str, Mapping[str, Any]]:
     """Case to age, sex, site and scanner, from the published table where there is one."""
-    places = [root, *root.parents[:1]]
-    path = next((one / META for one in places if (one / META).is_file()), None)
-    if path is None:
+    found = beside(root, META)
+    if not found:
         return {}
-    with path.open(encoding="utf-8-sig", newline="") as stream:
+    with found[0].open(encoding="utf-8-sig", newline="") as stream:
         rows = list(csv.DictReader(stream))
     people: dict[str, Mapping[str, Any]] = {}
     for row in rows:

@@ -9,6 +9,7 @@ from acinus.cohort.importers.source import (
     IMPORTERS,
     Importer,
     Source,
+    beside,
     first_folder,
     folders_at,
     has_file,
@@ -22,6 +23,8 @@ from acinus.files import read_json
 
 IMAGE = r"([A-Z]{2,4}_\d{3,5})_0000\.nii\.gz"
 LABEL = r"([A-Z]{2,4}_\d{3,5})\.nii\.gz"
+
+MAPPING = "T?-name_mapping.json"
 
 NOT_INCLUDED = "Not included"
 
@@ -76,7 +79,7 @@ class PanSegData(Importer):
             lambda case: {"site": case.split("_")[0], "source_name": names.get(case)},
         )
         left_out = {one: f"only {modality} is wanted" for one in parts.values() if one != part}
-        left_out |= dict.fromkeys(_mappings(root), "names of the cases")
+        left_out |= dict.fromkeys(beside(root, MAPPING), "names of the cases")
         return Source(part, (modality.upper(),), ("pancreas",), tuple(cases), faults, left_out)
 
 
@@ -103,15 +106,9 @@ def _chosen_part(
     raise DataError(f"{root}: must hold {chosen}/imagesTr; found {', '.join(sorted(parts))}.")
 
 
-def _mappings(root: Path) -> list[Path]:
-    """Files that give the original names, beside, above or one folder below the parts."""
-    found = [*root.glob("T?-name_mapping.json"), *root.glob("*/T?-name_mapping.json")]
-    return sorted(found or root.parent.glob("T?-name_mapping.json"))
-
-
 def _original_names(root: Path, modality: str) -> dict[str, str]:
     """Case to its name at the centre; empty where no mapping lies beside."""
-    for path in _mappings(root):
+    for path in beside(root, MAPPING):
         if path.name.startswith(modality.upper()):
             data = read_json(path)
             return {

@@ -175,6 +175,19 @@ def has_file(folder: Path, pattern: str) -> bool:
     )
 
 
+def beside(root: Path, pattern: str) -> list[Path]:
+    """Files that lie beside a dataset: in its folder, one below, or the nearest of three above.
+
+    Args:
+        root: Of the dataset.
+        pattern: For `Path.glob`.
+    """
+    found = sorted([*root.glob(pattern), *root.glob(f"*/{pattern}")])
+    for above in root.resolve().parents[:3]:
+        found = found or sorted(above.glob(pattern))
+    return found
+
+
 def is_hidden(path: Path) -> bool:
     """Whether it is no part of a dataset: a hidden file, or what macOS adds to archives."""
     return path.name.startswith(".") or path.name == "__MACOSX"

@@ -56,7 +56,7 @@ class WordChoices(Settings):
 
 @IMPORTERS.register("word", config=WordChoices)
 class Word(Importer):
-    """WORD: 16 abdominal organs on CT before radiotherapy, one hospital.
+    """WORD: 16 abdominal organs on CT.
 
     ``WORD-V0.1.0/imagesTr/word_0002.nii.gz`` with ``labelsTr/word_0002.nii.gz``, and the same in
     ``imagesVal``, ``labelsVal``, ``imagesTs``, ``labelsTs``: 100, 20 and 30 cases.

@@ -1,0 +1,110 @@
+"""A public dataset from its address to our layout.
+
+Enters: a name of the catalogue. Leaves: its files, checked, and on request the dataset. What needs
+a person (a registration, an archive that Python cannot open) is said with the address and the
+command to run afterwards; doing half of it and calling it done was rejected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from acinus.cohort.catalogue.download import bytes_missing, download, free_bytes
+from acinus.cohort.catalogue.entries import PublicDataset, dataset_entry, read_catalogue
+from acinus.cohort.catalogue.unpack import unpack
+from acinus.cohort.importers import Imported, import_dataset
+from acinus.errors import ConfigError, DataError
+from acinus.progress import say
+
+
+@dataclass(frozen=True)
+class Got:
+    """What was got of a public dataset.
+
+    Attributes:
+        folder: Of the files.
+        files: Downloaded and checked.
+        imported: The dataset made from it; None if it was not asked for or not possible.
+        left_to_do: What a person must do; empty if nothing.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    imported: Imported | None
+    left_to_do: str
+
+
+def get_dataset(
+    name: str,
+    out: Path | str,
+    *,
+    convert: Path | str | None = None,
+    labels: Sequence[str] = (),
+    catalogue: Path | str | None = None,
+) -> Got:
+    """Download a public dataset, and turn it into our layout on request.
+
+    A download that was interrupted goes on where it ended. Nothing is downloaded twice.
+
+    Args:
+        name: In the catalogue.
+        out: Folder in which the dataset gets one for its files.
+        convert: Dataset to write; None: only download.
+        labels: Structures to keep in it; empty: all.
+        catalogue: Another catalogue in YAML.
+
+    Raises:
+        ConfigError: The name is unknown, or the dataset cannot be converted.
+        DataError: It needs a registration, the disk has no room, or a download fails.
+    """
+    entry = dataset_entry(read_catalogue(catalogue), name)
+    place = Path(out) / (entry.folder or name)
+    if convert is not None and entry.importer is None:
+        raise ConfigError(
+            f"'{name}' cannot be converted: there is no importer for its layout. Leave --convert "
+            "out, and lay it out as the documentation says."
+        )
+    if not entry.files:
+        raise DataError(f"'{name}' ({entry.title}) must be got by hand. {_steps(entry, place)}")
+    _state_size(entry, place)
+    files = tuple(download(one, place) for one in entry.files)
+    if convert is None or entry.by_hand:
+        return Got(place, files, None, _steps(entry, place) if entry.by_hand else "")
+    for file, path in zip(entry.files, files, strict=True):
+        if file.is_archive:
+            _unpack_once(path, place / path.name.split(".")[0])
+    choices: dict[str, Any] = dict(entry.choices)
+    imported = import_dataset(entry.importer or "", place, convert, labels=labels, **choices)
+    return Got(place, files, imported, "")
+
+
+def _unpack_once(archive: Path, folder: Path) -> None:
+    if not folder.is_dir():
+        unpack(archive, folder, room_bytes=free_bytes(folder))
+
+
+def _state_size(entry: PublicDataset, place: Path) -> None:
+    """Say how much has to come and what is free; refuse what cannot fit."""
+    missing = [bytes_missing(one, place) for one in entry.files]
+    known = sum(size for size in missing if size is not None)
+    free = free_bytes(place)
+    more = "at least " if None in missing else ""
+    say(
+        f"{entry.title}: {more}{known / 1e9:.2f} GB to download into {place}, where "
+        f"{free / 1e9:.1f} GB are free. Licence: {entry.licence or 'see ' + entry.address}."
+    )
+    if known > free:
+        raise DataError(
+            f"{place}: the disk must have room for {known / 1e9:.2f} GB; {free / 1e9:.2f} GB are "
+            "free. Choose another folder (--out), or free some space."
+        )
+
+
+def _steps(entry: PublicDataset, place: Path) -> str:
+    """What to do by hand, and the command afterwards."""
+    command = entry.import_command(str(place))
+    then = f" Unpack everything below {place}, then run: {command}" if command else ""
+    return f"{entry.by_hand.rstrip('.')}. Address: {entry.address}.{then}"

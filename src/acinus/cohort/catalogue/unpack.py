@@ -1,0 +1,109 @@
+"""Archives unpacked without trusting them.
+
+Enters: a zip or tar. Leaves: its files below one folder, all or none. Names that lead out of the
+folder, links and devices are refused, and so is more than the disk holds.
+"""
+
+from __future__ import annotations
+
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from acinus.errors import DataError
+from acinus.files import whole_folder
+from acinus.progress import stage
+
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+)
+"""What the standard library raises on archives that are damaged, encrypted or packed otherwise."""
+
+
+def unpack(archive: Path, folder: Path, *, room_bytes: int) -> Path:
+    """The folder with the files of an archive.
+
+    Args:
+        archive: A zip or tar, compressed or not.
+        folder: To write; replaced if it is there.
+        room_bytes: Most that may come out of it.
+
+    Raises:
+        DataError: It is no whole zip or tar, is encrypted, holds what it should not, or more than
+            there is room for.
+    """
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as packed:
+                _unzip(packed, archive, folder, room_bytes)
+        elif tarfile.is_tarfile(archive):
+            with tarfile.open(archive) as tar:
+                _untar(tar, archive, folder, room_bytes)
+        else:
+            raise DataError(f"{archive}: must be a zip or tar; it is neither. Download it anew.")
+    except _BROKEN as error:
+        raise DataError(
+            f"{archive}: must be a whole archive without a password; {error}. Download it anew, or "
+            "unpack it by hand."
+        ) from error
+    return folder
+
+
+def _unzip(packed: zipfile.ZipFile, archive: Path, folder: Path, room_bytes: int) -> None:
+    members = packed.infolist()
+    for one in members:
+        is_link = stat.S_ISLNK(one.external_attr >> 16)
+        _require_inside(archive, one.filename, "a link" if is_link else "")
+    _require_room(archive, sum(one.file_size for one in members), room_bytes)
+    with (
+        whole_folder(folder) as beside,
+        stage(f"Unpacking {archive.name}", total=len(members), unit="file") as bar,
+    ):
+        for one in members:
+            packed.extract(one, beside)
+            bar.advance()
+
+
+def _untar(tar: tarfile.TarFile, archive: Path, folder: Path, room_bytes: int) -> None:
+    members = tar.getmembers()
+    for one in members:
+        _require_inside(
+            archive, one.name, "" if one.isfile() or one.isdir() else "a link or device"
+        )
+    _require_room(archive, sum(one.size for one in members), room_bytes)
+    with (
+        whole_folder(folder) as beside,
+        stage(f"Unpacking {archive.name}", total=len(members), unit="file") as bar,
+    ):
+        for one in members:
+            tar.extract(one, beside, set_attrs=False)
+            bar.advance()
+
+
+def _require_inside(archive: Path, name: str, kind: str) -> None:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]:
+        kind = "a name that leads out of the folder"
+    if kind:
+        raise DataError(
+            f"{archive}: must hold plain files below one folder; '{name}' is {kind}. Do not use "
+            "this archive."
+        )
+
+
+def _require_room(archive: Path, n_bytes: int, room_bytes: int) -> None:
+    if n_bytes > room_bytes:
+        raise DataError(
+            f"{archive}: the disk must have room for {n_bytes / 1e9:.1f} GB that it unpacks to; "
+            f"{room_bytes / 1e9:.1f} GB are free. Free some space, or unpack elsewhere by hand."
+        )

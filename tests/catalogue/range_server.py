@@ -1,0 +1,77 @@
+"""A web server for one folder, which knows ranges and can misbehave."""
+
+from __future__ import annotations
+
+import re
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+class RangeServer:
+    """Serves ``contents`` by path on 127.0.0.1; `requests` lists what was asked for.
+
+    Attributes:
+        contents: Path to bytes.
+        cut: Most bytes of one answer; the connection then breaks off. None: all.
+        status: Answered instead of the file, if not 0.
+        etag: Of all files.
+        knows_ranges: Whether ranges are answered; else the whole file is sent.
+        tells_length: Whether Content-Length is sent.
+    """
+
+    def __init__(self, contents: dict[str, bytes]) -> None:
+        self.contents = contents
+        self.cut: int | None = None
+        self.status = 0
+        self.etag = '"one"'
+        self.knows_ranges = True
+        self.tells_length = True
+        self.requests: list[tuple[str, str]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.answer(self)
+
+            def log_message(self, *parts: object) -> None:
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+        asked = handler.headers.get("Range", "")
+        self.requests.append((handler.path, asked))
+        if self.status or handler.path not in self.contents:
+            handler.send_error(self.status or 404)
+            return
+        body = self.contents[handler.path]
+        start = 0
+        match = re.fullmatch(r"bytes=(\d+)-", asked)
+        is_same = handler.headers.get("If-Range", self.etag) == self.etag
+        if match and self.knows_ranges and is_same:
+            start = int(match[1])
+            if start >= len(body):
+                handler.send_error(416)
+                return
+            handler.send_response(206)
+            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        else:
+            handler.send_response(200)
+        handler.send_header("ETag", self.etag)
+        if self.tells_length:
+            handler.send_header("Content-Length", str(len(body) - start))
+        handler.end_headers()
+        end = len(body) if self.cut is None else min(len(body), start + self.cut)
+        handler.wfile.write(body[start:end])
+        handler.close_connection = True
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
