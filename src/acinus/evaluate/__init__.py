@@ -12,6 +12,9 @@ from acinus.evaluate.inside import (
     confusion_table,
     label_values,
     value_table,
+from acinus.evaluate.model_and_readers import (
+    ModelAgainstReaders,
+    compare_model_with_readers,
 )
 from acinus.evaluate.pairs import pair_folders
 from acinus.evaluate.readers import ReaderAgreement, compare_readers
@@ -32,9 +35,11 @@ __all__ = [
     "VALUE_COLUMNS",
     "Comparisons",
     "FolderScores",
+    "ModelAgainstReaders",
     "Pair",
     "ReaderAgreement",
     "annotated_scores",
+    "compare_model_with_readers",
     "compare_readers",
     "compare_scores",
     "confusion_table",

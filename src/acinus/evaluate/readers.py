@@ -8,9 +8,8 @@ the volumes is the same whichever comes first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.cohort.labels_file import JudgedLabels, read_labels
-from acinus.errors import ConfigError, DataError
-from acinus.evaluate.folders import (
-    KILLED,
-    checked_measures,
-    failures,
-    judged_pairs,
-    listed,
-    make_folder,
-    participants_of,
-    unknown_values,
-)
-from acinus.evaluate.pairs import label_maps
+from acinus.cohort.labels_file import JudgedLabels
+from acinus.evaluate.readings import VOLUMES, label_groups, measure_readings
 from acinus.evaluate.score_table import NOT_ANNOTATED
-from acinus.evaluate.scoring import Pair, judge_pair, lost_pair
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import NONE, decimals, interval, mean_and_sd, signed
 from acinus.files import whole_file
@@ -50,28 +37,8 @@ ICC_FORM = "ICC(2,1)"
 """Form of the intraclass correlation of volumes: the readers are a sample of those who might
 read, and a constant difference between them counts as disagreement."""
 
-BOTH_SIDES = "both"
-"""Side of rows over right and left together."""
-
 ALL_READERS = "all"
 """Stands for both readers in rows over all pairs of three or more."""
-
-VOLUMES = {"reference_volume_ml": "volume_a_ml", "prediction_volume_ml": "volume_b_ml"}
-"""What the volumes of the first and the second reader are called here."""
-
-AGREEMENT_COLUMNS = (
-    "case",
-    "participant",
-    "reader_a",
-    "reader_b",
-    "label",
-    "metric",
-    "value",
-    "unit",
-    "status",
-    "reason",
-)
-"""Columns of ``agreement.csv``."""
 
 KEYS: dict[str, Kind] = {
     "reader_a": "str",
@@ -178,122 +145,40 @@ def compare_readers(
         DataError: A folder or file is missing or says what cannot be, a case has two files or
             no participant, or two folders have no case in common.
     """
-    metrics = ("dice", f"kappa_{margin_mm:g}mm", "hausdorff_95_mm", "assd_mm")
-    measures = checked_measures(metrics, jobs)
-    named = read_labels(labels)
-    if named.ignore_label is not None:
-        raise ConfigError(
-            f"{labels}: readers are compared voxel by voxel, none ignored; got 'ignore' "
-            f"{named.ignore_label}. Take it out of 'labels'."
-        )
-    readers = _reader_names([Path(folder) for folder in folders])
-    maps = {reader: label_maps(folder) for reader, folder in readers.items()}
-    owners = _owners(maps, participants)
-    paired = {
-        (first, second): _paired(readers, maps, owners, first, second)
-        for first, second in combinations(readers, 2)
-    }
-    make_folder(out)
-    rows: list[dict[str, Any]] = []
-    remarks = _one_reader_only(readers, maps)
-    failed: dict[str, str] = {}
-    n_pairs = 0
-    for (first, second), pairs in paired.items():
-        judge = partial(
-            judge_pair,
-            labels=named.labels,
-            measures=measures,
-            regions=named.regions,
-            annotated=named.annotated,
-        )
-        lost = partial(lost_pair, measures=dict.fromkeys(named.labels, measures), reason=KILLED)
-        judged = judged_pairs(f"{first} and {second}", judge, pairs, jobs, lost)
-        marks = {"reader_a": first, "reader_b": second}
-        rows += [row | marks for one in judged for row in one.rows]
-        n_pairs += len(pairs)
-        failed |= {
-            f"{case} ({first}, {second})": reason
-            for case, reason in failures(pairs, judged).items()
-        }
-        folder_of = {readers[first]: "label", readers[second]: "label"}
-        remarks += [one for one in unknown_values(folder_of, pairs, judged) if one not in remarks]
-    agreement = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
-    agreement["metric"] = agreement["metric"].replace(VOLUMES)
-    table = _reader_table(agreement, named, list(readers), metrics)
+    metrics = agreement_metrics(margin_mm)
+    found = measure_readings(
+        folders, labels=labels, metrics=metrics, participants=participants, jobs=jobs, out=out
+    )
+    table = reader_table(found.agreement, found.labels, found.readers, metrics)
     if out is not None:
-        for name, one in (("agreement.csv", agreement), ("readers.csv", table)):
+        for name, one in (("agreement.csv", found.agreement), ("readers.csv", table)):
             with whole_file(Path(out) / name) as beside:
                 one.to_csv(beside, index=False, lineterminator="\n")
-    return ReaderAgreement(agreement, table, metrics, n_pairs - len(failed), failed, tuple(remarks))
+    return ReaderAgreement(
+        found.agreement, table, metrics, found.n_judged, found.failed, found.remarks
+    )
 
 
-def _reader_names(folders: Sequence[Path]) -> dict[str, Path]:
-    """Name of each reader to the folder: its last part, with its parent's where two are equal."""
-    places = [folder.resolve() for folder in folders]
-    if len(set(places)) < max(len(places), 2):
-        raise ConfigError(
-            "readers must be two or more different folders; got "
-            f"{', '.join(str(folder) for folder in folders) or 'none'}."
-        )
-    for n_parts in range(1, max(len(place.parts) for place in places)):
-        names = ["/".join(place.parts[-n_parts:]) for place in places]
-        if len(set(names)) == len(names):
-            break
-    else:
-        names = [str(place) for place in places]
-    return dict(zip(names, folders, strict=True))
+def agreement_metrics(margin_mm: float) -> tuple[str, ...]:
+    """What is measured of every pair of readers.
+
+    Args:
+        margin_mm: Of the box in which kappa is computed, mm.
+    """
+    return ("dice", f"kappa_{margin_mm:g}mm", "hausdorff_95_mm", "assd_mm")
 
 
-def _owners(maps: Mapping[str, Mapping[str, Path]], table: Path | str | None) -> dict[str, str]:
-    cases = sorted({case for of_reader in maps.values() for case in of_reader})
-    found = participants_of(cases, table)
-    if found is None:
-        return {case: case for case in cases}
-    unknown = [case for case in cases if case not in found]
-    if unknown:
-        raise DataError(
-            f"{table}: every case must have a participant; case '{unknown[0]}' has none "
-            f"({len(unknown)} in all)."
-        )
-    return found
-
-
-def _paired(
-    readers: Mapping[str, Path],
-    maps: Mapping[str, Mapping[str, Path]],
-    owners: Mapping[str, str],
-    first: str,
-    second: str,
-) -> list[Pair]:
-    ours, theirs = maps[first], maps[second]
-    common = [case for case in ours if case in theirs]
-    if not common:
-        raise DataError(
-            f"{readers[first]} and {readers[second]} must have cases of the same name; they "
-            f"are {listed(ours)}, and {listed(theirs)}. Rename one of them."
-        )
-    return [Pair(case, owners[case], ours[case], theirs[case]) for case in common]
-
-
-def _one_reader_only(
-    readers: Mapping[str, Path], maps: Mapping[str, Mapping[str, Path]]
-) -> list[str]:
-    """A sentence for each folder that lacks cases of the others."""
-    every = sorted({case for of_reader in maps.values() for case in of_reader})
-    sentences = []
-    for reader, folder in readers.items():
-        missing = [case for case in every if case not in maps[reader]]
-        if missing:
-            sentences.append(
-                f"{folder}: {len(missing)} of {len(every)} cases of the other readers are not "
-                f"here and not compared: {listed(missing)}."
-            )
-    return sentences
-
-
-def _reader_table(
-    agreement: pd.DataFrame, named: JudgedLabels, readers: list[str], metrics: Sequence[str]
+def reader_table(
+    agreement: pd.DataFrame, named: JudgedLabels, readers: Sequence[str], metrics: Sequence[str]
 ) -> pd.DataFrame:
+    """The rows of ``readers.csv``.
+
+    Args:
+        agreement: Columns of `AGREEMENT_COLUMNS`.
+        named: The structures.
+        readers: Whose pairs are rows.
+        metrics: That are summarised, besides volumes.
+    """
     columns: dict[str, Kind] = dict(KEYS)
     for metric in (*metrics, *VOLUMES.values()):
         for figure in FIGURES:
@@ -303,7 +188,7 @@ def _reader_table(
         columns[figure] = "float64"
     rows = []
     known = agreement[agreement["reason"] != NOT_ANNOTATED]
-    for structure, side, labels in _groups(named):
+    for structure, side, labels in label_groups(named):
         mine = known[known["label"].isin(labels)]
         for first, second in combinations(readers, 2):
             chosen = mine[(mine["reader_a"] == first) & (mine["reader_b"] == second)]
@@ -312,25 +197,8 @@ def _reader_table(
         if len(readers) > 2:
             keys = {"reader_a": ALL_READERS, "reader_b": ALL_READERS}
             keys |= {"structure": structure, "side": side}
-            rows.append(keys | _row(mine, readers, metrics))
+            rows.append(keys | _row(mine, list(readers), metrics))
     return table_of(rows, columns)
-
-
-def _groups(named: JudgedLabels) -> Iterator[tuple[str, str, list[str]]]:
-    """Structure, side and labels of each row: right, left, both of a pair; else the label."""
-    pairs = named.pairs()
-    done = set()
-    for label in named.values:
-        mine = [(name, pair) for name, pair in pairs.items() if label in pair]
-        if not mine:
-            yield label, named.side_of(label) or "", [label]
-            continue
-        name, (right, left) = mine[0]
-        if name not in done:
-            done.add(name)
-            yield name, "right", [right]
-            yield name, "left", [left]
-            yield name, BOTH_SIDES, [right, left]
 
 
 def _row(chosen: pd.DataFrame, readers: list[str], metrics: Sequence[str]) -> dict[str, Any]:
