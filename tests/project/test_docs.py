@@ -142,7 +142,7 @@ def test_commands_in_the_pages_exist(page: Path, capsys: pytest.CaptureFixture[s
                 continue
             if words[1].isupper() or "[OPTIONS]" in words:
                 continue
-            depth = 2 if words[1] in ("phantom", "import") else 1
+            depth = 2 if words[1] in ("phantom", "import", "datasets") else 1
             assert main([*words[1 : 1 + depth], "--help"]) == 0, line
             helped = capsys.readouterr().out
             for option in (word for word in words if word.startswith("--")):

@@ -16,7 +16,6 @@ from acinus.progress import plural
 
 datasets = App(
     name="datasets",
-    help="List public datasets, show one, or get one.",
     default_parameter=Parameter(negative=()),
     sort_key=2,
 )
@@ -33,7 +32,7 @@ def list_datasets(
     as_json: Annotated[bool, Parameter(name="--json", help="Print all facts as JSON.")] = False,
     catalogue: Catalogue = None,
 ) -> int:
-    """List public datasets of glands, the pancreas and neighbours.
+    """List public datasets of glands, the pancreas and neighbours; show one; get one.
 
     ```console
     acinus datasets

@@ -35,8 +35,7 @@ def readers(
 
     ```console
     acinus readers reader_a reader_b --labels dataset.json --out agreement
-    acinus readers reader_a reader_b --model predictions --margin 0.05 --labels dataset.json \\
-        --out agreement
+    acinus readers a b --model predictions --margin 0.05 --labels dataset.json --out agreement
     ```
 
     Args:
