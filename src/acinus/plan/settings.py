@@ -132,6 +132,8 @@ class AugmentSettings(Settings):
     gamma_inverted: float = Field(0.0, ge=0, le=1)
     gamma_range: tuple[float, float] = (0.7, 1.5)
     """Exponent on intensities scaled to [0, 1]; mean and standard deviation are kept."""
+    channel_dropout: float = Field(0.0, ge=0, lt=1)
+    """Probability that a channel is taken away, for scans that will lack some; one always stays."""
     previous_shape: float = Field(0.0, ge=0, le=1)
     """Of a cascade: probability that labels of the low resolution grow, shrink or are smoothed."""
     previous_removal: float = Field(0.0, ge=0, le=1)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 
 from acinus.train.augment.changes import Changes
+from acinus.train.augment.channels import drop_channels
 from acinus.train.augment.intensity import change_intensities
 from acinus.train.augment.previous import change_previous
 from acinus.train.augment.sides import SideSwap, swap_sides
@@ -40,6 +41,7 @@ def apply_changes(
     change_intensities(image, changes)
     if empty is not None:
         image.masked_fill_(empty, 0.0)
+    drop_channels(image, changes)
     if swap.previous:
         change_previous(image[:, -len(swap.previous) :], changes, swap)
     if n_dims == 2:

@@ -52,6 +52,8 @@ class Changes:
         previous_shapes: (N, K) number of the change of shape, 0 leaves it; see `previous.py`.
         previous_radii_vox: (N, K) radius of that change.
         previous_parts: (N, K) which connected part is taken away, from 0 to 1; NaN leaves all.
+        absent: (N, C) bool, channels that are taken away; see `channels.py`.
+        absent_ranks: (N, C) order of the channels, by which one stays where all would go.
         in_plane: Whether rotation, scaling and low resolution leave S alone.
         keep_zeros: Whether voxels of exactly 0 stay so, as outside of a non-zero mask.
     """
@@ -71,6 +73,8 @@ class Changes:
     previous_shapes: Array
     previous_radii_vox: Array
     previous_parts: Array
+    absent: Array
+    absent_ranks: Array
     in_plane: bool = False
     keep_zeros: bool = False
 
@@ -104,6 +108,7 @@ def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
         previous_shapes=nothing.astype(int),
         previous_radii_vox=nothing,
         previous_parts=nothing + np.nan,
+        **_all_present(n, channels),
     )
 
 
@@ -164,6 +169,7 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
         gammas_inverted=factors(settings.gamma_inverted, settings.gamma_range),
         gammas=factors(settings.gamma, settings.gamma_range),
         **_draw_previous(settings, n, len(plan.previous_values), rng),
+        **_draw_absent(settings, n, channels, rng),
         in_plane=in_plane,
         keep_zeros=plan.settings.prepare.normalise_nonzero,
     )
@@ -204,6 +210,24 @@ def _draw_previous(
         "previous_radii_vox": radii,
         "previous_parts": np.where(removed, rng.random((n, labels)), np.nan),
     }
+
+
+def _draw_absent(
+    settings: AugmentSettings, n: int, channels: int, rng: np.random.Generator
+) -> dict[str, Array]:
+    """Which channels are taken away; last of all, and only where any can be, so that other draws
+    do not depend on it."""
+    if settings.channel_dropout == 0 or channels == 1:
+        return _all_present(n, channels)
+    return {
+        "absent": rng.random((n, channels)) < settings.channel_dropout,
+        "absent_ranks": np.argsort(rng.random((n, channels)), axis=1),
+    }
+
+
+def _all_present(n: int, channels: int) -> dict[str, Array]:
+    absent = np.zeros((n, channels), dtype=bool)
+    return {"absent": absent, "absent_ranks": absent.astype(int) + np.arange(channels)}
 
 
 def _some_channels(rng: np.random.Generator, probability: float, n: int, channels: int) -> Array:
