@@ -92,6 +92,7 @@ def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
     """Changes that only cut the rim off; more channels than stated are left alone as well."""
     ones = np.ones((n, channels))
     nothing = np.zeros((n, n_previous))
+    present = _all_present(n, channels)
     return Changes(
         flips=np.zeros((n, 3), dtype=bool),
         angles=np.zeros((n, 3)),
@@ -108,7 +109,8 @@ def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
         previous_shapes=nothing.astype(int),
         previous_radii_vox=nothing,
         previous_parts=nothing + np.nan,
-        **_all_present(n, channels),
+        absent=present["absent"],
+        absent_ranks=present["absent_ranks"],
     )
 
 
