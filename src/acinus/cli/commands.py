@@ -14,7 +14,6 @@ from acinus.cli.ensemble import ensemble
 from acinus.cli.evaluate import evaluate
 from acinus.cli.explain import explain
 from acinus.cli.export import export
-from acinus.cli.import_ import import_model
 from acinus.cli.import_dataset import import_model
 from acinus.cli.listing import list_parts
 from acinus.cli.phantom import phantom

@@ -12,6 +12,7 @@ from acinus.evaluate.inside import (
     confusion_table,
     label_values,
     value_table,
+)
 from acinus.evaluate.model_and_readers import (
     ModelAgainstReaders,
     compare_model_with_readers,
