@@ -21,6 +21,7 @@ def study(
     settings: Changes = (),
     arms: tuple[str, ...] = (),
     no_vary: bool = False,
+    full: bool = False,
     jobs: Trainings = 1,
     on: On = "here",
 ) -> int:
@@ -42,6 +43,7 @@ def study(
         settings: Changes to the recipe of every arm.
         arms: Run only this arm; may be repeated. Default: all.
         no_vary: Train the main models only, without the study's variations.
+        full: The whole study: leave out what its file states for small machines.
         jobs: Trainings side by side.
         on: Where trainings run.
     """
@@ -55,6 +57,7 @@ def study(
         data=data,
         arms=arms or None,
         vary=not no_vary,
+        full=full,
         jobs=jobs,
         on=on,
     )

@@ -4,7 +4,15 @@ from acinus.cohort.check import check_dataset
 from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
 from acinus.cohort.finding import CODES, CheckReport, Finding
 from acinus.cohort.participants import read_participants, write_participants
-from acinus.cohort.split import Split, check_split, make_split, read_split, write_split
+from acinus.cohort.pool import column_values, value_text
+from acinus.cohort.split import (
+    Split,
+    check_split,
+    make_shares_split,
+    make_split,
+    read_split,
+    write_split,
+)
 
 __all__ = [
     "CODES",
@@ -15,10 +23,13 @@ __all__ = [
     "Split",
     "check_dataset",
     "check_split",
+    "column_values",
+    "make_shares_split",
     "make_split",
     "open_dataset",
     "read_participants",
     "read_split",
+    "value_text",
     "write_dataset_json",
     "write_participants",
     "write_split",

@@ -109,11 +109,11 @@ def external_units(
     for column, values in external.items():
         stated = _groups(datasets, everyone, column)
         known = set(stated.values())
-        for value in map(_as_text, values):
+        for value in map(value_text, values):
             if value not in known:
                 kind = f"value of '{column}'"
                 raise DataError(f"split.external: {unknown_name(kind, value, known)}")
-        wanted = {_as_text(value) for value in values}
+        wanted = {value_text(value) for value in values}
         outside &= {person for person, value in stated.items() if value in wanted}
     found = []
     for unit in units:
@@ -134,13 +134,35 @@ def external_units(
     return found
 
 
+def external_units_by_arm(
+    units: Sequence[Unit],
+    datasets: Mapping[str, Dataset],
+    by_arm: Mapping[str, Mapping[str, Sequence[str | int | float]]],
+) -> list[Unit]:
+    """The units that are external in any arm, each by what is stated for it.
+
+    Args:
+        units: Of all arms together.
+        datasets: Arm to dataset.
+        by_arm: Arm to column to values; an arm without an entry has nobody external of its own.
+
+    Raises:
+        DataError: As `external_units`, within an arm.
+    """
+    names: set[str] = set()
+    for arm, external in by_arm.items():
+        mine = [unit for unit in units if unit.count(arm)]
+        names |= {unit.name for unit in external_units(mine, {arm: datasets[arm]}, external)}
+    return [unit for unit in units if unit.name in names]
+
+
 def _groups(
     datasets: Mapping[str, Dataset], everyone: Iterable[str], column: str
 ) -> dict[str, str]:
-    stated = _column(datasets, column)
+    stated = column_values(datasets, column)
     groups = {}
     for participant in everyone:
-        found = sorted({_as_text(value) for value in stated.get(participant, [])})
+        found = sorted({value_text(value) for value in stated.get(participant, [])})
         if len(found) != 1:
             got = f"has {' and '.join(found)}" if found else "has none"
             raise DataError(
@@ -156,7 +178,7 @@ def _strata(
 ) -> dict[str, str]:
     import pandas as pd  # here: it takes a while to load, and prediction does without
 
-    stated = _column(datasets, column)
+    stated = column_values(datasets, column)
     first = {p: stated[p][0] for p in everyone if stated.get(p)}
     numbers = pd.to_numeric(pd.Series(first, dtype=object), errors="coerce")
     if numbers.notna().all() and numbers.nunique() > N_BINS:
@@ -165,10 +187,10 @@ def _strata(
         bins = np.searchsorted(edges, values, side="right")
         cut = {p: f"quarter {number + 1}" for p, number in zip(numbers.index, bins, strict=True)}
         return {p: cut.get(p, NOT_STATED) for p in everyone}
-    return {p: _as_text(first[p]) if p in first else NOT_STATED for p in everyone}
+    return {p: value_text(first[p]) if p in first else NOT_STATED for p in everyone}
 
 
-def _column(datasets: Mapping[str, Dataset], column: str) -> dict[str, list[Any]]:
+def column_values(datasets: Mapping[str, Dataset], column: str) -> dict[str, list[Any]]:
     """Participant to the stated values of a column in all tables, in order of the arms."""
     import pandas as pd  # here: it takes a while to load, and prediction does without
 
@@ -186,7 +208,8 @@ def _column(datasets: Mapping[str, Dataset], column: str) -> dict[str, list[Any]
     return values
 
 
-def _as_text(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """A value of a table as a name: ``1.0`` as ``1``, without blanks around."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value).strip()

@@ -16,7 +16,7 @@ import numpy as np
 
 from acinus.cohort.assign import draw_holdout, spread_over_folds
 from acinus.cohort.dataset import Case, Dataset
-from acinus.cohort.pool import Unit, external_units, pool_units
+from acinus.cohort.pool import Unit, external_units, external_units_by_arm, pool_units
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
 
@@ -92,6 +92,7 @@ def make_split(
     stratify_by: str | None = None,
     group_by: str | None = None,
     external: Mapping[str, Sequence[str | int | float]] | None = None,
+    external_by_arm: Mapping[str, Mapping[str, Sequence[str | int | float]]] | None = None,
 ) -> Split:
     """A split by participant that holds for all arms.
 
@@ -114,6 +115,8 @@ def make_split(
         external: Column of ``participants.tsv`` to the values whose participants are the
             hold-out, all of them and nobody else, such as ``{"site": ["B", "C"]}``;
             `holdout` and `holdout_needs` then say nothing. None: the hold-out is drawn.
+        external_by_arm: The same for single arms, whose datasets have other centres. Who is
+            external in one arm is kept for the test in all. Instead of `external`.
 
     Raises:
         DataError: Too few participants for the request, an unknown column, or a
@@ -122,7 +125,9 @@ def make_split(
     _require_request(datasets, holdout, folds, seed)
     units = pool_units(datasets, stratify_by=stratify_by, group_by=group_by)
     rng = np.random.default_rng(seed)
-    if external:
+    if external_by_arm:
+        held = external_units_by_arm(units, datasets, external_by_arm)
+    elif external:
         held = external_units(units, datasets, external)
     else:
         held = _draw(units, datasets, holdout, holdout_needs, rng)
@@ -141,12 +146,63 @@ def make_split(
             "holdout_needs": holdout_needs,
             "stratify_by": stratify_by,
             "group_by": group_by,
+            **({"external": _lists(external)} if external and not external_by_arm else {}),
             **(
-                {"external": {key: list(values) for key, values in external.items()}}
-                if external
+                {"external_by_arm": {arm: _lists(one) for arm, one in external_by_arm.items()}}
+                if external_by_arm
                 else {}
             ),
         },
+    )
+    return Split(**{**vars(split), "arms": _arms(split, datasets)})
+
+
+def make_shares_split(
+    arm: str,
+    dataset: Dataset,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
+    stratify_by: str | None = None,
+) -> Split:
+    """A split of one dataset by shares: test, validation, and the rest to train on.
+
+    Args:
+        arm: Name of the arm.
+        dataset: Its dataset.
+        validation: Share of the participants that fold 0 validates on, at least one of them.
+        test: Share of the participants kept for the test, at least one.
+        seed: Of NumPy's generator, >= 0.
+        stratify_by: As for `make_split`, where the dataset has the column.
+
+    Returns:
+        The test is the hold-out. Of the two folds the first validates on the validation cases
+        and is the one to train; the second holds the others.
+
+    Raises:
+        DataError: Too few participants for the request.
+    """
+    datasets = {arm: dataset}
+    _require_request(datasets, test, 2, seed)
+    units = pool_units(datasets, stratify_by=stratify_by, group_by=None)
+    rng = np.random.default_rng(seed)
+    held = _draw(units, datasets, test, "any", rng)
+    rest = [unit for unit in units if unit not in held]
+    wanted = max(1, round(validation * len(units)))
+    if wanted >= len(rest):
+        raise DataError(
+            f"arm '{arm}': the split must leave participants to train on; of {len(units)} "
+            f"{len(held)} are for the test and {wanted} for validation. Add cases."
+        )
+    looked_at = draw_holdout(rest, wanted, rng)
+    learned = [unit for unit in rest if unit not in looked_at]
+    conditions = {"holdout": test, "validation": validation, "stratify_by": stratify_by}
+    split = Split(
+        holdout=_names(held),
+        folds=(_names(looked_at), _names(learned)),
+        seed=seed,
+        conditions=conditions,
     )
     return Split(**{**vars(split), "arms": _arms(split, datasets)})
 
@@ -346,6 +402,10 @@ def _arms(split: Split, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, 
         }
         for arm in sorted(datasets)
     }
+
+
+def _lists(external: Mapping[str, Sequence[str | int | float]]) -> dict[str, Any]:
+    return {column: list(values) for column, values in external.items()}
 
 
 def _names(units: Sequence[Unit]) -> tuple[str, ...]:

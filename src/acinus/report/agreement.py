@@ -14,7 +14,7 @@ import pandas as pd
 
 from acinus.errors import DataError, GridError
 from acinus.evaluate.wording import label_title
-from acinus.report.choose import largest_underestimation, wide_scores
+from acinus.report.choose import largest_underestimation, overall, wide_scores
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
 from acinus.report.numbers import p_text
@@ -30,7 +30,6 @@ from acinus.report.style import (
     report_style,
     save_figure,
 )
-from acinus.report.tables import overall
 from acinus.report.views import (
     CaseView,
     draw_letters,

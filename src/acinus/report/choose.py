@@ -6,10 +6,13 @@ one whose volume is underestimated most.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from acinus.evaluate.score_table import empty_score_table
 from acinus.evaluate.structures import select, structures
+from acinus.evaluate.wording import ALL_LABELS
 from acinus.report.content import FINAL_MODEL, ArmContent, ReportContent
 
 HOLDOUT = "holdout"
@@ -98,3 +101,15 @@ def _middle_by_volume(content: ReportContent, participants: list[str]) -> str:
         return participants[(len(participants) - 1) // 2]
     ordered = rows.groupby("participant")["value"].sum().sort_values(kind="stable").index
     return str(ordered[(len(ordered) - 1) // 2])
+
+
+def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any] | None:
+    """The row of an arm over all its labels (its only label if it has one); None if absent."""
+    if numbers.empty:
+        return None
+    rows = numbers[numbers["arm"] == arm]
+    if metric:
+        rows = rows[rows["metric"] == metric]
+    pooled = rows[rows["label"] == ALL_LABELS]
+    chosen = pooled if len(pooled) else rows
+    return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None

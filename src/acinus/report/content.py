@@ -98,6 +98,11 @@ class ArmContent:
         trainings: A row a training: ``fold`` (from 0), ``train_cases``, ``validation_cases``,
             ``epochs``, ``steps``, ``seconds``, ``validation_dice``, ``kept`` (``"last"`` or
             ``"best"``) and ``lost`` (labels that collapsed).
+        validation_predictions: Case that a fold left out to what its network made of it.
+        site_column: Column of `participants` that names the centre; empty where centres are not
+            told apart.
+        sites: Participant to centre.
+        external_sites: Centres kept for the test.
         notes: Sentences on how it was trained.
         caveats: Sentences that the results must be read with.
     """
@@ -131,6 +136,10 @@ class ArmContent:
     n_dims: int = 2
     trained_folds: Sequence[int] | None = None
     trainings: pd.DataFrame = field(default_factory=pd.DataFrame)
+    validation_predictions: Mapping[str, Path] = field(default_factory=dict)
+    site_column: str = ""
+    sites: Mapping[str, str] = field(default_factory=dict)
+    external_sites: Sequence[str] = ()
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
 
@@ -169,8 +178,10 @@ class ReportContent:
         published: For orientation only: ``source`` (citation) and ``figures``, a list of
             dicts with ``arm``, ``metric``, ``value`` and any of ``label``, ``sd``, ``q25``,
             ``q75``, ``unit``. Metrics are those of the scores and ``pearson_r``,
-            ``n_train_participants``, ``n_holdout_participants``, ``n_training_slices``.
-            None if there is nothing to compare with.
+            ``n_train_participants``, ``n_holdout_participants``, ``n_training_slices``; with
+            ``centre``, ``reading`` or ``network`` those of that table, see
+            `acinus.report.published`. ``places``: tables and figures of this report to those of
+            the study that they stand beside. None if there is nothing to compare with.
         pipeline: (stage, text) pairs of the pipeline as it ran, in order; a text may
             have several lines.
         what_it_is: A sentence on what the data are, for the summary; empty if unknown.
@@ -179,6 +190,15 @@ class ReportContent:
         confusion: What was taken for what, rows as in `acinus.evaluate.CONFUSION_COLUMNS`.
         prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid.
         mirror_pairs: Labels that are each other's partner, right first.
+        readings_margin: By how much the model's Dice may fall short of the readers'; None: not
+            tested.
+        benchmark_split: Arm to the number of participants that the networks of the benchmark were
+            trained, looked at and tested on; empty without one. Their scores have the part
+            ``benchmark`` and the network as model.
+        costs: A row a network: ``network``, ``arm``, ``parameters``, ``multiply_adds``, ``flops``,
+            ``as_in_table_5``, ``input_vox``, ``pass_s_median``, ``pass_s_mean``, ``pass_s_sd``,
+            ``n_runs``, ``n_warm_up``, ``memory_bytes``, ``case_s_mean``, ``case_s_sd``,
+            ``n_cases``, ``device``, ``threads``, ``machine``.
     """
 
     title: str
@@ -199,11 +219,19 @@ class ReportContent:
     confusion: pd.DataFrame = field(default_factory=pd.DataFrame)
     prepared: pd.DataFrame = field(default_factory=pd.DataFrame)
     mirror_pairs: Sequence[tuple[str, str]] = ()
+    readings_margin: float | None = None
+    benchmark_split: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    costs: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def synthetic(self) -> bool:
         """Whether any arm stands on made images."""
         return any(arm.synthetic for arm in self.arms)
+
+    @property
+    def has_centres(self) -> bool:
+        """Whether any arm tells centres apart."""
+        return any(arm.site_column for arm in self.arms)
 
     @property
     def labels(self) -> list[str]:

@@ -94,13 +94,13 @@ def _strip(axes: Any, y: float, values: Any, marker: str) -> None:
         medianprops={"color": INK, "linewidth": 1.3}, whiskerprops=line, capprops=line,
         manage_ticks=False,
     )  # fmt: skip
-    jitter = _spread_equal(values) * 0.3
+    jitter = spread_equal(values) * 0.3
     axes.scatter(values, y + jitter, s=15, marker=marker, facecolor=PREDICTION, edgecolor="white",
                  linewidth=0.5, zorder=3)  # fmt: skip
     axes.plot(values.mean(), y, marker="D", color=INK, ms=4.5, mec="white", mew=0.7, zorder=4)
 
 
-def _spread_equal(values: Any) -> Any:
+def spread_equal(values: Any) -> Any:
     """Offsets in [-0.5, 0.5] by rank in turn, the same every time: no random jitter."""
     order = np.argsort(np.argsort(values, kind="stable"), kind="stable")
     return ((order * 2) % 5 - 2) / 4.0

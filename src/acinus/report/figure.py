@@ -7,8 +7,8 @@ why, so that figures of two reports can be compared by number.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -33,6 +33,15 @@ class FigureView:
     parts: tuple[tuple[Path, str], ...] = ()
     csv: tuple[str, ...] = ()
     absent: str = ""
+
+    def placed(self, places: Mapping[str, str]) -> FigureView:
+        """The figure with its place in a published study behind its title, if it has one.
+
+        Args:
+            places: ``figure-N`` to words such as ``Figure 8``.
+        """
+        place = places.get(f"figure-{self.number}")
+        return self if place is None else replace(self, title=f"{self.title} [{place}]")
 
     @property
     def paths(self) -> tuple[Path, ...]:

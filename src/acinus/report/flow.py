@@ -116,7 +116,7 @@ def _draw(content: ReportContent, arms: list[ArmContent]) -> Any:
     top_height = _steps_height(top_steps, 2.4, 1.9)
     side = _side_width(column, main)
     below = max(_steps_height(_before_split(arm)[shared:], main, side) for arm in arms)
-    split = 0.29 + max(_LINE_IN * len(_train_lines(arm, column)) + 0.12 for arm in arms)
+    split = 0.29 + max(_LINE_IN * _split_lines(arm, column) + 0.12 for arm in arms)
     grid = 0.24 * len(folds) + 0.58 if len(folds) > 1 else 0.04
     total = 0.04 + top_height + below + split + grid
     figure = new_figure(total)
@@ -203,8 +203,33 @@ def _train_lines(arm: ArmContent, column: float) -> list[str]:
     ]
     if arm.n_training_slices is not None:
         words.append(plural(arm.n_training_slices, "slice"))
+    inside = _site_counts(arm, arm.train_participants)
+    if inside:
+        words.append(", ".join(inside))
     characters = int(_split_room(column)[1] / 0.066)
     return [line for text in words for line in textwrap.wrap(text, characters)]
+
+
+def _test_lines(arm: ArmContent, column: float) -> list[str]:
+    words = ["External test" if arm.external_sites else "Hold-out test"]
+    words.append(plural(len(arm.holdout_participants), "participant"))
+    outside = _site_counts(arm, arm.holdout_participants)
+    if not outside:
+        return words
+    words.append(", ".join(outside))
+    characters = int(_split_room(column)[2] / 0.066)
+    return [line for text in words for line in textwrap.wrap(text, characters)]
+
+
+def _site_counts(arm: ArmContent, people: Sequence[str]) -> list[str]:
+    """``centre1: 12`` for each centre of some participants; empty where centres are not told."""
+    sites = [arm.sites[person] for person in people if person in arm.sites]
+    return [f"{site}:\u00a0{sites.count(site)}" for site in sorted(set(sites))]
+
+
+def _split_lines(arm: ArmContent, column: float) -> int:
+    """Lines of text in the taller box of the split."""
+    return max(len(_train_lines(arm, column)), len(_test_lines(arm, column)))
 
 
 def _draw_split(
@@ -216,8 +241,8 @@ def _draw_split(
         left = middle - room / 2
     level = top - 0.24
     train = _train_lines(arm, column)
-    test = ["Hold-out test", plural(len(arm.holdout_participants), "participant")]
-    height = _LINE_IN * max(len(train), 2) + 0.12
+    test = _test_lines(arm, column)
+    height = _LINE_IN * max(len(train), len(test), 2) + 0.12
     _box(axes, left, level, wide, height, train, face="#E3F0FC")
     _box(axes, left + room - narrow, level, narrow, height, test, face="#FDEBD3")
     _line(axes, (middle, top), (middle, top - 0.12))
@@ -313,8 +338,9 @@ def _caption(content: ReportContent) -> str:
     split = content.split
     words = ["Participants from the start to training and test."]
     if split.get("folds"):
+        who = "Folds are drawn" if content.has_centres else "Hold-out and folds are drawn"
         words.append(
-            "Hold-out and folds are drawn by participant, so that no participant is in two parts, "
+            f"{who} by participant, so that no participant is in two parts, "
             "and a participant with several scans is in the same part for all of them."
         )
     words += _conditions(dict(split.get("conditions") or {}))

@@ -8,7 +8,7 @@ in ten years, and print.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -17,8 +17,10 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
+from acinus.evaluate.tables import BENCHMARK, READINGS
 from acinus.files import write_text
 from acinus.report.agreement import draw_agreement
+from acinus.report.centres import OVERLAYS, SHIFT, draw_centre_overlays, draw_shift
 from acinus.report.choose import all_scores
 from acinus.report.content import ReportContent
 from acinus.report.contours import draw_contours
@@ -40,6 +42,7 @@ from acinus.report.tables import (
     make_tables,
     write_raw_tables,
 )
+from acinus.report.volumetry import BOUNDS, VOLUMES, draw_bounds, draw_volumes
 
 REPORT_NAME = "report.html"
 
@@ -96,7 +99,15 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
         draw_variants(content, folders, numbers.variants),
         draw_inside(content, folders),
     ]
-    return {figure.number: figure for figure in made}
+    if content.has_centres:
+        made += [
+            draw_centre_overlays(content, folders),
+            draw_volumes(content, folders),
+            draw_shift(content, folders),
+            draw_bounds(content, folders),
+        ]
+    places = (content.published or {}).get("places", {})
+    return {figure.number: figure.placed(places) for figure in made}
 
 
 def _write_notes(content: ReportContent, summary: Sequence[str], folders: Folders) -> None:
@@ -129,9 +140,11 @@ def _sections(
         Section("training", "How it was trained", "",
                 (figures[2], *of("trainings"), figures[8]), notes),
         Section("results", "Results on the hold-out",
-                "Nothing was chosen on these cases; each was predicted and scored once.",
+                "Nothing was chosen on these cases; each was predicted and scored once."
+                + (" They are the external centres." if content.has_centres else ""),
                 (*of("evaluation", "sides"), figures[9], figures[5], *of("agreement", "comparison"),
                  figures[6]), caveats),
+        *_protocols(content, figures, of),
         Section("variants", "What was varied", "",
                 (*of("variants"), *([] if figures[10].absent else [figures[10]])),
                 tuple(content.variant_caveats)),
@@ -155,6 +168,35 @@ def _sections(
     return sections
 
 
+def _protocols(
+    content: ReportContent,
+    figures: dict[int, FigureView],
+    of: Callable[..., tuple[TableView, ...]],
+) -> list[Section]:
+    """Centres, observers and benchmark: only what the study has."""
+    parts = set(all_scores(content)["part"])
+    sections = []
+    if content.has_centres:
+        sections.append(
+            Section("centres", "Internal and external centres",
+                    "How much is lost on scans from places that the model had not learned from.",
+                    (*of("centres", "drop"), figures[SHIFT], figures[OVERLAYS]))
+        )  # fmt: skip
+        sections.append(
+            Section("volumetry", "Volumes", "",
+                    (figures[VOLUMES], *of("volumetry"), figures[BOUNDS], *of("bounds")))
+        )  # fmt: skip
+    if READINGS in parts or content.readings_margin is not None:
+        sections.append(Section("readings", "Observers", "", of("readings", "noninferiority")))
+    if BENCHMARK in parts or len(content.costs):
+        sections.append(
+            Section("benchmark", "Networks compared, and what they cost",
+                    "On a split of its own, over the cases of all centres together.",
+                    of("networks", "cost"))
+        )  # fmt: skip
+    return sections
+
+
 def _of_arms(sentences: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Sentences by arm as one list: what holds for all once, the others with their arms."""
     owners: dict[str, list[str]] = {}
@@ -168,6 +210,11 @@ def _of_arms(sentences: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
 
 
 def _numbering(content: ReportContent) -> str:
+    if content.published and content.published.get("places"):
+        return (
+            "Figures keep their numbers from report to report; behind the title of each figure or "
+            "table that has one stands its place in the published study."
+        )
     if content.published:
         return (
             "Figures 1 to 7 and the first tables are numbered as in the published study, so that "

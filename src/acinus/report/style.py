@@ -33,6 +33,16 @@ PREDICTION = "#2F8DE4"
 REGION = "#D62728"
 """Red: where patches are drawn from."""
 
+GREEN, RED = "#4FE36B", "#FF3B30"
+"""Prediction and reference where both lie in one picture, as published for the pancreas. They
+differ in lightness too, for who does not tell them by hue."""
+
+INTERNAL_FILL, EXTERNAL_FILL = "#14508C", "#7FBCEB"
+"""Dark and light blue: centres that the model learned from, and others."""
+
+ARM_COLORS = ("#14508C", "#D1662C", "#3B8F5A", "#8A4FA3", "#7A6A2F", "#B03A5B")
+"""Colours of arms that share axes."""
+
 REFERENCE_SHADES = (REFERENCE, "#FFD08A", "#B85C00", "#FFF0C2")
 """Orange, one shade per label where labels have no side."""
 

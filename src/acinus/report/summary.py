@@ -7,6 +7,7 @@ n. They say what was measured, and leave conclusions to the reader.
 from __future__ import annotations
 
 from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value
+from acinus.report.choose import overall
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.numbers import (
     count_text,
@@ -16,7 +17,7 @@ from acinus.report.numbers import (
     number_text,
     plural,
 )
-from acinus.report.tables import Numbers, overall
+from acinus.report.tables import Numbers
 
 NOT_CLINICAL = (
     "Research software. Not a medical device and not for clinical use: no number or outline here "

@@ -7,10 +7,9 @@ table as it stands on the page.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import pandas as pd
 
@@ -28,12 +27,14 @@ from acinus.evaluate.tables import (
     volume_agreement,
     worst_cases,
 )
-from acinus.evaluate.wording import ALL_LABELS, interval, label_title, mean_and_sd, quartiles
-from acinus.report.choose import HOLDOUT, all_scores
+from acinus.evaluate.wording import interval, label_title, mean_and_sd
+from acinus.report.choose import HOLDOUT, all_scores, overall
 from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
 from acinus.report.inside import draft_inside
-from acinus.report.numbers import MISSING, count_text, is_number, number_text
+from acinus.report.numbers import MISSING, count_text, number_text
+from acinus.report.protocols import draft_protocols
+from acinus.report.published import draft_published
 from acinus.report.record import (
     NOTHING,
     Draft,
@@ -98,18 +99,6 @@ def _variant_numbers(content: ReportContent, scores: pd.DataFrame) -> pd.DataFra
     return pd.DataFrame(rows, columns=columns)
 
 
-def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any] | None:
-    """The row of an arm over all its labels (its only label if it has one); None if absent."""
-    if numbers.empty:
-        return None
-    rows = numbers[numbers["arm"] == arm]
-    if metric:
-        rows = rows[rows["metric"] == metric]
-    pooled = rows[rows["label"] == ALL_LABELS]
-    chosen = pooled if len(pooled) else rows
-    return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None
-
-
 def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> list[TableView]:
     """All tables, numbered in order, with their CSV files written."""
     made: list[TableView] = []
@@ -127,7 +116,8 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         _variants(content),
         _worst(content),
         _warnings(content),
-        _published(content, numbers),
+        draft_published(content, numbers.evaluation, numbers.agreement),
+        *draft_protocols(content),
         _validation(content),
         _shapiro(content),
         *late,
@@ -146,6 +136,8 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         csv = write_table(raw, folders.tables / f"{name}.csv")
         shown = _readable(shown.rename(columns=HEADINGS))
         write_table(shown, folders.tables / f"{name}-as-shown.csv")
+        place = (content.published or {}).get("places", {}).get(key)
+        title = f"{title} [{place}]" if place else title
         made.append(_view(number, key, title, shown, caption, csv))
     return made
 
@@ -227,94 +219,6 @@ def _sides(content: ReportContent) -> Draft:
     if raw.empty:
         return "sides", title, None, NOTHING, ""
     return "sides", title, raw, display("side_error_table", raw), note("side_error_table", raw)
-
-
-def _published(content: ReportContent, numbers: Numbers) -> Draft:
-    title = "Published figures beside ours, for orientation"
-    if not content.published:
-        return "published", title, None, NOTHING, ""
-    rows = []
-    for figure in content.published.get("figures", ()):
-        rows.append({**figure, **_ours(content, numbers, figure)})
-    raw = pd.DataFrame(rows)
-    if raw.empty:
-        return "published", title, None, NOTHING, "No published figure was given."
-    shown = pd.DataFrame(
-        {
-            "Scan type": [row["arm"] for row in rows],
-            "Figure": [_figure_name(row) for row in rows],
-            "Published": [_figure_text(row, "") for row in rows],
-            "Here": [_figure_text(row, "here_") for row in rows],
-        }
-    )
-    data = "made images" if content.synthetic else "other images"
-    caption = (
-        f"Published: {content.published.get('source', 'source not given')}. Here: {data}, other "
-        "participants and other references. The numbers stand side by side for orientation and "
-        "are not a comparison."
-    )
-    return "published", title, raw, shown, caption
-
-
-_COUNT_TITLES = {
-    "pearson_r": "Pearson r of volumes",
-    "n_train_participants": "Training participants",
-    "n_holdout_participants": "Hold-out participants",
-    "n_training_slices": "Training slices",
-}
-
-
-def _ours(content: ReportContent, numbers: Numbers, figure: Mapping[str, Any]) -> dict[str, Any]:
-    """The figure of this report that stands beside a published one."""
-    arm = next((one for one in content.arms if one.name == figure.get("arm")), None)
-    if arm is None:
-        return {}
-    counts = {
-        "n_train_participants": len(arm.train_participants),
-        "n_holdout_participants": len(arm.holdout_participants),
-        "n_training_slices": arm.n_training_slices,
-    }
-    metric = str(figure.get("metric"))
-    if metric in counts:
-        return {"here_value": counts[metric]}
-    label = figure.get("label")
-    table = numbers.agreement if metric == "pearson_r" else numbers.evaluation
-    if label:
-        rows = table[(table["arm"] == arm.name) & (table["label"] == label)]
-        if metric != "pearson_r":
-            rows = rows[rows["metric"] == metric]
-        row = None if rows.empty else {str(k): v for k, v in rows.iloc[0].items()}
-    else:
-        row = overall(table, arm.name, "" if metric == "pearson_r" else metric)
-    if row is None:
-        return {}
-    if metric == "pearson_r":
-        return {"here_value": row["r"]}
-    return {f"here_{name}": row[key] for name, key in
-            (("value", "mean"), ("sd", "sd"), ("q25", "q25"), ("q75", "q75"))}  # fmt: skip
-
-
-def _figure_name(row: Mapping[str, Any]) -> str:
-    metric = str(row["metric"])
-    title = _COUNT_TITLES.get(metric) or metric.replace("_", " ")
-    names = {"dice": "Dice score", "iou": "IOU score", "hausdorff_95_mm": "HD95 (mm)"}
-    label = row.get("label")
-    return names.get(metric, title) + (f", {label_title(str(label))}" if label else "")
-
-
-def _figure_text(row: Mapping[str, Any], prefix: str) -> str:
-    value, sd = row.get(f"{prefix}value"), row.get(f"{prefix}sd")
-    if not is_number(value):
-        return MISSING
-    if str(row["metric"]).startswith("n_"):
-        return count_text(value)
-    if not is_number(sd):
-        return number_text(value)
-    text = mean_and_sd(float(value), float(sd))  # type: ignore[arg-type]
-    q25, q75 = row.get(f"{prefix}q25"), row.get(f"{prefix}q75")
-    if is_number(q25) and is_number(q75):
-        text += f" ({quartiles(float(q25), float(q75))})"  # type: ignore[arg-type]
-    return text
 
 
 def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:

@@ -8,6 +8,7 @@ was rejected: titles and paths may change without changing a result.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from acinus.config import merge
@@ -45,6 +46,20 @@ def arm_recipe(study: Study, arm: str, variant: Variant) -> Recipe:
     return load_recipe(stated.recipe or study.recipe, changes)
 
 
+def benchmark_recipe(study: Study, arm: str, name: str) -> Recipe:
+    """The recipe of a network of the benchmark on an arm: one training on the one split."""
+    if study.benchmark is None:
+        raise ConfigError(f"study '{study.study}': has no benchmark.")
+    stated, own = study.benchmark.networks[name], study.arms[arm]
+    changes = merge(study.set, own.set)
+    if stated.network is not None:
+        changes = {**changes, "network": {"name": stated.network, "config": stated.config}}
+    elif stated.config:
+        changes = merge(changes, {"network": {"config": stated.config}})
+    changes = merge(merge(changes, stated.set), {"folds": 2, "folds_trained": 1})
+    return load_recipe(stated.recipe or own.recipe or study.recipe, changes)
+
+
 def varied_value(recipe: Recipe, part: str) -> Any:
     """What a recipe has for a part or setting that a study varies."""
     if part in VARIED:
@@ -63,15 +78,25 @@ def check_parts(study: Study, *, where: str = "") -> None:
     Raises:
         ConfigError: A name, key or value of a recipe, network, loss or sampling is not valid.
     """
-    for arm in study.arms:
-        for variant in ({}, *study.variants()):
-            try:
-                recipe = arm_recipe(study, arm, variant)
-                NETWORKS.configure(recipe.network.name, recipe.network.config)
-                LOSSES.configure(recipe.loss.name, recipe.loss.config)
-                SAMPLINGS.configure(recipe.sampling.name, recipe.sampling.config)
-            except ConfigError as error:
-                raise ConfigError(f"{where}: {error}" if where else str(error)) from None
+    makers = [
+        partial(arm_recipe, study, arm, variant)
+        for arm in study.arms
+        for variant in ({}, *study.variants())
+    ]
+    if study.benchmark is not None:
+        makers += [
+            partial(benchmark_recipe, study, arm, name)
+            for arm in study.benchmark_arms()
+            for name in study.benchmark.networks
+        ]
+    for make in makers:
+        try:
+            recipe = make()
+            NETWORKS.configure(recipe.network.name, recipe.network.config)
+            LOSSES.configure(recipe.loss.name, recipe.loss.config)
+            SAMPLINGS.configure(recipe.sampling.name, recipe.sampling.config)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}" if where else str(error)) from None
 
 
 def study_identity(study: Study) -> dict[str, Any]:
@@ -85,6 +110,8 @@ def study_identity(study: Study) -> dict[str, Any]:
         "budget": study.budget,
         "folds_trained": study.folds_trained,
         "settings": hash_data(_recipes(study))[:16],
+        "external": hash_data({arm: study.external(arm) for arm in study.arms})[:16],
+        "benchmark": hash_data(_benchmark(study))[:16],
     }
 
 
@@ -137,7 +164,13 @@ def claim(folder: StudyFolder, study: Study, identity: dict[str, Any]) -> None:
 
 def _is_begun(folder: StudyFolder) -> bool:
     """Whether an arm or variant is planned; before that nothing depends on the command."""
-    plans = ("plan.yaml", "arms/*/plan.yaml", "vary/*/plan.yaml", "vary/*/*/plan.yaml")
+    plans = (
+        "plan.yaml",
+        "arms/*/plan.yaml",
+        "vary/*/plan.yaml",
+        "vary/*/*/plan.yaml",
+        "benchmark/*/*/plan.yaml",
+    )
     return any(True for pattern in plans for _ in folder.root.glob(pattern))
 
 
@@ -185,3 +218,16 @@ def _setting_words(folder: StudyFolder, study: Study) -> tuple[str, str]:
 
 def _recipes(study: Study) -> dict[str, Any]:
     return {arm: arm_recipe(study, arm, {}).model_dump(mode="json") for arm in study.arms}
+
+
+def _benchmark(study: Study) -> dict[str, Any]:
+    if study.benchmark is None:
+        return {}
+    return {
+        "shares": [study.benchmark.validation, study.benchmark.test],
+        "recipes": {
+            f"{name}, {arm}": benchmark_recipe(study, arm, name).model_dump(mode="json")
+            for arm in study.benchmark_arms()
+            for name in study.benchmark.networks
+        },
+    }

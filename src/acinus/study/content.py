@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.cohort import Case, Dataset, Split
+from acinus.cohort import Case, Dataset, Split, column_values, value_text
 from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
 from acinus.plan.explain import facts_words, setting_words, value_words
@@ -22,7 +22,8 @@ from acinus.plan.recipe import flatten
 from acinus.report.content import ArmContent, FlowStep, ReportContent
 from acinus.study.claim import varied_value
 from acinus.study.folders import RunFolder, StudyFolder
-from acinus.study.schema import Study
+from acinus.study.job import ArmJob
+from acinus.study.schema import External, Study
 from acinus.study.trainings import (
     AXES,
     PLAIN_MIRRORING,
@@ -36,7 +37,12 @@ FINAL = "final"
 
 
 def arm_content(
-    name: str, dataset: Dataset, split: Split, folder: RunFolder, everyone: Sequence[str]
+    name: str,
+    dataset: Dataset,
+    split: Split,
+    folder: RunFolder,
+    everyone: Sequence[str],
+    external: External | None = None,
 ) -> ArmContent:
     """What the report shows of one arm.
 
@@ -46,6 +52,7 @@ def arm_content(
         split: The study's split.
         folder: Run folder of the arm's final model.
         everyone: Participants of all arms together, excluded ones too.
+        external: Who is external, as the study states it for this arm.
     """
     plan = read_plan(folder.plan)
     holdout, train = split.cases(dataset, "holdout"), split.cases(dataset, "train")
@@ -94,11 +101,85 @@ def arm_content(
         n_dims=plan.n_dims,
         trained_folds=plan.folds_to_train,
         trainings=trainings,
+        validation_predictions={
+            case.case_id: path
+            for case in train
+            if (path := folder.predictions("validation") / f"{case.case_id}.nii.gz").is_file()
+        },
+        **_centres(dataset, external, [*train, *holdout]),
         notes=training_notes(plan, facts, trainings, folder),
         caveats=caveats(plan, trainings),
         regions=dict(dataset.regions),
         ignore_label=dataset.ignore_label,
     )
+
+
+def _centres(dataset: Dataset, external: External | None, cases: Sequence[Case]) -> dict[str, Any]:
+    """Column, centre of each participant and which centres are external; nothing without any."""
+    if not external or dataset.participants is None:
+        return {}
+    column = next(iter(external))
+    stated = column_values({"": dataset}, column)
+    wanted = {value_text(value) for value in external[column]}
+    sites = {
+        case.participant_id: value_text(values[0])
+        for case in cases
+        if (values := stated.get(case.participant_id))
+    }
+    inside = sorted(wanted.intersection(sites.values()))
+    return {"site_column": column, "sites": sites, "external_sites": inside}
+
+
+def cost_table(jobs: Sequence[ArmJob]) -> pd.DataFrame:
+    """What each profiled network costs, a row each; see `ReportContent.costs`.
+
+    Args:
+        jobs: Whose costs are shown; those that were not profiled are left out.
+    """
+    rows = []
+    for job in jobs:
+        if not job.folder.cost.is_file():
+            continue
+        facts = read_json(job.folder.cost)
+        took, counted = facts["seconds"], facts["operations"]
+        cases = _csv(job.folder.predictions_table)
+        seconds = [] if cases.empty else cases.drop_duplicates("case")["seconds"].tolist()
+        rows.append(
+            {
+                "network": job.model.split("=", 1)[-1] if job.model != FINAL else job.name,
+                "arm": job.name,
+                "parameters": facts["n_parameters"],
+                "multiply_adds": counted["multiply_adds"],
+                "flops": counted["flops"],
+                "as_in_table_5": counted["as_in_table_5"],
+                "input_vox": " × ".join(str(n) for n in facts["input_shape"][2:]),
+                "pass_s_median": took["median"],
+                "pass_s_mean": took["mean"],
+                "pass_s_sd": took["sd"],
+                "n_runs": took["n_runs"],
+                "n_warm_up": took["n_warm_up"],
+                "memory_bytes": facts["weights_bytes"] + counted["peak_bytes"],
+                "case_s_mean": float(np.mean(seconds)) if len(seconds) else None,
+                "case_s_sd": float(np.std(seconds, ddof=1)) if len(seconds) > 1 else None,
+                "n_cases": len(seconds),
+                "device": facts["device"],
+                "threads": facts["threads"],
+                "machine": facts["machine"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def split_sizes(splits: Mapping[str, Split]) -> dict[str, dict[str, int]]:
+    """Participants of each part of the benchmark's splits, see `make_shares_split`."""
+    return {
+        arm: {
+            "train": len(split.folds[1]),
+            "validation": len(split.folds[0]),
+            "test": len(split.holdout),
+        }
+        for arm, split in splits.items()
+    }
 
 
 def report_content(
@@ -109,6 +190,8 @@ def report_content(
     split: Split,
     folder: StudyFolder,
     notes: Sequence[str],
+    benchmark_split: Mapping[str, Mapping[str, int]],
+    costs: pd.DataFrame,
 ) -> ReportContent:
     """The whole report."""
     plans = {arm.name: read_plan(folder.arm(arm.name).plan) for arm in arms}
@@ -128,6 +211,9 @@ def report_content(
         published=study.published,
         pipeline=pipeline(first, arms, folder),
         what_it_is=study.what_it_is,
+        readings_margin=None if study.readings is None else study.readings.margin,
+        benchmark_split=benchmark_split,
+        costs=costs,
     )
 
 

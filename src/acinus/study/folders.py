@@ -70,6 +70,16 @@ class RunFolder:
         """Grad-CAM maps of one slice."""
         return self.root / "gradcam.npz"
 
+    @property
+    def cost(self) -> Path:
+        """Parameters, operations and time of the network."""
+        return self.root / "cost.json"
+
+    @property
+    def readings(self) -> Path:
+        """Second and repeated readings against the first: a row per case, label and measure."""
+        return self.root / "readings.csv"
+
     def training(self, fold: int) -> Path:
         """Curves and checkpoint of a fold."""
         return self.root / "training" / f"fold_{fold}"
@@ -119,3 +129,11 @@ class StudyFolder:
         """The folder of an arm under a variant."""
         vary = self.root / "vary" / variant
         return RunFolder(vary if self.is_run else vary / arm)
+
+    def benchmark(self, network: str, arm: str) -> RunFolder:
+        """The folder of a network of the benchmark on an arm."""
+        return RunFolder(self.root / "benchmark" / network / arm)
+
+    def benchmark_split(self, arm: str) -> Path:
+        """Who trains, validates and tests the networks of the benchmark on an arm."""
+        return self.root / "benchmark" / f"split-{arm}.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from acinus.cohort import Case, Dataset, Split
 from acinus.plan import Budget, Recipe
@@ -36,6 +37,8 @@ class ArmJob:
         jobs: Processes for scoring.
         places: Trainings that run side by side, of this arm and others.
         crowding: How many times as long a step takes for that.
+        part: What its test cases are called in the score table: ``holdout``, or ``benchmark``
+            where networks are compared on a split of their own.
     """
 
     name: str
@@ -53,6 +56,7 @@ class ArmJob:
     jobs: int = 1
     places: int = 1
     crowding: float = 1.0
+    part: Literal["holdout", "benchmark"] = "holdout"
 
     def holdout(self) -> tuple[Case, ...]:
         """Cases kept for the test."""

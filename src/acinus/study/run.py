@@ -33,13 +33,21 @@ from acinus.study.arm import (
     train_one_fold,
 )
 from acinus.study.cascade import TIME_SHARE, first_share, keep_found, low_resolution
-from acinus.study.content import FINAL, arm_content, report_content
+from acinus.study.content import (
+    FINAL,
+    arm_content,
+    cost_table,
+    report_content,
+    split_sizes,
+)
+from acinus.study.costs import costed_jobs, measure_network_costs
 from acinus.study.folders import StudyFolder
 from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
+from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
@@ -117,6 +125,7 @@ def run_study(
     data: Path | None = None,
     arms: Sequence[str] | None = None,
     vary: bool = True,
+    full: bool = False,
     jobs: int = 1,
     on: Place = "here",
 ) -> RunOutcome:
@@ -132,6 +141,7 @@ def run_study(
         data: Folder of the datasets, instead of the study's own or its phantom.
         arms: Only these arms.
         vary: Whether the study's variants are trained too; False: the final models only.
+        full: Whether to leave out what the study states for small machines.
         jobs: Trainings side by side, each in a process of its own.
         on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.
     """
@@ -144,6 +154,7 @@ def run_study(
         data=data,
         arms=arms,
         vary=vary,
+        full=full,
     )
     session = open_session(study, StudyFolder(out), jobs=jobs)
     with session.clock.running():
@@ -295,6 +306,7 @@ def evaluate_run(run_folder: Path) -> Path:
     for job in session.arm_jobs():
         _needs_model(job)
         evaluate_arm(job, plan_arm(job))
+    measure_network_costs(session, session.study.cost)
     return _collect_scores(session)
 
 
@@ -321,6 +333,7 @@ def _run(session: Session, on: Place) -> RunOutcome:
         else:
             notes = _side_by_side(session, workers, evaluate=True)
     _collect_scores(session)
+    measure_network_costs(session, session.study.cost)
     _write_provenance(session, started)
     report = _report(session, list(dict.fromkeys(notes)))
     scores = read_scores(session.folder.root / "scores.csv")
@@ -406,7 +419,14 @@ def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tup
 def _report(session: Session, notes: list[str]) -> Path:
     everyone = _everyone(session.datasets)
     arms = [
-        arm_content(name, dataset, session.split, session.folder.arm(name), everyone)
+        arm_content(
+            name,
+            dataset,
+            session.split,
+            session.folder.arm(name),
+            everyone,
+            session.study.external(name),
+        )
         for name, dataset in session.datasets.items()
     ]
     content = report_content(
@@ -417,6 +437,8 @@ def _report(session: Session, notes: list[str]) -> Path:
         session.split,
         session.folder,
         notes or _check_notes(session),
+        split_sizes(session.benchmark_splits),
+        cost_table(costed_jobs(session)),
     )
     if session.study.look_inside:
         found = look_inside(
@@ -443,10 +465,22 @@ def _check_notes(session: Session) -> list[str]:
 
 def _collect_scores(session: Session) -> Path:
     path = session.folder.root / "scores.csv"
-    tables = [read_scores(job.folder.scores) for job in session.arm_jobs()]
-    table = pd.concat(tables, ignore_index=True).drop_duplicates(ignore_index=True)
+    tables = [_scores_of(job) for job in session.arm_jobs()]
+    tables += [score_readings(job, session.study.readings) for job in session.final_jobs()]
+    table = pd.concat([one for one in tables if len(one)], ignore_index=True).drop_duplicates(
+        ignore_index=True
+    )
     write_scores(table, path)
     return path
+
+
+def _scores_of(job: ArmJob) -> pd.DataFrame:
+    """Scores of an arm; of a network of the benchmark those of its test, under its own name."""
+    table = read_scores(job.folder.scores)
+    if job.part == "holdout":
+        return table
+    tested = table[table["part"] == "holdout"]
+    return tested.assign(part=job.part, model=job.model.split("=", 1)[1])
 
 
 def _write_provenance(session: Session, started: datetime) -> None:

@@ -45,6 +45,10 @@ Variant = Mapping[str, Varied]
 """What one variant has otherwise than the main model: part or setting to value."""
 
 
+External = dict[str, list[str | int | float]]
+"""Column of participants.tsv to the values that are external, such as ``{site: [C, D]}``."""
+
+
 def _known_recipe(name: str) -> str:
     if not name.endswith((".yaml", ".yml")):
         known = [recipe for recipe, _ in list_recipes()]
@@ -60,6 +64,9 @@ class Arm(Settings):
     """Folder of the dataset, relative to the study's data folder, or absolute."""
     recipe: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
+    external: External | None = None
+    """As `split.external`, of this arm's participants alone: arms may have other centres. Who is
+    external in one arm is kept for the test in all."""
 
     @field_validator("recipe")
     @classmethod
@@ -79,7 +86,7 @@ class SplitSettings(Settings):
     seed: int = Field(2018, ge=0)
     stratify_by: str | None = None
     group_by: str | None = None
-    external: dict[str, list[str | int | float]] | None = None
+    external: External | None = None
     """Column of participants.tsv to the values whose participants are kept for the test, all of
     them: external centres. None: the hold-out is drawn."""
     note: str = ""
@@ -143,6 +150,80 @@ class ExplainSettings(Settings):
     method: Literal["grad_cam", "none"] = "grad_cam"
 
 
+class ReadingsSettings(Settings):
+    """The same cases drawn by a second reader, or by the first one again."""
+
+    folders: dict[str, str] = Field(min_length=1)
+    """Name of a reading, such as ``inter-observer``, to its folder of label maps, in the folder
+    of each dataset; some of the cases will do. The dataset's references are the first reading."""
+    margin: float | None = Field(None, gt=0, lt=1)
+    """By how much the Dice of model and readers may fall short of that of the readers among
+    themselves; None: not tested. Must be chosen before the data are seen."""
+
+
+class BenchmarkNetwork(Settings):
+    """A network of the benchmark: what it has otherwise than the recipe of the arm."""
+
+    network: str | None = None
+    """Registered name; None: the recipe's network with the recipe's settings."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    recipe: str | None = None
+    set: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("network")
+    @classmethod
+    def _network_is_known(cls, name: str | None) -> str | None:
+        if name is not None and name not in NETWORKS:
+            raise ValueError(unknown_name("network", name, NETWORKS.names()))
+        return name
+
+    @field_validator("recipe")
+    @classmethod
+    def _recipe_is_known(cls, name: str | None) -> str | None:
+        return None if name is None else _known_recipe(name)
+
+
+class BenchmarkSettings(Settings):
+    """Networks compared with the first of them, on one split of each arm's whole dataset."""
+
+    networks: dict[str, BenchmarkNetwork] = Field(min_length=2)
+    """Name as shown to the network; all are trained alike but for what is stated."""
+    arms: list[str] | None = None
+    """None: all."""
+    validation: float = Field(0.05, gt=0, lt=1)
+    """Share of the participants that the training looks at."""
+    test: float = Field(0.2, gt=0, lt=1)
+    """Share of the participants that the networks are compared on; the others train."""
+
+    @field_validator("networks")
+    @classmethod
+    def _names_can_be_folders(
+        cls, networks: dict[str, BenchmarkNetwork]
+    ) -> dict[str, BenchmarkNetwork]:
+        for name in networks:
+            if not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
+                raise ValueError(
+                    f"names of networks name folders and must be plain words; got {name!r}"
+                )
+        return networks
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> BenchmarkSettings:
+        if self.validation + self.test >= 1:
+            raise ValueError(
+                "validation and test must leave participants to train on; together they are "
+                f"{self.validation + self.test:g} of all"
+            )
+        return self
+
+
+class CostSettings(Settings):
+    """What the networks cost."""
+
+    runs: int = Field(100, ge=1)
+    """Passes that are timed, one after the other when all trainings are done."""
+
+
 class Study(Settings):
     """A whole study."""
 
@@ -175,9 +256,18 @@ class Study(Settings):
     look_inside: bool = False
     """Whether the report compares volumes and values inside each label (label and prediction,
     right and left, hold-out and the rest), what was taken for what, and what each grid keeps."""
+    readings: ReadingsSettings | None = None
+    """Second and repeated readings, for the agreement of observers; None: there are none."""
+    benchmark: BenchmarkSettings | None = None
+    """Networks compared on a split of their own; None: no comparison."""
+    cost: CostSettings | None = None
+    """Parameters, operations and time of the networks; None: not measured."""
     budget: str | None = None
     departures: list[str] = Field(default_factory=list)
     published: dict[str, Any] | None = None
+    small: dict[str, Any] = Field(default_factory=dict)
+    """Keys of a study that a quick run on a small machine has otherwise; laid over the study
+    unless the whole is asked for (``--full``)."""
 
     @field_validator("recipe")
     @classmethod
@@ -217,6 +307,23 @@ class Study(Settings):
     def _possible_budget(cls, budget: str | None) -> str | None:
         parse_budget(budget)
         return budget
+
+    @model_validator(mode="after")
+    def _benchmark_arms_are_known(self) -> Study:
+        for name in self.benchmark_arms():
+            if name not in self.arms:
+                raise ValueError(unknown_name("arm of the benchmark", name, self.arms))
+        return self
+
+    def benchmark_arms(self) -> list[str]:
+        """Arms on which networks are compared."""
+        if self.benchmark is None:
+            return []
+        return list(self.arms) if self.benchmark.arms is None else self.benchmark.arms
+
+    def external(self, arm: str) -> External | None:
+        """Who is external in an arm: as it states itself, else as the split states for all."""
+        return self.arms[arm].external or self.split.external
 
     def variants(self) -> list[Variant]:
         """What every variant has otherwise than the main one."""

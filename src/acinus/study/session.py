@@ -15,7 +15,15 @@ from typing import Any
 
 import yaml
 
-from acinus.cohort import Dataset, Split, check_split, make_split, open_dataset, write_split
+from acinus.cohort import (
+    Dataset,
+    Split,
+    check_split,
+    make_shares_split,
+    make_split,
+    open_dataset,
+    write_split,
+)
 from acinus.cohort.phantom import (
     ABDOMEN_DATASETS,
     HEADNECK_DATASETS,
@@ -25,11 +33,13 @@ from acinus.cohort.phantom import (
     make_orbit_cohort,
 )
 from acinus.errors import DataError, PlanError, unknown_name
+from acinus.evaluate.tables import BENCHMARK
 from acinus.files import read_json, write_json, write_text
 from acinus.networks.device import best_device
 from acinus.plan import Budget, Recipe, parse_budget
 from acinus.study.claim import (
     arm_recipe,
+    benchmark_recipe,
     claim,
     refuse_foreign,
     study_identity,
@@ -39,7 +49,7 @@ from acinus.study.clock import Clock
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
 from acinus.study.job import ArmJob
-from acinus.study.schema import Study, Variant, read_study
+from acinus.study.schema import External, Study, Variant, read_study
 from acinus.study.shares import crowding, planned_share
 
 REPORT_S = 4.0
@@ -55,6 +65,7 @@ class Session:
         folder: Output folder.
         datasets: Arm to dataset.
         split: By participant, over all arms.
+        benchmark_splits: Arm of the benchmark to its own split.
         clock: Time used and left.
         jobs: Processes.
     """
@@ -63,11 +74,12 @@ class Session:
     folder: StudyFolder
     datasets: dict[str, Dataset]
     split: Split
+    benchmark_splits: dict[str, Split]
     clock: Clock
     jobs: int
 
     def arm_jobs(self) -> list[ArmJob]:
-        """All arms, each followed by its variants."""
+        """All arms, each followed by its variants; then the networks of the benchmark, by arm."""
         budget = parse_budget(self.study.budget)
         jobs = []
         for arm in self.study.arms:
@@ -76,7 +88,7 @@ class Session:
             for variant in self.study.variants():
                 if any(varied_value(recipe, part) != value for part, value in variant.items()):
                     jobs.append(self._job(arm, variant, budget))
-        return jobs
+        return jobs + self.benchmark_jobs()
 
     def timed(
         self, jobs: Sequence[ArmJob], n_places: int = 1, *, share_machine: bool = False
@@ -121,6 +133,39 @@ class Session:
 
         return left_s
 
+    def final_jobs(self) -> list[ArmJob]:
+        """The arms' own models, without variants and benchmark."""
+        budget = parse_budget(self.study.budget)
+        return [self._job(arm, {}, budget) for arm in self.study.arms]
+
+    def benchmark_jobs(self) -> list[ArmJob]:
+        """The networks of the benchmark on each of its arms."""
+        return [
+            self._benchmark_job(job, name)
+            for job in self.final_jobs()
+            if job.name in self.study.benchmark_arms()
+            for name in self._network_names()
+        ]
+
+    def _network_names(self) -> list[str]:
+        return [] if self.study.benchmark is None else list(self.study.benchmark.networks)
+
+    def _benchmark_job(self, final: ArmJob, name: str) -> ArmJob:
+        """A network of the benchmark on an arm, whose prepared scans it shares where it can."""
+        recipe = benchmark_recipe(self.study, final.name, name)
+        folder = self.folder.benchmark(name, final.name)
+        is_alike = (recipe.rules, recipe.prepare) == (final.recipe.rules, final.recipe.prepare)
+        return replace(
+            final,
+            model=f"{BENCHMARK}={name}",
+            recipe=recipe,
+            split=self.benchmark_splits[final.name],
+            folder=folder,
+            store=final.store if is_alike else folder.store,
+            explain=False,
+            part=BENCHMARK,
+        )
+
     def _job(self, arm: str, variant: Variant, budget: Budget | None) -> ArmJob:
         final = self.folder.arm(arm)
         name = ",".join(f"{part}={value}" for part, value in variant.items())
@@ -160,7 +205,10 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     split = _make_split(study, datasets)
     check_split(split, datasets)
     write_split(split, folder.split)
-    return Session(study, folder, datasets, split, clock, jobs)
+    benchmark_splits = _make_benchmark_splits(study, datasets)
+    for arm, one in benchmark_splits.items():
+        write_split(one, folder.benchmark_split(arm))
+    return Session(study, folder, datasets, split, benchmark_splits, clock, jobs)
 
 
 def write_study(study: Study, folder: StudyFolder) -> None:
@@ -257,7 +305,34 @@ def _make_split(study: Study, datasets: Mapping[str, Dataset]) -> Split:
         stratify_by=settings.stratify_by,
         group_by=settings.group_by,
         external=settings.external,
+        external_by_arm=_external_by_arm(study),
     )
+
+
+def _external_by_arm(study: Study) -> dict[str, External] | None:
+    """What each arm states on who is external; None where no arm does so itself."""
+    if not any(arm.external for arm in study.arms.values()):
+        return None
+    found = {arm: study.external(arm) for arm in study.arms}
+    return {arm: external for arm, external in found.items() if external}
+
+
+def _make_benchmark_splits(study: Study, datasets: Mapping[str, Dataset]) -> dict[str, Split]:
+    """A split by shares for each arm of the benchmark, centres spread over its parts."""
+    splits: dict[str, Split] = {}
+    if study.benchmark is None:
+        return splits
+    for arm in study.benchmark_arms():
+        column = study.split.stratify_by or next(iter(study.external(arm) or {}), None)
+        splits[arm] = make_shares_split(
+            arm,
+            datasets[arm],
+            validation=study.benchmark.validation,
+            test=study.benchmark.test,
+            seed=study.split.seed,
+            stratify_by=column,
+        )
+    return splits
 
 
 def _crowding(job: ArmJob, n_places: int) -> float:

@@ -36,8 +36,11 @@ def study_of_file(
     data: Path | None,
     arms: Sequence[str] | None,
     vary: bool,
+    full: bool = False,
 ) -> Study:
     """A study from its file with the changes of a command line; arguments as for `run_study`.
+
+    What the study states as ``small`` lies between both, unless the whole is asked for.
 
     Raises:
         ConfigError: A key, name or value does not fit, or there is no such arm.
@@ -54,18 +57,29 @@ def study_of_file(
     if data is not None:
         changes["data"] = str(data)
     stated = read_study(path).model_dump(mode="json", exclude_unset=True)
+    small = stated.pop("small", {})
+    if not full:
+        stated = merge(stated, small)
     study = validate(Study, merge(stated, changes), where=str(path))
     if arms is not None:
         for name in arms:
             if name not in study.arms:
                 raise ConfigError(unknown_name("arm", name, study.arms))
-        study = study.model_copy(
-            update={"arms": {name: arm for name, arm in study.arms.items() if name in arms}}
-        )
+        study = _of_arms(study, arms)
     if not vary:
         study = study.model_copy(update={"vary": {}})
     check_parts(study, where=str(path))
     return study
+
+
+def _of_arms(study: Study, names: Sequence[str]) -> Study:
+    """The study of some of its arms, and a benchmark on those of them that it names."""
+    arms = {name: arm for name, arm in study.arms.items() if name in names}
+    compared = [name for name in study.benchmark_arms() if name in names]
+    benchmark = study.benchmark
+    if benchmark is not None:
+        benchmark = benchmark.model_copy(update={"arms": compared}) if compared else None
+    return study.model_copy(update={"arms": arms, "benchmark": benchmark})
 
 
 def study_of_dataset(

@@ -14,6 +14,16 @@ from dataclasses import dataclass
 import pandas as pd
 
 from acinus.errors import ConfigError, unknown_name
+from acinus.evaluate.tables.centres import (
+    COMBINED,
+    EXTERNAL,
+    INTERNAL,
+    centre_people,
+    centre_table,
+    display_centres,
+    display_people,
+    note_on_centres,
+)
 from acinus.evaluate.tables.characteristics import (
     characteristics,
     display_characteristics,
@@ -44,9 +54,33 @@ from acinus.evaluate.tables.inside import (
     inside_pairs,
     note_on_holdout,
     note_on_inside,
+from acinus.evaluate.tables.networks import (
+    BENCHMARK,
+    display_networks,
+    network_table,
+    note_on_networks,
+)
+from acinus.evaluate.tables.readings import (
+    NOTE_ON_NONINFERIORITY,
+    NOTE_ON_READINGS,
+    READINGS,
+    display_noninferiority,
+    display_readings,
+    model_against,
+    noninferiority_table,
+    reading_table,
 )
 from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_error_table
 from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
+from acinus.evaluate.tables.volumetry import (
+    NOTE_ON_BOUNDS,
+    NOTE_ON_VOLUMETRY,
+    bound_table,
+    display_bounds,
+    display_volumetry,
+    volume_cases,
+    volumetry_table,
+)
 
 Names = Mapping[str, str] | None
 
@@ -145,6 +179,35 @@ TABLES: dict[str, TableKind] = {
                 "false finds, and the lowest Dice scores."
             ),
         ),
+        TableKind(
+            "centre_people",
+            "Participants of each centre",
+            lambda numbers, names: display_people(numbers),
+            lambda numbers: "Internal centres train; external ones are kept for the test.",
+        ),
+        TableKind("centre_table", "Results by centre", display_centres, note_on_centres),
+        TableKind(
+            "reading_table",
+            "Agreement of readings",
+            display_readings,
+            lambda numbers: NOTE_ON_READINGS,
+        ),
+        TableKind(
+            "noninferiority_table",
+            "The model against the readers",
+            display_noninferiority,
+            lambda numbers: NOTE_ON_NONINFERIORITY,
+        ),
+        TableKind("network_table", "Networks compared", display_networks, note_on_networks),
+        TableKind(
+            "volumetry_table", "Volumetry", display_volumetry, lambda numbers: NOTE_ON_VOLUMETRY
+        ),
+        TableKind(
+            "bound_table",
+            "Which Dice guarantees which volume error",
+            display_bounds,
+            lambda numbers: NOTE_ON_BOUNDS,
+        ),
     )
 }
 
@@ -175,10 +238,18 @@ def _kind(table: str) -> TableKind:
 
 
 __all__ = [
+    "BENCHMARK",
+    "COMBINED",
+    "EXTERNAL",
+    "INTERNAL",
+    "READINGS",
     "TABLES",
     "TABLE_3_METRICS",
     "TableKind",
     "arm_comparison",
+    "bound_table",
+    "centre_people",
+    "centre_table",
     "characteristics",
     "display",
     "display_agreement",
@@ -197,11 +268,17 @@ __all__ = [
     "grid_table",
     "holdout_check",
     "inside_pairs",
+    "model_against",
+    "network_table",
+    "noninferiority_table",
     "note",
+    "reading_table",
     "shapiro_table",
     "side_error_table",
     "variant_comparison",
     "volume_agreement",
+    "volume_cases",
     "volume_pairs",
+    "volumetry_table",
     "worst_cases",
 ]

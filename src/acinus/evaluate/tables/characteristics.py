@@ -97,13 +97,18 @@ def _column(
     """The first of the named columns for each part; None if the table has none of them."""
     if participants is None or "participant_id" not in participants.columns:
         return None
-    by_lower = {str(column).lower(): column for column in participants.columns}
-    name = next((by_lower[one] for one in names if one in by_lower), None)
+    name = column_named(participants, names)
     if name is None:
         return None
     by_id = participants.drop_duplicates("participant_id").set_index("participant_id")[name]
     by_id.index = by_id.index.astype(str)
     return {part: by_id.reindex([str(one) for one in ids]) for part, ids in parts.items()}
+
+
+def column_named(table: pd.DataFrame, names: Sequence[str]) -> str | None:
+    """The first of some names that a table has as a column, in whatever case; None if none."""
+    by_lower = {str(column).lower(): str(column) for column in table.columns}
+    return next((by_lower[one] for one in names if one in by_lower), None)
 
 
 def _missing(variable: str) -> dict[str, Any]:

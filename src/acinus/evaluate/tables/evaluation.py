@@ -96,9 +96,9 @@ def evaluation_table(
             if label != ALL_LABELS:
                 counted = counted[counted["label"] == label]
                 found = of_arm[of_arm["label"] == label]
-            known = {"arm": arm, "label": label, **_outcome_counts(counted)}
+            known = {"arm": arm, "label": label, **outcome_counts(counted)}
             rows += [
-                known | _summary_row(found[found["metric"] == metric], metric, seed)
+                known | summary_row(found[found["metric"] == metric], metric, seed)
                 for metric in metrics
                 if (found["metric"] == metric).any()
             ]
@@ -192,7 +192,12 @@ def _heading(metric: str) -> str:
     return f"{metric_title(metric)}\n(mean ± sd)\n(25%–75% IQR)"
 
 
-def _outcome_counts(counted: pd.DataFrame) -> dict[str, float]:
+def outcome_counts(counted: pd.DataFrame) -> dict[str, float]:
+    """How many structures were missed, false finds, failed or on the other side.
+
+    Args:
+        counted: From `acinus.evaluate.structures.structures`.
+    """
     outcomes = counted["outcome"]
     side_errors = counted.get("side_errors", pd.Series(dtype="float64")).dropna()
     return {
@@ -203,7 +208,18 @@ def _outcome_counts(counted: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def _summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
+def summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
+    """Figures of one metric, a participant counting once in the interval.
+
+    Args:
+        rows: Of the score table, of that metric alone, at least one.
+        metric: Its name.
+        seed: Of the bootstrap.
+
+    Returns:
+        Values of `EVALUATION_COLUMNS` from ``metric`` to ``reason``, without the counts of
+        structures.
+    """
     known = annotated_scores(rows)
     judged = known[known["status"] != "failed"]
     members = judged["participant"].tolist()

@@ -24,7 +24,11 @@ from acinus.evaluate.wording import (
     p_value,
     signed,
 )
-from acinus.measure.statistics import clustered_pearson, paired_difference
+from acinus.measure.statistics import (
+    clustered_pearson,
+    limits_of_agreement,
+    paired_difference,
+)
 from acinus.measure.statistics.bootstrap import SEED
 
 PAIR_COLUMNS: dict[str, Kind] = {
@@ -141,7 +145,7 @@ def _agreement(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
     patients = pairs["participant"].tolist()
     found = clustered_pearson(reference, prediction, patients, seed=seed)
     bias = paired_difference(prediction, reference, patients, seed=seed)
-    limits = _limits_of_agreement(pairs["prediction_volume_ml"] - pairs["reference_volume_ml"])
+    limits = limits_of_agreement(prediction, reference)
     return {
         "n": found.n,
         "n_participants": found.n_clusters,
@@ -155,15 +159,7 @@ def _agreement(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
         "bias_ml": bias.mean,
         "bias_low_ml": bias.low,
         "bias_high_ml": bias.high,
-        "agreement_low_ml": limits[0],
-        "agreement_high_ml": limits[1],
+        "agreement_low_ml": limits.lower,
+        "agreement_high_ml": limits.upper,
         "reason": found.reason,
     }
-
-
-def _limits_of_agreement(differences: pd.Series) -> tuple[float | None, float | None]:
-    """Mean ± 1.96 standard deviations, mL (Bland and Altman 1986); None below 2 differences."""
-    if len(differences) < 2:
-        return None, None
-    centre, reach = float(differences.mean()), 1.96 * float(differences.std(ddof=1))
-    return centre - reach, centre + reach

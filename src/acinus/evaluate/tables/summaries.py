@@ -1,0 +1,124 @@
+"""Groups of scores summed up alike: centres, readings, networks.
+
+Enters: score rows of a group, such as a centre's. Leaves: a row per label and metric with mean,
+spread, median and what was left out; and the same as cells that people read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from acinus.evaluate.structures import structures
+from acinus.evaluate.tables.evaluation import outcome_counts, summary_row
+from acinus.evaluate.tables.numbers import Kind, records
+from acinus.evaluate.wording import NONE, decimals, label_title, mean_and_sd, metric_title
+from acinus.measure.statistics.bootstrap import SEED
+
+SUMMARY_COLUMNS: dict[str, Kind] = {
+    "label": "str",
+    "metric": "str",
+    "unit": "str",
+    "n": "int64",
+    "n_undefined": "int64",
+    "n_failed": "int64",
+    "n_missed": "int64",
+    "n_participants": "int64",
+    "mean": "float64",
+    "sd": "float64",
+    "median": "float64",
+    "q25": "float64",
+    "q75": "float64",
+    "low": "float64",
+    "high": "float64",
+    "reason": "str",
+}
+"""n: defined values, over which the figures are; n_undefined, n_failed: values left out;
+n_missed: structures drawn and not predicted; low to high: 95% bootstrap interval of the mean."""
+
+NOT_SHOWN = ("reference_volume_ml", "prediction_volume_ml", "side_errors", "side_error_ml")
+"""Metrics that have tables of their own."""
+
+
+def shown_metrics(scores: pd.DataFrame) -> list[str]:
+    """Metrics of a score table that stand in columns, in its order."""
+    return [name for name in dict.fromkeys(scores["metric"]) if name not in NOT_SHOWN]
+
+
+def group_rows(
+    scores: pd.DataFrame, metrics: Sequence[str], *, seed: int = SEED
+) -> Iterator[dict[str, Any]]:
+    """A row per label and metric of one group of scores.
+
+    Args:
+        scores: Rows of the group, of one arm and model.
+        metrics: In the order of rows; ones that were not taken are left out.
+        seed: Of the bootstrap.
+
+    Yields:
+        Values of `SUMMARY_COLUMNS`.
+    """
+    outcomes = structures(scores)
+    for label, found in scores.groupby("label", sort=False):
+        counts = outcome_counts(outcomes[outcomes["label"] == label])
+        for metric in metrics:
+            rows = found[found["metric"] == metric]
+            if len(rows):
+                row = {"label": label, **counts, **summary_row(rows, metric, seed)}
+                yield {name: row[name] for name in SUMMARY_COLUMNS}
+
+
+def shown_groups(
+    numbers: pd.DataFrame, keys: Mapping[str, str], names: Mapping[str, str] | None = None
+) -> list[tuple[dict[str, Any], dict[str, str]]]:
+    """The rows of a table for people: those of each group in one, a column per metric.
+
+    Args:
+        numbers: Columns of `keys` and `SUMMARY_COLUMNS`.
+        keys: Columns that tell groups apart to their headings.
+        names: Names of labels.
+
+    Returns:
+        For each group and label the row of its first metric, and the cells: keys, organ where
+        there are several labels, n, mean ± sd with the median below for each metric, what was
+        left out.
+    """
+    several = numbers["label"].nunique() > 1
+    shown = []
+    for _, group in numbers.groupby([*keys, "label"], sort=False):
+        first = records(group)[0]
+        cells = {heading: str(first[key]) for key, heading in keys.items()}
+        if several:
+            cells["Organ"] = label_title(first["label"], names)
+        cells["n"] = str(int((group["n"] + group["n_undefined"]).max()))
+        for one in records(group):
+            cells[heading_of(one["metric"])] = mean_median(one)
+        cells["Undefined"] = _left_out(group)
+        shown.append((first, cells))
+    return shown
+
+
+def heading_of(metric: str) -> str:
+    """Head of a metric's column: its title, and what its two lines are."""
+    return f"{metric_title(metric)}\nmean ± sd\nmedian"
+
+
+def mean_median(row: Mapping[str, Any]) -> str:
+    """``0.85 ± 0.08`` and the median on a line of its own."""
+    if row["n"] == 0:
+        return NONE
+    places = 1 if row["unit"] == "mm" and row["mean"] >= 100 else 2
+    return f"{mean_and_sd(row['mean'], row['sd'], places)}\n{decimals(row['median'], places)}"
+
+
+def _left_out(group: pd.DataFrame) -> str:
+    """Undefined values by metric, failed cases; ``0`` if there is neither."""
+    parts = [
+        f"{metric_title(row['metric']).split(' (')[0]} {row['n_undefined']}"
+        for row in records(group)
+        if row["n_undefined"]
+    ]
+    failed = int(group["n_failed"].max())
+    return ", ".join([*parts, *([f"failed {failed}"] if failed else [])]) or "0"

@@ -1,0 +1,139 @@
+"""Tables of protocols that not every study has: centres, readings, volumetry, networks, cost.
+
+Enters: what the report is made from. Leaves: drafts of the tables that there is anything for; a
+study without centres, readings or benchmark has none of them, and its tables keep their numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from acinus.evaluate.tables import (
+    BENCHMARK,
+    READINGS,
+    bound_table,
+    centre_people,
+    centre_table,
+    display,
+    network_table,
+    noninferiority_table,
+    note,
+    reading_table,
+    volumetry_table,
+)
+from acinus.report.choose import all_scores
+from acinus.report.content import ReportContent
+from acinus.report.numbers import MISSING, count_text, is_number, join_words, number_text
+from acinus.report.record import NOTHING, Draft
+
+MIB = 2**20
+
+
+def draft_protocols(content: ReportContent) -> Iterator[Draft]:
+    """Drafts of all tables of protocols that the study has, in the order of the page."""
+    if content.has_centres:
+        yield from _draft_centres(content)
+    scores = all_scores(content)
+    if (scores["part"] == READINGS).any() or content.readings_margin is not None:
+        yield from _draft_readings(content)
+    if len(content.costs):
+        yield _draft_cost(content)
+    if (scores["part"] == BENCHMARK).any():
+        yield _draft_networks(content)
+
+
+def _draft_centres(content: ReportContent) -> Iterator[Draft]:
+    arms = [arm for arm in content.arms if arm.site_column]
+    people = []
+    for arm in arms:
+        cases = [arm.participant(case) for case in arm.references]
+        if arm.participants is not None:
+            people.append(
+                centre_people(
+                    arm.name,
+                    arm.participants,
+                    arm.sites,
+                    arm.external_sites,
+                    {person: cases.count(person) for person in set(cases)},
+                )
+            )
+    raw = pd.concat(people, ignore_index=True) if people else pd.DataFrame()
+    yield _drafted("centre_people", "Participants of each centre", raw, "centres")
+    scores = all_scores(content)
+    raw = centre_table(scores, {arm.name: arm.sites for arm in arms})
+    yield _drafted("centre_table", "Results by centre, internal and external", raw, "drop")
+    known = scores[scores["arm"].isin([arm.name for arm in arms])]
+    yield _drafted("volumetry_table", "Volumetry", volumetry_table(known), "volumetry")
+    title = "Which Dice guarantees which volume error"
+    yield _drafted("bound_table", title, bound_table(known), "bounds")
+
+
+def _draft_readings(content: ReportContent) -> Iterator[Draft]:
+    scores = all_scores(content)
+    title = "Agreement of observers"
+    raw = reading_table(scores)
+    missing = [arm.name for arm in content.arms if not (raw["arm"] == arm.name).any()]
+    lack = f" {join_words(missing)}: no further readings." if missing else ""
+    key, title, found, shown, caption = _drafted("reading_table", title, raw, "readings")
+    yield key, title, found, shown, caption + lack
+    if content.readings_margin is not None:
+        raw = noninferiority_table(scores, margin=content.readings_margin)
+        title = "The model against the readers"
+        yield _drafted("noninferiority_table", title, raw, "noninferiority")
+
+
+def _draft_networks(content: ReportContent) -> Draft:
+    raw = network_table(all_scores(content))
+    key, title, found, shown, caption = _drafted(
+        "network_table", "Networks compared on one split", raw, "networks"
+    )
+    sizes = "; ".join(
+        f"{arm} {n['train']} / {n['validation']} / {n['test']}"
+        for arm, n in content.benchmark_split.items()
+    )
+    words = f" Participants for training / validation / test: {sizes}." if sizes else ""
+    return key, title, found, shown, caption + words
+
+
+def _draft_cost(content: ReportContent) -> Draft:
+    raw = content.costs
+    shown = pd.DataFrame(
+        {
+            "Network": raw["network"],
+            "Input, voxels": raw["input_vox"],
+            "Parameters": [count_text(n) for n in raw["parameters"]],
+            "Multiply-adds\n(G)": [number_text(n / 1e9, 3) for n in raw["multiply_adds"]],
+            "FLOPs (G)": [number_text(n / 1e9, 3) for n in raw["flops"]],
+            "As published\n(G)": [number_text(n / 1e9, 3) for n in raw["as_in_table_5"]],
+            "Seconds of a pass\nmean ± sd, median": [
+                f"{number_text(mean, 4)} ± {number_text(sd, 4)}\n{number_text(median, 4)}"
+                for mean, sd, median in zip(
+                    raw["pass_s_mean"], raw["pass_s_sd"], raw["pass_s_median"], strict=True
+                )
+            ],
+            "Seconds of a case\nmean ± sd": [
+                f"{number_text(mean)} ± {number_text(sd)}" if is_number(mean) else MISSING
+                for mean, sd in zip(raw["case_s_mean"], raw["case_s_sd"], strict=True)
+            ],
+            "Memory (MiB)": [count_text(n / MIB) for n in raw["memory_bytes"]],
+        }
+    )
+    first = raw.iloc[0]
+    caption = (
+        f"One network, one patch: {count_text(first['n_runs'])} passes after "
+        f"{count_text(first['n_warm_up'])} of warm-up, one network after the other when all "
+        f"trainings were done, on {first['device']} with {count_text(first['threads'])} thread(s) "
+        f"({first['machine']}). FLOPs count a multiply-add as two; as published: multiply-adds and "
+        "normalisations, which the published table calls Gflops. Seconds of a case: reading of "
+        "the prepared scan to label map, as it went during the study, beside other work. Memory: "
+        "weights and the largest sum of tensors alive in a pass, by count."
+    )
+    return "cost", "Cost of the networks", raw, shown, caption
+
+
+def _drafted(table: str, title: str, raw: pd.DataFrame, key: str) -> Draft:
+    if raw.empty:
+        return key, title, None, NOTHING, "There is nothing to show."
+    return key, title, raw, display(table, raw), note(table, raw)
