@@ -194,7 +194,7 @@ def _panel(
             for label in arm.labels:
                 draw_outline(axes, arm.mask(labelmap[index], label), spacing, color, width=width)
     if is_near:
-        draw_scale_bar(axes, 10.0)
+        draw_scale_bar(axes, 20.0)
     else:
         draw_letters(axes, "axial", size=6)
         draw_note(axes, f"slice {index + 1}/{view.image.shape[0]}", size=6.0)
@@ -249,10 +249,10 @@ FEWEST_FOR_BOX = 5
 
 def _draw_shift(arms: Sequence[ArmContent], tables: dict[str, pd.DataFrame]) -> Any:
     counts = [_n_groups(tables[arm.name]) for arm in arms]
-    total = 3.0
+    total = 2.75
     figure = new_figure(total)
     grid = figure.add_gridspec(
-        1, len(arms), left=0.075, right=0.995, top=1 - 0.3 / total, bottom=0.78 / total,
+        1, len(arms), left=0.075, right=0.995, top=1 - 0.3 / total, bottom=0.52 / total,
         wspace=0.08, width_ratios=[max(n, 2) for n in counts],
     )  # fmt: skip
     low = min(float(tables[arm.name]["dice"].min()) for arm in arms)
@@ -288,9 +288,11 @@ def _shift_panel(axes: Any, arm: ArmContent, table: pd.DataFrame) -> None:
         names.append(
             f"{centre}\n" + (f"{label_title(str(label))}\n" if several else "") + f"n = {len(rows)}"
         )
-    axes.set_xticks(range(len(names)), names, fontsize=6.8)
-    rotation = 90 if len(names) > 8 else 0
-    axes.tick_params(axis="x", labelrotation=rotation, length=0)
+    room = axes.get_position().width * PAGE_WIDTH_IN / (len(names) + 0.2)
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    size = float(np.clip(6.8 * room / (longest * 0.058), 5.2, 6.8))
+    axes.set_xticks(range(len(names)), names, fontsize=size)
+    axes.tick_params(axis="x", labelrotation=90 if len(names) > 8 else 0, length=0)
     axes.set_xlim(-0.6, len(names) - 0.4)
 
 

@@ -203,22 +203,15 @@ def _train_lines(arm: ArmContent, column: float) -> list[str]:
     ]
     if arm.n_training_slices is not None:
         words.append(plural(arm.n_training_slices, "slice"))
-    inside = _site_counts(arm, arm.train_participants)
-    if inside:
-        words.append(", ".join(inside))
+    words += _site_counts(arm, arm.train_participants)
     characters = int(_split_room(column)[1] / 0.066)
     return [line for text in words for line in textwrap.wrap(text, characters)]
 
 
-def _test_lines(arm: ArmContent, column: float) -> list[str]:
+def _test_lines(arm: ArmContent) -> list[str]:
     words = ["External test" if arm.external_sites else "Hold-out test"]
     words.append(plural(len(arm.holdout_participants), "participant"))
-    outside = _site_counts(arm, arm.holdout_participants)
-    if not outside:
-        return words
-    words.append(", ".join(outside))
-    characters = int(_split_room(column)[2] / 0.066)
-    return [line for text in words for line in textwrap.wrap(text, characters)]
+    return words + _site_counts(arm, arm.holdout_participants)
 
 
 def _site_counts(arm: ArmContent, people: Sequence[str]) -> list[str]:
@@ -229,7 +222,7 @@ def _site_counts(arm: ArmContent, people: Sequence[str]) -> list[str]:
 
 def _split_lines(arm: ArmContent, column: float) -> int:
     """Lines of text in the taller box of the split."""
-    return max(len(_train_lines(arm, column)), len(_test_lines(arm, column)))
+    return max(len(_train_lines(arm, column)), len(_test_lines(arm)))
 
 
 def _draw_split(
@@ -241,7 +234,7 @@ def _draw_split(
         left = middle - room / 2
     level = top - 0.24
     train = _train_lines(arm, column)
-    test = _test_lines(arm, column)
+    test = _test_lines(arm)
     height = _LINE_IN * max(len(train), len(test), 2) + 0.12
     _box(axes, left, level, wide, height, train, face="#E3F0FC")
     _box(axes, left + room - narrow, level, narrow, height, test, face="#FDEBD3")

@@ -38,10 +38,10 @@ def draft_protocols(content: ReportContent) -> Iterator[Draft]:
     scores = all_scores(content)
     if (scores["part"] == READINGS).any() or content.readings_margin is not None:
         yield from _draft_readings(content)
-    if len(content.costs):
-        yield _draft_cost(content)
     if (scores["part"] == BENCHMARK).any():
         yield _draft_networks(content)
+    if len(content.costs):
+        yield _draft_cost(content)
 
 
 def _draft_centres(content: ReportContent) -> Iterator[Draft]:

@@ -6,7 +6,9 @@ n. They say what was measured, and leave conclusions to the reader.
 
 from __future__ import annotations
 
-from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value
+from acinus.evaluate.tables import EXTERNAL, INTERNAL
+from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value, signed
+from acinus.report.centres import centre_dice
 from acinus.report.choose import overall
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.numbers import (
@@ -34,7 +36,7 @@ SYNTHETIC = (
 def summarise_in_words(content: ReportContent, numbers: Numbers) -> list[str]:
     """Paragraphs: what was done, on what, what came out, how sure it is."""
     paragraphs = [_what_was_done(content)]
-    paragraphs += [_result(arm, numbers) for arm in content.arms]
+    paragraphs += [_result(arm, numbers) + _by_centre(content, arm) for arm in content.arms]
     paragraphs += list(dict.fromkeys(text for arm in content.arms for text in arm.caveats))
     comparison = _comparison(content, numbers)
     if comparison:
@@ -78,8 +80,14 @@ def _folds(content: ReportContent) -> list[str]:
     }
     if counts == {n_folds}:
         return [f"Training went in {n_folds} folds by participant."]
-    n = join_words([str(count) for count in sorted(counts)])
-    return [f"Of {n_folds} folds by participant {n} {'was' if counts == {1} else 'were'} trained."]
+    if len(counts) == 1:
+        n = counts.pop()
+        return [f"Of {n_folds} folds by participant {n} {'was' if n == 1 else 'were'} trained."]
+    each = [
+        f"{n_folds if arm.trained_folds is None else len(arm.trained_folds)} on {arm.name}"
+        for arm in content.arms
+    ]
+    return [f"Of {n_folds} folds by participant {join_words(each)} were trained."]
 
 
 def _result(arm: ArmContent, numbers: Numbers) -> str:
@@ -103,6 +111,22 @@ def _result(arm: ArmContent, numbers: Numbers) -> str:
     if dice["n_failed"]:
         text += f" {plural(int(dice['n_failed']), 'structure')} could not be judged (see below)."
     return text
+
+
+def _by_centre(content: ReportContent, arm: ArmContent) -> str:
+    """What the external centres, which are the hold-out, lose against the internal ones."""
+    if not arm.site_column:
+        return ""
+    table = centre_dice(content, arm)
+    inside = table.loc[table["role"] == INTERNAL, "dice"].dropna()
+    outside = table.loc[table["role"] == EXTERNAL, "dice"].dropna()
+    if inside.empty or outside.empty or not inside.mean() > 0:
+        return ""
+    change = 100 * (outside.mean() / inside.mean() - 1)
+    return (
+        f" The hold-out is of other centres; within the centres that it learned from, out of fold, "
+        f"the mean Dice is {number_text(inside.mean())}: a change of {signed(change, 1)}%."
+    )
 
 
 def _comparison(content: ReportContent, numbers: Numbers) -> str:

@@ -113,11 +113,11 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         *draft_inside(content),
         _agreement(numbers),
         *_comparisons(content, numbers),
+        *draft_protocols(content),
         _variants(content),
         _worst(content),
         _warnings(content),
         draft_published(content, numbers.evaluation, numbers.agreement),
-        *draft_protocols(content),
         _validation(content),
         _shapiro(content),
         *late,
@@ -230,6 +230,8 @@ def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:
         return
     for (a, b), raw in numbers.comparison.groupby(["a", "b"], sort=False):
         raw = raw.reset_index(drop=True)
+        if not raw["n_participants"].any():
+            continue  # other people: what differs is told by centre or not at all
         title = f"{a} minus {b}"
         yield "comparison", title, raw, display("arm_comparison", raw), note("arm_comparison", raw)
 

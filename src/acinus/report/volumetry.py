@@ -134,18 +134,20 @@ def _scatter(axes: Any, name: str, rows: pd.DataFrame, *, is_first: bool) -> Non
 def _bland_altman(axes: Any, rows: pd.DataFrame, *, is_first: bool) -> None:
     reference, prediction = rows["reference_volume_ml"], rows["prediction_volume_ml"]
     found = limits_of_agreement(prediction.tolist(), reference.tolist())
-    lines = ((found.bias, "-", "bias"), (found.lower, (0, (4, 3)), ""),
-             (found.upper, (0, (4, 3)), ""))  # fmt: skip
-    for value, style, _ in lines:
+    dashes = (0, (4, 3))
+    for value, style in ((found.bias, "-"), (found.lower, dashes), (found.upper, dashes)):
         if value is not None:
             axes.axhline(value, color=INK if style == "-" else MUTED, lw=0.9, ls=style, zorder=1)
             axes.text(
                 1.0, value, f"{value:+.1f}".replace("-", "−"), transform=axes.get_yaxis_transform(),
-                fontsize=6.5, ha="right", va="bottom", color=INK,
+                fontsize=6.5, ha="right", va="center", color=INK, zorder=4,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8},
             )  # fmt: skip
     _points(axes, (reference + prediction) / 2, prediction - reference, rows["cases"])
     axes.set_xlabel("Mean of both (mL)")
     axes.margins(x=0.06, y=0.14)
+    low, high = axes.get_xlim()
+    axes.set_xlim(low, high + 0.16 * (high - low))  # room for the numbers at the lines
     if is_first:
         axes.set_ylabel("Predicted − reference (mL)")
     plain_grid(axes, "both")

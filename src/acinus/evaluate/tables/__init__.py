@@ -62,12 +62,12 @@ from acinus.evaluate.tables.networks import (
 )
 from acinus.evaluate.tables.readings import (
     NOTE_ON_NONINFERIORITY,
-    NOTE_ON_READINGS,
     READINGS,
     display_noninferiority,
     display_readings,
     model_against,
     noninferiority_table,
+    note_on_readings,
     reading_table,
 )
 from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_error_table
@@ -190,7 +190,7 @@ TABLES: dict[str, TableKind] = {
             "reading_table",
             "Agreement of readings",
             display_readings,
-            lambda numbers: NOTE_ON_READINGS,
+            note_on_readings,
         ),
         TableKind(
             "noninferiority_table",

@@ -24,6 +24,7 @@ from acinus.evaluate.tables.characteristics import (
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
+    gaps_words,
     group_rows,
     shown_groups,
     shown_metrics,
@@ -189,7 +190,7 @@ def centre_table(
         inside = mine[mine["part"] == "validation"]
         outside = mine[mine["part"] == "holdout"]
         groups = [(centre, INTERNAL, found) for centre, found in _by_centre(inside, where)]
-        if len(groups) > 1:
+        if len(set(where.values()) - set(outside["participant"].map(where))) > 1:
             groups.append((COMBINED, INTERNAL, inside))
         groups += [(centre, EXTERNAL, found) for centre, found in _by_centre(outside, where)]
         of_arm = [
@@ -209,12 +210,13 @@ def centre_table(
 
 def display_centres(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Table 4 in the paper's layout, with the drop of the first metric."""
-    keys = {"arm": "Scan type", "centre": "Centre", "role": "Used as"}
     rows = []
-    for first, cells in shown_groups(numbers, keys, names):
-        cells["Drop in %\n(95% interval)"] = (
+    for first, cells in shown_groups(numbers, {"arm": "Scan type", "centre": "Centre"}, names):
+        if first["centre"] != COMBINED:
+            cells["Centre"] += f"\n{first['role']}"
+        cells["Change, %\n(95% interval)"] = (
             f"{signed(-first['drop_percent'], 1)}\n"
-            f"({interval(-first['drop_high'], -first['drop_low'], 1)})"
+            f"({interval(-first['drop_high'], -first['drop_low'], 1).replace(' to ', ' to\n')})"
             if first["drop_percent"] == first["drop_percent"]
             else ""
         )
@@ -235,7 +237,7 @@ def note_on_centres(numbers: pd.DataFrame) -> str:
         "Internal: cases that a fold left out, segmented by the network that had not seen them, "
         "before post-processing. External: the centres kept for the test, segmented by the mean "
         "of all networks of the arm. Each cell: mean ± standard deviation, below it the median, "
-        "over the defined values; undefined ones are counted. Drop: change of the mean "
+        f"over the defined values. {gaps_words(numbers)} Change: of the mean "
         f"{first.replace('_', ' ')} against all internal cases, in % of their mean, with its 95% "
         "bootstrap interval over participants; p: Welch's unpaired t-test, in brackets corrected "
         "by Holm over the external centres of a scan type."
@@ -259,7 +261,10 @@ def _test(
         *(some["participant"].tolist() for some in sides),
         seed=seed,
     )
-    return {name: getattr(found, attribute) for name, attribute in _TESTED.items()}
+    tested = {name: getattr(found, attribute) for name, attribute in _TESTED.items()}
+    if found.welch_p is not None:
+        tested["test_reason"] = ""  # what is lacking then is not in this table
+    return tested
 
 
 def _corrected(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

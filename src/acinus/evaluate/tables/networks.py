@@ -19,6 +19,7 @@ from acinus.evaluate.structures import select
 from acinus.evaluate.tables.numbers import Kind, table_of
 from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
+    gaps_words,
     group_rows,
     shown_groups,
     shown_metrics,
@@ -81,9 +82,11 @@ def display_networks(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
     for first, cells in shown_groups(numbers, {"arm": "Scan type", "network": "Network"}, names):
         is_compared = first["network"] != first["compared_with"]
         title = str(first["metric"]).replace("_", " ").capitalize()
-        cells[f"{title}: difference\n(95% interval)"] = (
+        cells[f"{title} difference\n(95% interval)"] = (
             f"{signed(first['difference'])}\n"
-            f"({interval(first['difference_low'], first['difference_high'])})"
+            f"({interval(first['difference_low'], first['difference_high'])})".replace(
+                " to ", " to\n"
+            )
             if is_compared
             else "compared with"
         )
@@ -101,7 +104,7 @@ def note_on_networks(numbers: pd.DataFrame) -> str:
     return (
         "All networks of a scan type learned from the same cases, were looked at on the same and "
         "tested on the same, with the same number of steps. Each cell: mean ± standard deviation, "
-        f"below it the median. Difference: from {firsts}, paired by case; p: paired t-test, in "
+        f"below it the median. {gaps_words(numbers)} Difference: from {firsts}, paired by case; p: paired t-test, in "
         "brackets corrected by Holm over the networks of a scan type."
         + (f" Without a test: {'; '.join(reasons)}." if reasons else "")
     )

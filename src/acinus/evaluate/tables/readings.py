@@ -18,6 +18,7 @@ from acinus.evaluate.structures import select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
+    gaps_words,
     group_rows,
     shown_groups,
     shown_metrics,
@@ -101,23 +102,32 @@ def display_readings(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
     """Table 3 in the paper's layout, with kappa and the volumes."""
     rows = []
     for first, cells in shown_groups(numbers, {"arm": "Scan type", "reading": "Reading"}, names):
-        cells["Volume: bias\n(limits) in mL"] = (
+        cells["Volume bias\n(limits), mL"] = (
             f"{signed(first['bias_ml'], 1)}\n"
-            f"({interval(first['limit_lower_ml'], first['limit_upper_ml'], 1)})"
+            f"({interval(first['limit_lower_ml'], first['limit_upper_ml'], 1)})".replace(
+                " to ", " to\n"
+            )
         )
-        cells[f"Volume: {ICC_FORM}\n(95% interval)"] = (
-            f"{decimals(first['icc'])}\n({interval(first['icc_low'], first['icc_high'])})"
+        cells[f"{ICC_FORM}\n(95% interval)"] = (
+            f"{decimals(first['icc'])}\n({interval(first['icc_low'], first['icc_high'])})".replace(
+                " to ", " to\n"
+            )
         )
         rows.append(cells)
     return pd.DataFrame(rows).fillna("")
 
 
-NOTE_ON_READINGS = (
+def note_on_readings(numbers: pd.DataFrame) -> str:
+    """Which reading is first, and where kappa was computed."""
+    return f"{_NOTE_ON_READINGS} {gaps_words(numbers)}"
+
+
+_NOTE_ON_READINGS = (
     "Each reading against the first one, which is the reference of the study. Precision and recall "
     "take the first reading as true. Kappa is computed within the box of both masks and 10 mm "
     "around it; over the whole image it would come near to Dice, and in a tighter box lie lower, "
     "so that a kappa without its region says little. Each cell: mean ± standard deviation, below "
-    "it the median. Bias: this reading minus the first."
+    "it the median. Bias: this reading minus the first; ICC: of volumes."
 )
 
 

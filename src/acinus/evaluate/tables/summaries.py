@@ -82,10 +82,11 @@ def shown_groups(
 
     Returns:
         For each group and label the row of its first metric, and the cells: keys, organ where
-        there are several labels, n, mean ± sd with the median below for each metric, what was
-        left out.
+        there are several labels, n, mean ± sd with the median below for each metric, and what was
+        left out where anything was.
     """
     several = numbers["label"].nunique() > 1
+    has_gaps = bool((numbers["n_undefined"] + numbers["n_failed"]).any())
     shown = []
     for _, group in numbers.groupby([*keys, "label"], sort=False):
         first = records(group)[0]
@@ -95,14 +96,17 @@ def shown_groups(
         cells["n"] = str(int((group["n"] + group["n_undefined"]).max()))
         for one in records(group):
             cells[heading_of(one["metric"])] = mean_median(one)
-        cells["Undefined"] = _left_out(group)
+        if has_gaps:
+            cells["Undefined"] = _left_out(group)
         shown.append((first, cells))
     return shown
 
 
 def heading_of(metric: str) -> str:
-    """Head of a metric's column: its title, and what its two lines are."""
-    return f"{metric_title(metric)}\nmean ± sd\nmedian"
+    """Head of a metric's column: its title, short, since there are many of them."""
+    title = metric_title(metric).replace(" score", "").replace("(in ", "(")
+    title = title.replace("Cohen's kappa", "Kappa")
+    return title.replace(" (", "\n(")
 
 
 def mean_median(row: Mapping[str, Any]) -> str:
@@ -111,6 +115,14 @@ def mean_median(row: Mapping[str, Any]) -> str:
         return NONE
     places = 1 if row["unit"] == "mm" and row["mean"] >= 100 else 2
     return f"{mean_and_sd(row['mean'], row['sd'], places)}\n{decimals(row['median'], places)}"
+
+
+def gaps_words(numbers: pd.DataFrame) -> str:
+    """How many values a table's means lack, in a sentence."""
+    undefined, failed = int(numbers["n_undefined"].sum()), int(numbers["n_failed"].sum())
+    if not undefined and not failed:
+        return "No value is undefined."
+    return f"{undefined} values are undefined and in no mean, {failed} cases could not be judged."
 
 
 def _left_out(group: pd.DataFrame) -> str:

@@ -120,8 +120,10 @@ def volumetry_table(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFra
     for (arm, label), found in volume_cases(scores, model=model).groupby(
         ["arm", "label"], sort=False
     ):
-        groups = [*found.groupby("cases", sort=False), (EVERYWHERE, found)]
-        for name, some in groups:
+        for name in (INTERNAL, EXTERNAL, EVERYWHERE):
+            some = found if name == EVERYWHERE else found[found["cases"] == name]
+            if some.empty:
+                continue
             reference = some["reference_volume_ml"].tolist()
             prediction = some["prediction_volume_ml"].tolist()
             result = volume_comparison(reference, prediction)
