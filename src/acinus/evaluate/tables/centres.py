@@ -8,6 +8,7 @@ interval, since with few cases no drop is significant and with many any is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,10 +27,11 @@ from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
     gaps_words,
     group_rows,
+    on_lines,
     shown_groups,
     shown_metrics,
 )
-from acinus.evaluate.wording import NONE, decimals, interval, p_value, signed
+from acinus.evaluate.wording import NONE, decimals, p_value, signed
 from acinus.measure.statistics import adjusted_p, unpaired_difference
 from acinus.measure.statistics.bootstrap import SEED
 
@@ -214,10 +216,10 @@ def display_centres(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
     for first, cells in shown_groups(numbers, {"arm": "Scan type", "centre": "Centre"}, names):
         if first["centre"] != COMBINED:
             cells["Centre"] += f"\n{first['role']}"
+        has_drop = not math.isnan(first["drop_percent"])
         cells["Change, %\n(95% interval)"] = (
-            f"{signed(-first['drop_percent'], 1)}\n"
-            f"({interval(-first['drop_high'], -first['drop_low'], 1).replace(' to ', ' to\n')})"
-            if first["drop_percent"] == first["drop_percent"]
+            on_lines(signed(-first["drop_percent"], 1), -first["drop_high"], -first["drop_low"], 1)
+            if has_drop
             else ""
         )
         cells["p (Holm)"] = (

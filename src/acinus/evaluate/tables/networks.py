@@ -21,10 +21,11 @@ from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
     gaps_words,
     group_rows,
+    on_lines,
     shown_groups,
     shown_metrics,
 )
-from acinus.evaluate.wording import interval, p_value, signed
+from acinus.evaluate.wording import p_value, signed
 from acinus.measure.statistics import adjusted_p, paired_difference
 from acinus.measure.statistics.bootstrap import SEED
 
@@ -83,10 +84,7 @@ def display_networks(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
         is_compared = first["network"] != first["compared_with"]
         title = str(first["metric"]).replace("_", " ").capitalize()
         cells[f"{title} difference\n(95% interval)"] = (
-            f"{signed(first['difference'])}\n"
-            f"({interval(first['difference_low'], first['difference_high'])})".replace(
-                " to ", " to\n"
-            )
+            on_lines(signed(first["difference"]), first["difference_low"], first["difference_high"])
             if is_compared
             else "compared with"
         )
@@ -104,8 +102,8 @@ def note_on_networks(numbers: pd.DataFrame) -> str:
     return (
         "All networks of a scan type learned from the same cases, were looked at on the same and "
         "tested on the same, with the same number of steps. Each cell: mean ± standard deviation, "
-        f"below it the median. {gaps_words(numbers)} Difference: from {firsts}, paired by case; p: paired t-test, in "
-        "brackets corrected by Holm over the networks of a scan type."
+        f"below it the median. {gaps_words(numbers)} Difference: from {firsts}, paired by case; "
+        "p: paired t-test, in brackets corrected by Holm over the networks of a scan type."
         + (f" Without a test: {'; '.join(reasons)}." if reasons else "")
     )
 

@@ -20,6 +20,7 @@ from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
     gaps_words,
     group_rows,
+    on_lines,
     shown_groups,
     shown_metrics,
 )
@@ -102,16 +103,11 @@ def display_readings(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
     """Table 3 in the paper's layout, with kappa and the volumes."""
     rows = []
     for first, cells in shown_groups(numbers, {"arm": "Scan type", "reading": "Reading"}, names):
-        cells["Volume bias\n(limits), mL"] = (
-            f"{signed(first['bias_ml'], 1)}\n"
-            f"({interval(first['limit_lower_ml'], first['limit_upper_ml'], 1)})".replace(
-                " to ", " to\n"
-            )
+        cells["Volume bias\n(limits), mL"] = on_lines(
+            signed(first["bias_ml"], 1), first["limit_lower_ml"], first["limit_upper_ml"], 1
         )
-        cells[f"{ICC_FORM}\n(95% interval)"] = (
-            f"{decimals(first['icc'])}\n({interval(first['icc_low'], first['icc_high'])})".replace(
-                " to ", " to\n"
-            )
+        cells[f"{ICC_FORM}\n(95% interval)"] = on_lines(
+            decimals(first["icc"]), first["icc_low"], first["icc_high"]
         )
         rows.append(cells)
     return pd.DataFrame(rows).fillna("")

@@ -14,7 +14,14 @@ import pandas as pd
 from acinus.evaluate.structures import structures
 from acinus.evaluate.tables.evaluation import outcome_counts, summary_row
 from acinus.evaluate.tables.numbers import Kind, records
-from acinus.evaluate.wording import NONE, decimals, label_title, mean_and_sd, metric_title
+from acinus.evaluate.wording import (
+    NONE,
+    decimals,
+    interval,
+    label_title,
+    mean_and_sd,
+    metric_title,
+)
 from acinus.measure.statistics.bootstrap import SEED
 
 SUMMARY_COLUMNS: dict[str, Kind] = {
@@ -115,6 +122,12 @@ def mean_median(row: Mapping[str, Any]) -> str:
         return NONE
     places = 1 if row["unit"] == "mm" and row["mean"] >= 100 else 2
     return f"{mean_and_sd(row['mean'], row['sd'], places)}\n{decimals(row['median'], places)}"
+
+
+def on_lines(value: str, low: float, high: float, places: int = 2) -> str:
+    """A value and below it its interval, in a narrow column."""
+    ends = interval(low, high, places).replace(" to ", " to\n")
+    return f"{value}\n({ends})"
 
 
 def gaps_words(numbers: pd.DataFrame) -> str:
