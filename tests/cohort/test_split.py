@@ -16,6 +16,7 @@ from acinus.cohort import (
     Case,
     Dataset,
     check_split,
+    make_shares_split,
     make_split,
     open_dataset,
     read_split,
@@ -269,6 +270,42 @@ def test_external_centres_are_the_whole_holdout_in_every_arm():
     assert both.holdout == ("p001", "p003", "p005", "p009")
     other = make_split(arms, holdout=0.5, folds=3, seed=6, external={"site": ["b", "c"]})
     assert other.holdout == split.holdout and other.folds != split.folds
+
+
+def test_arms_may_have_other_centres_and_who_is_external_in_one_is_so_in_all():
+    mr = dataset_of(names(range(8)), {"site": ["a"] * 5 + ["b"] * 3})
+    both = dataset_of(names(range(4, 16)), {"site": ["x"] * 6 + ["a"] * 6})
+    split = make_split(
+        {"MR": mr, "CT": both},
+        holdout=0.2,
+        folds=2,
+        seed=5,
+        external_by_arm={"MR": {"site": ["b"]}, "CT": {"site": ["a"]}},
+    )
+    assert split.holdout == tuple(names([5, 6, 7, *range(10, 16)]))
+    assert split.conditions["external_by_arm"] == {"MR": {"site": ["b"]}, "CT": {"site": ["a"]}}
+    with pytest.raises(DataError, match="unknown value of 'site' 'c'"):
+        make_split({"MR": mr}, holdout=1, folds=2, seed=5, external_by_arm={"MR": {"site": ["c"]}})
+
+
+@given(n=st.integers(6, 60), seed=st.integers(0, 9))
+@settings(max_examples=15, deadline=None)
+def test_shares_divide_everyone_once(n: int, seed: int):
+    dataset = dataset_of(names(range(n)), {"site": list("ab" * n)[:n]})
+    split = make_shares_split(
+        "a", dataset, validation=0.05, test=0.2, seed=seed, stratify_by="site"
+    )
+    parts = [split.holdout, *split.folds]
+    assert sorted(p for part in parts for p in part) == names(range(n))
+    assert len(split.holdout) == max(1, round(0.2 * n))
+    assert len(split.folds[0]) == max(1, round(0.05 * n))
+    learned = {c.participant_id for c in split.cases(dataset, "train", fold=0)}
+    assert learned == set(split.folds[1])
+
+
+def test_shares_must_leave_somebody_to_train_on():
+    with pytest.raises(DataError, match="leave participants to train on; of 3 1 are for the test"):
+        make_shares_split("a", dataset_of(names(range(3))), validation=0.6, test=0.3, seed=1)
 
 
 def test_holdout_in_every_arm_needs_enough_of_them():

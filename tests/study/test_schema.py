@@ -10,9 +10,16 @@ import yaml
 from acinus.config import validate
 from acinus.errors import ConfigError, DataError
 from acinus.study import Study, read_study
-from acinus.study.claim import arm_recipe, check_parts, study_identity, varied_value
+from acinus.study.claim import (
+    arm_recipe,
+    benchmark_recipe,
+    check_parts,
+    study_identity,
+    varied_value,
+)
 from acinus.study.folders import StudyFolder
 from acinus.study.session import open_session
+from acinus.study.stated import study_of_file
 
 ARMS = {"A": {"dataset": "/data/D1"}, "B": {"dataset": "/data/D2", "recipe": "lacrimal-2d"}}
 
@@ -197,3 +204,81 @@ def test_who_is_kept_for_the_test_is_said_once() -> None:
     assert split.external == {"site": ["B", 3]} and split.holdout is None
     with pytest.raises(ValueError, match="both say who is kept for the test; state one"):
         study(split={"external": {"site": ["B"]}, "holdout": 0.2})
+
+
+NETWORKS = {"A": {}, "B": {"network": "plain_unet"}}
+
+
+def test_an_arm_may_have_external_centres_of_its_own() -> None:
+    arms = {**ARMS, "B": {**ARMS["B"], "external": {"site": ["z"]}}}
+    both = study(arms=arms, split={"external": {"site": ["x"]}})
+    assert both.external("A") == {"site": ["x"]}
+    assert both.external("B") == {"site": ["z"]}
+    assert study_identity(both) != study_identity(study(split={"external": {"site": ["x"]}}))
+
+
+def test_networks_of_a_benchmark_differ_from_the_recipe_by_what_they_state() -> None:
+    compared = study(
+        recipe="pansegnet-3d",
+        set={"network": {"config": {"features": [8, 16], "n_layers": 2}}, "train": {"batch": 3}},
+        benchmark={
+            "networks": {
+                "Own": {},
+                "Deep": {"config": {"n_layers": 5}},
+                "Plain": {"network": "plain_unet", "config": {"features": [4, 8]}},
+                "Res": {"recipe": "nnunet-resenc-m", "network": "resenc_unet"},
+            },
+            "arms": ["A"],
+        },
+    )
+    check_parts(compared)
+    own, deep, plain, res = (
+        benchmark_recipe(compared, "A", name) for name in ("Own", "Deep", "Plain", "Res")
+    )
+    assert (own.network.name, own.network.config["n_layers"]) == ("pansegnet", 2)
+    assert deep.network.config == {"features": [8, 16], "n_layers": 5}
+    assert (plain.network.name, plain.network.config) == ("plain_unet", {"features": [4, 8]})
+    assert (res.nnunet.encoder, res.network.config) == ("residual", {})
+    for recipe in (own, deep, plain, res):
+        assert (recipe.folds, recipe.folds_trained, recipe.train.batch) == (2, 1, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"benchmark": {"networks": {"A": {}}}}, "at least 2"),
+        ({"benchmark": {"networks": {"A": {}, "../x": {}}}}, "plain words; got '../x'"),
+        ({"benchmark": {"networks": {"A": {}, "B": {"network": "unet"}}}}, "unknown network"),
+        ({"benchmark": {"networks": {"A": {}, "B": {"recipe": "no"}}}}, "unknown recipe 'no'"),
+        ({"benchmark": {"networks": NETWORKS, "arms": ["Z"]}}, "unknown arm of the benchmark 'Z'"),
+        (
+            {"benchmark": {"networks": NETWORKS, "validation": 0.5, "test": 0.5}},
+            "leave participants to train on",
+        ),
+        ({"readings": {"folders": {}}}, "at least 1"),
+        ({"readings": {"folders": {"second": "x"}, "margin": 0}}, "greater than 0"),
+        ({"cost": {"runs": 0}}, "greater than or equal to 1"),
+    ],
+)
+def test_protocols_that_cannot_be_are_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        study(**changes)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_pansegnet_study_can_be_run_small_and_whole(full: bool) -> None:
+    path = Path(__file__).parents[2] / "studies" / "pansegnet.yaml"
+    asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}
+    whole = study_of_file(path, **asked, arms=None, vary=True, full=full)
+    assert whole.phantom is not None and whole.benchmark is not None
+    assert whole.phantom.size == ("full" if full else "small")
+    assert (whole.budget is None) == full
+    recipe = arm_recipe(whole, "T1W", {})
+    assert recipe.folds == 5 and recipe.folds_trained is None
+    assert arm_recipe(whole, "CT", {}).folds_trained == (None if full else 1)
+    assert recipe.train.epochs == 600
+    assert recipe.train.optimiser == ("sgd" if full else "adamw")
+    one = study_of_file(path, **asked, arms=["CT"], vary=True, full=full)
+    assert one.benchmark_arms() == (["CT"] if full else [])
+    alone = study_of_file(path, **asked, arms=None, vary=False, full=full)
+    assert alone.benchmark is None

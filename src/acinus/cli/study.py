@@ -42,7 +42,7 @@ def study(
         seed: Seed; default: the study's own.
         settings: Changes to the recipe of every arm.
         arms: Run only this arm; may be repeated. Default: all.
-        no_vary: Train the main models only, without the study's variations.
+        no_vary: Train the main models only, without the study's variations and benchmark.
         full: The whole study: leave out what its file states for small machines.
         jobs: Trainings side by side.
         on: Where trainings run.

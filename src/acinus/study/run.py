@@ -140,7 +140,8 @@ def run_study(
         settings: Changes to the recipe of all arms.
         data: Folder of the datasets, instead of the study's own or its phantom.
         arms: Only these arms.
-        vary: Whether the study's variants are trained too; False: the final models only.
+        vary: Whether the study's variants and its benchmark are trained too; False: the final
+            models only.
         full: Whether to leave out what the study states for small machines.
         jobs: Trainings side by side, each in a process of its own.
         on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.

@@ -67,7 +67,7 @@ def study_of_file(
                 raise ConfigError(unknown_name("arm", name, study.arms))
         study = _of_arms(study, arms)
     if not vary:
-        study = study.model_copy(update={"vary": {}})
+        study = study.model_copy(update={"vary": {}, "benchmark": None})
     check_parts(study, where=str(path))
     return study
 

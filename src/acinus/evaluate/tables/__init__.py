@@ -54,6 +54,7 @@ from acinus.evaluate.tables.inside import (
     inside_pairs,
     note_on_holdout,
     note_on_inside,
+)
 from acinus.evaluate.tables.networks import (
     BENCHMARK,
     display_networks,

@@ -294,7 +294,9 @@ def _in_order(centres: Collection[str], external: Collection[str]) -> list[str]:
 
 def _values(table: pd.DataFrame, names: Sequence[str]) -> pd.Series:
     name = column_named(table, names)
-    return pd.Series("", index=table.index) if name is None else table[name].fillna("")
+    if name is None:
+        return pd.Series("", index=table.index)
+    return table[name].astype(object).where(table[name].notna(), "")
 
 
 def _distinct(values: pd.Series) -> str:
