@@ -11,7 +11,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedIOBase
 from pathlib import Path
@@ -25,7 +25,7 @@ from acinus.scans.content import require_file, unreadable
 from acinus.scans.dtypes import storable
 from acinus.scans.orientation import affine_problem, require_usable_affine
 from acinus.scans.volume import Grid, Volume
-from acinus.types import Affine, Shape
+from acinus.types import Affine, Array, Shape
 
 _KIND = "a whole NIfTI image (.nii, or .nii.gz compressed with gzip)"
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
@@ -98,6 +98,41 @@ def read_nifti_grid(path: Path) -> Grid:
         return _geometry(_parse(stream, path).header, path)[0]
 
 
+def nifti_planes(path: Path, n_planes: int, stop: int | None = None) -> Iterator[Array]:
+    """The values of a file in runs of planes, in its order; types as of `read_nifti`.
+
+    Args:
+        path: The file.
+        n_planes: Planes (Y, X) of a run; the last run may have fewer.
+        stop: Planes from this one on are not read; None: all are, and the file is checked to its
+            last byte.
+
+    Raises:
+        DataError: As of `read_nifti`.
+    """
+    with _explain(path), _open(path) as stream:
+        image = _parse(stream, path)
+        shape = _geometry(image.header, path)[0].shape
+        kept, slope, offset = image.dataobj.dtype, image.dataobj.slope, image.dataobj.inter
+        if kept.kind not in "iuf":
+            raise ValueError(f"voxels of type {kept} are no single numbers")
+        stream.seek(image.dataobj.offset)
+        end = shape[0] if stop is None else min(stop, shape[0])
+        for start in range(0, end, n_planes):
+            n = min(n_planes, end - start)
+            raw = stream.read(n * math.prod(shape[1:]) * kept.itemsize)
+            planes = np.frombuffer(raw, dtype=kept)
+            if planes.size != n * math.prod(shape[1:]):
+                raise EOFError("the file ends before its voxels do")
+            planes = planes.reshape(n, *shape[1:])
+            if slope != 1 or offset != 0:
+                planes = planes * np.float32(slope) + np.float32(offset)
+            planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)
+            yield planes if planes.dtype.kind in "iu" else storable(planes, path)
+        while stop is None and stream.read(1 << 20):
+            pass
+
+
 def write_nifti(volume: Volume, path: Path) -> None:
     """Write the volume with its affine as sform, and as qform where that can hold it.
 
@@ -107,22 +142,51 @@ def write_nifti(volume: Volume, path: Path) -> None:
     Raises:
         DataError: The affine is singular, or the voxels are no single numbers.
     """
-    import nibabel
-
-    require_usable_affine(volume.affine, path)
     array = storable(volume.array, path)
-    image = nibabel.Nifti1Image(array.T, volume.affine, dtype=array.dtype)
-    header = image.header
-    code = int(volume.meta.get("nifti_code", _SCANNER_CODE))
-    header.set_sform(volume.affine, code=code)
-    header.set_qform(volume.affine, code=code, strip_shears=True)
-    if not Grid(volume.shape, header.get_qform()).matches(volume.grid):
-        header["qform_code"] = 0
-    header.set_xyzt_units("mm")
-    description = str(volume.meta.get("description", ""))
-    header["descrip"] = description.encode("ascii", "replace")[:79]
+    image = _image(array, volume.affine, volume.meta, path)
     with whole_file(path) as beside, _create(beside) as stream:
         image.to_stream(stream)
+
+
+def write_nifti_planes(
+    planes: Iterator[Array], grid: Grid, meta: Mapping[str, Any], path: Path
+) -> None:
+    """Write a label map that comes plane by plane; geometry as of `write_nifti`.
+
+    Args:
+        planes: Runs (n, Y, X) uint8, all planes of the grid in order.
+        grid: Of the whole label map.
+        meta: As of a volume.
+        path: The file, written in place: give one beside the wanted one, and rename it.
+    """
+    # An array of no extent in memory stands for the voxels: the header asks for shape and type.
+    blank = np.broadcast_to(np.uint8(0), grid.shape)
+    header = _image(blank, grid.affine, meta, path).header
+    header["vox_offset"] = 352
+    with _create(path) as stream:
+        header.write_to(stream)
+        stream.write(bytes(352 - header.sizeof_hdr))
+        for run in planes:
+            stream.write(np.ascontiguousarray(run, dtype=np.uint8).data)
+
+
+def _image(array: Array, affine: Affine, meta: Mapping[str, Any], path: Path) -> Any:
+    """The nibabel image of (Z, Y, X) voxels, its header complete."""
+    import nibabel
+
+    require_usable_affine(affine, path)
+    image = nibabel.Nifti1Image(array.T, affine, dtype=array.dtype)
+    header = image.header
+    code = int(meta.get("nifti_code", _SCANNER_CODE))
+    header.set_sform(affine, code=code)
+    header.set_qform(affine, code=code, strip_shears=True)
+    z, y, x = array.shape
+    if not Grid((z, y, x), header.get_qform()).matches(Grid((z, y, x), affine)):
+        header["qform_code"] = 0
+    header.set_xyzt_units("mm")
+    description = str(meta.get("description", ""))
+    header["descrip"] = description.encode("ascii", "replace")[:79]
+    return image
 
 
 @contextmanager
