@@ -49,13 +49,13 @@ def prepare(dataset: Dataset, plan: Plan, folder: Path) -> Store:
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Ids of the cases that were prepared."""
     cases: list[str] = []
-    real = store_module.prepare_labelled_case
+    real = store_module.load_labelled_case
 
-    def count(case: Any, plan: Plan) -> Any:
+    def count(case: Any) -> Any:
         cases.append(case.case_id)
-        return real(case, plan)
+        return real(case)
 
-    monkeypatch.setattr(store_module, "prepare_labelled_case", count)
+    monkeypatch.setattr(store_module, "load_labelled_case", count)
     return cases
 
 

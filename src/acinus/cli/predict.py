@@ -32,6 +32,7 @@ def predict(
     memory: str | None = None,
     format: Literal["nifti", "dicom-seg", "rtstruct"] = "nifti",
     allow_wrong_side: bool = False,
+    locator_mask: Path | None = None,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -64,6 +65,8 @@ def predict(
             system.
         allow_wrong_side: Write DICOM even if a structure lies on the other side of the patient
             than its code tells.
+        locator_mask: Mask of the scan that another program made, such as a skull; a model with a
+            locate stage then segments in the box around it, and not where it finds its places.
     """
     outcome = acinus.predict_paths(
         model,
@@ -79,6 +82,7 @@ def predict(
         memory=memory,
         format=format,
         allow_wrong_side=allow_wrong_side,
+        locator_mask=locator_mask,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")

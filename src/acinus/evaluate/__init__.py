@@ -13,6 +13,7 @@ from acinus.evaluate.inside import (
     label_values,
     value_table,
 )
+from acinus.evaluate.localisation import judge_boxes
 from acinus.evaluate.model_and_readers import (
     ModelAgainstReaders,
     compare_model_with_readers,
@@ -45,6 +46,7 @@ __all__ = [
     "compare_scores",
     "confusion_table",
     "evaluate_folders",
+    "judge_boxes",
     "label_values",
     "pair_folders",
     "read_scores",

@@ -19,6 +19,7 @@ WIDTH = 96
 
 STAGES = (
     ("Rules", ("rules", "nnunet")),
+    ("Locate: where the structures are, before they are segmented", ("locate",)),
     ("Preparation: what a scan becomes before the network sees it", ("prepare",)),
     ("Network", ("network",)),
     ("Loss: what counts as an error", ("loss",)),
@@ -43,6 +44,11 @@ PHRASES = {
     "nnunet.configuration": "nnU-Net's configuration",
     "nnunet.encoder": "nnU-Net's encoder",
     "nnunet.memory_gb": "GPU memory that patch and batch are fitted to, GB",
+    "locate.stage": "how places are found",
+    "locate.spacing_mm": "voxel spacing at which they are sought, mm",
+    "locate.margin_mm": "margin around what is found, mm",
+    "locate.growths": "most times that a box grows where a mask touches it",
+    "locate.places": "places and their labels",
     "prepare.slice_axis": "axis across the slices (Z up, Y to the front, X to the right)",
     "prepare.spacing_mm": "voxel spacing across slices, rows and columns, mm",
     "prepare.normalisation": "intensities of each channel",

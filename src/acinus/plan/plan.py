@@ -25,6 +25,7 @@ from acinus.networks import SegmentationNetwork, build_network, check_size
 from acinus.networks.device import best_device, has_fast_bfloat16, miscounts_bfloat16
 from acinus.plan.auto import auto_decisions
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
+from acinus.plan.locate import decide_locate, in_boxes
 from acinus.plan.mirror import decide_mirror_axes
 from acinus.plan.nnunet import nnunet_decisions
 from acinus.plan.recipe import flatten
@@ -91,6 +92,11 @@ class Plan(Settings):
         """Anatomical axes of a prepared array, e.g. ("Z", "Y", "X")."""
         slice_axis = self.settings.prepare.slice_axis
         return PLANES[slice_axis if slice_axis != "auto" else "Z"]
+
+    @property
+    def is_located(self) -> bool:
+        """Whether structures are found first, and segmented inside boxes."""
+        return self.settings.locate.stage != "off"
 
     @property
     def n_dims(self) -> int:
@@ -186,8 +192,14 @@ def make_plan(
         PlanError: Mirroring would confuse sides, or a patch cannot be.
     """
     decisions = _stated(recipe)
+    located = decide_locate(dataset, fingerprint, recipe)
+    if located:
+        decisions |= located
+        recipe = recipe.model_copy(update={"locate": _recipe_of(recipe.name, decisions).locate})
+    # The segment stage sees boxes, so its rules decide from these.
+    seen = in_boxes(fingerprint, recipe.locate) if located else fingerprint
     device = best_device() if recipe.train.device == "auto" else recipe.train.device
-    for name, decision in _decide(dataset, fingerprint, recipe, device).items():
+    for name, decision in _decide(dataset, seen, recipe, device).items():
         # The settings of a network come with the user's laid over them already.
         if recipe.provenance.get(name) != "user" or name == "network.config":
             decisions[name] = decision
@@ -199,7 +211,7 @@ def make_plan(
     if made.train.mirror_axes == "auto":
         decisions["train.mirror_axes"] = decide_mirror_axes(fingerprint, dataset)
     if made.train.steps_per_epoch is None:
-        decisions["train.steps_per_epoch"] = _steps_per_epoch(fingerprint, made)
+        decisions["train.steps_per_epoch"] = _steps_per_epoch(seen, made)
     _refuse_confused_sides(dataset, _recipe_of(recipe.name, decisions))
     return Plan(
         dataset=DatasetFacts(
@@ -243,8 +255,14 @@ def read_plan(path: Path) -> Plan:
 
 
 def _stated(recipe: Recipe) -> dict[str, Decision]:
-    """Decisions that the recipe itself takes."""
-    data = recipe.model_dump(mode="json", exclude={"name", "summary", "provenance"})
+    """Decisions that the recipe itself takes; of a locate stage only if the user forbids one.
+
+    A plan without one says nothing of it, as before there was any.
+    """
+    left_out = {"name", "summary", "provenance", "locate"}
+    data = recipe.model_dump(mode="json", exclude=left_out)
+    if recipe.provenance.get("locate.stage") == "user" and recipe.locate.stage == "off":
+        data["locate"] = {"stage": "off"}
     return {
         dotted: Decision(
             value=value,

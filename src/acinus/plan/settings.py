@@ -101,6 +101,24 @@ class PrepareSettings(Settings):
         return spacing
 
 
+class LocateSettings(Settings):
+    """Whether, and how, the structures are found before they are segmented at fine spacing."""
+
+    stage: Literal["off", "auto", "network", "rules"] = "off"
+    """network: a coarse network over the whole scan proposes a box a place; rules: the head on a
+    CT, from bone and the outline of the body; auto: network, where structures fill a tiny share of
+    large scans; off: the whole scan is segmented."""
+    spacing_mm: float | None = Field(None, gt=0)
+    """Isotropic spacing at which places are sought; None: by rule from the size of the scans."""
+    margin_mm: float = Field(15.0, ge=0)
+    """Around what is found, on each side; also how far a face moves when a mask touches it."""
+    growths: int = Field(3, ge=0)
+    """Most times that a box grows and is segmented again."""
+    places: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
+    own for every label that is not listed there."""
+
+
 class AugmentSettings(Settings):
     """Random changes of training patches; each is drawn per patch."""
 
@@ -236,6 +254,7 @@ class Recipe(Settings):
     """Which rules decide what the recipe leaves open: ours for 2D slices, nnU-Net's, or those
     that fit network and patch to data, device and budget."""
     nnunet: NnunetSettings = NnunetSettings()
+    locate: LocateSettings = LocateSettings()
     prepare: PrepareSettings = PrepareSettings()
     network: Choice = Choice(name="unet_2d")
     loss: Choice = Choice(name="dice_ce")

@@ -1,26 +1,36 @@
 """Prediction: tiles, models, ensembles, post-processing, batches of scans."""
 
-from acinus.predict.batch import PredictOutcome, predict_paths, table_text
+from acinus.predict.batch import PredictOutcome, predict_paths
 from acinus.predict.case import class_maps, network_input, predict_labels, predict_prepared
 from acinus.predict.device import prediction_device
-from acinus.predict.findings import examine, finding_rows
+from acinus.predict.findings import examine, examine_located, finding_rows, table_text
 from acinus.predict.folder import network_from, weight_name, write_model
+from acinus.predict.locate import HeadLocator, KnownPlaces, Located, boxes_of, find_head
+from acinus.predict.located import BOX_COLUMNS, box_rows
 from acinus.predict.model import Member, Model, Postprocess, load_model
 from acinus.predict.nnunet import import_nnunet
 from acinus.predict.postprocess import Cleaning, Evidence, clean
 from acinus.predict.source import Scan, find_scans
 
 __all__ = [
+    "BOX_COLUMNS",
     "Cleaning",
     "Evidence",
+    "HeadLocator",
+    "KnownPlaces",
+    "Located",
     "Member",
     "Model",
     "Postprocess",
     "PredictOutcome",
     "Scan",
+    "box_rows",
+    "boxes_of",
     "class_maps",
     "clean",
     "examine",
+    "examine_located",
+    "find_head",
     "find_scans",
     "finding_rows",
     "import_nnunet",

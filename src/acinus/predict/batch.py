@@ -1,56 +1,36 @@
 """Segment many scans with one model; one that fails does not stop the others.
 
 Enters: a model folder and whatever `find_scans` understands. Leaves: label
-maps on the grids of their inputs, or DICOM on their source series, ``predictions.csv``,
-and on request a picture with the contours of each case. While the network works on one
-scan, the next is read and the last is written; tiles of several scans are not mixed
+maps on the grids of their inputs, or DICOM on their source series,
+``predictions.csv``, and on request a picture with the contours of each case. While the network works on one scan,
+the next is read and the last is written; tiles of several scans are not mixed
 in one batch, since one tile keeps a CPU busy and results would depend on the
 company of a scan.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from acinus import progress
-from acinus.cohort.export import WRITERS, DicomFormat, export_volume
-from acinus.errors import AcinusError, ConfigError, DataError, GridError, unknown_name
+from acinus.errors import AcinusError, DataError, GridError
 from acinus.files import write_text
-from acinus.predict.findings import TABLE_COLUMNS, examine, finding_rows
+from acinus.predict.findings import examine, finding_rows, table_text
+from acinus.predict.located import BOX_COLUMNS, LocatedJob
 from acinus.predict.memory import check_memory, parse_memory
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
+from acinus.predict.results import SYNTHETIC_WARNING, OutputFormat, Results
 from acinus.predict.source import Scan, find_scans
 from acinus.prepare import PreparedCase
-from acinus.scans import (
-    KNOWN_SUFFIXES,
-    LabelledStructure,
-    Origin,
-    Series,
-    Volume,
-    write_volume,
-)
-from acinus.version import __version__
+from acinus.scans import Volume
 
 T = TypeVar("T")
-
-SYNTHETIC_WARNING = (
-    "Warning: this model learned from synthetic images only. Its labels on real scans are "
-    "unverified and must not be used for patients."
-)
-
-
-OutputFormat = Literal["nifti"] | DicomFormat
-"""What is written; ``nifti`` stands for label maps of any known suffix."""
-
-DICOM_SUFFIX = ".dcm"
 
 LARGE_VOX = 2**24
 """Voxels of a scan from which the memory that it will need is looked at beforehand."""
@@ -86,6 +66,7 @@ def predict_paths(
     memory: str | None = None,
     format: OutputFormat = "nifti",
     allow_wrong_side: bool = False,
+    locator_mask: Path | None = None,
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
 
@@ -106,38 +87,53 @@ def predict_paths(
         format: Label maps, or DICOM SEG or RTSTRUCT on the series that was segmented.
         allow_wrong_side: Write DICOM even if a structure lies on the other side than its code
             tells; else such a case fails.
+        locator_mask: Label map that another program made of the only scan, such as a skull; its
+            box is segmented instead of what the model's own locate stage finds.
 
     Raises:
         AcinusError: Nothing can be segmented: the model or source is unusable, or DICOM is
             wanted of scans that are none.
     """
-    if format not in ("nifti", *WRITERS):
-        raise ConfigError(unknown_name("format", format, ("nifti", *WRITERS)))
+    results = Results(format, allow_wrong_side)
     ceiling = None if memory is None else parse_memory(memory)
-    loaded = load_model(model, folds=folds, device=device, precision=precision, mirroring=mirroring)
+    loaded = load_model(
+        model,
+        folds=folds,
+        device=device,
+        precision=precision,
+        mirroring=mirroring,
+        locator_mask=locator_mask,
+    )
     scans = find_scans(source, len(loaded.plan.dataset.channel_names), series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
-    _refuse_other_input(scans, format, source)
-    suffixes = KNOWN_SUFFIXES if format == "nifti" else (DICOM_SUFFIX,)
-    single = out.name.lower().endswith(suffixes)
+    if locator_mask is not None and len(scans) > 1:
+        raise DataError(
+            f"{locator_mask}: a locator mask belongs to one scan; {source} holds {len(scans)}. "
+            "Segment them one by one."
+        )
+    results.refuse_other_input(scans, source)
+    single = out.name.lower().endswith(results.suffixes)
     if single and len(scans) > 1:
         raise DataError(f"{out}: {len(scans)} scans need a folder to be written to; got a file.")
     folder = out.parent if single else out
     if not single and out.is_file():
         raise DataError(
-            f"{out}: must be a folder, or the name of a result ({', '.join(suffixes)}); "
+            f"{out}: must be a folder, or the name of a result ({', '.join(results.suffixes)}); "
             "it is a file of another kind. Choose another output."
         )
-    suffix = ".nii.gz" if format == "nifti" else DICOM_SUFFIX
-    targets = [out if single else folder / f"{scan.case}{suffix}" for scan in scans]
+    targets = [out if single else folder / f"{scan.case}{results.suffix}" for scan in scans]
     _refuse_overwriting(scans, targets)
-    job = _Job(loaded, postprocess, overlay, ceiling, format, allow_wrong_side)
+    boxes: Rows = []
+    if loaded.locator is None:
+        done = _Job(loaded, postprocess, overlay, ceiling, results).run(scans, targets)
+    else:
+        done = LocatedJob(loaded, postprocess, overlay, ceiling, results, boxes).run(scans, targets)
     rows: list[dict[str, object]] = []
     written: list[Path] = []
     failed: dict[str, str] = {}
     with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
-        for scan, target, result in job.run(scans, targets):
+        for scan, target, result in done:
             if isinstance(result, AcinusError):
                 failed[scan.case] = str(result)
             else:
@@ -146,25 +142,9 @@ def predict_paths(
             bar.advance(1, note=scan.case)
     table = folder / "predictions.csv"
     write_text(table, table_text(rows))
+    if loaded.locator is not None:
+        write_text(folder / "boxes.csv", table_text(boxes, BOX_COLUMNS))
     return PredictOutcome(tuple(written), failed, table)
-
-
-def table_text(rows: Sequence[dict[str, object]]) -> str:
-    """``predictions.csv`` from its rows."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, TABLE_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
-def _refuse_other_input(scans: Sequence[Scan], format: OutputFormat, source: Path) -> None:
-    """DICOM is written on a source series, which a NIfTI file does not tell."""
-    if format != "nifti" and not all(isinstance(scan.channels[0], Series) for scan in scans):
-        raise ConfigError(
-            f"--format {format} writes on the DICOM series that is segmented; {source} holds other "
-            "files. Give the DICOM folder, or write the label map on it with 'acinus export'."
-        )
 
 
 def _refuse_overwriting(scans: Sequence[Scan], targets: Sequence[Path]) -> None:
@@ -214,8 +194,7 @@ class _Job:
     postprocess: Postprocess
     overlay: bool
     memory_bytes: int | None
-    format: OutputFormat
-    allow_wrong_side: bool
+    results: Results
 
     def run(
         self, scans: Sequence[Scan], targets: Sequence[Path]
@@ -273,8 +252,8 @@ class _Job:
         read, labelmap, seconds = found
         begin = time.monotonic()
         labelmap = self.model.clean(labelmap, self.postprocess)
-        self.write(scan, read, labelmap, target)
         plan = self.model.plan
+        self.results.write(labelmap, target, scan=scan, image=read.image, plan=plan)
         findings = examine(labelmap, read.image, plan)
         if self.overlay:
             picture = target.parent / f"{scan.case}.png"
@@ -289,39 +268,6 @@ class _Job:
         findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
         seconds += read.seconds + time.monotonic() - begin
         return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
-
-    def write(self, scan: Scan, read: _Read, labelmap: Volume, target: Path) -> None:
-        """A label map in the wanted format."""
-        series = scan.channels[0]
-        if self.format == "nifti" or not isinstance(series, Series):
-            write_volume(labelmap, target)
-            return
-        dataset = self.model.plan.dataset
-        export_volume(
-            labelmap,
-            series,
-            target,
-            structures=[
-                LabelledStructure(
-                    name, dataset.regions.get(name, (value,)), dataset.sides.get(name)
-                )
-                for name, value in dataset.labels.items()
-            ],
-            mirror_pairs=dataset.mirror_pairs,
-            format=self.format,
-            origin=self.model_origin(),
-            image=read.image,
-            allow_wrong_side=self.allow_wrong_side,
-        )
-
-    def model_origin(self) -> Origin:
-        """Which model made the labels, for the header of a DICOM object."""
-        plan = self.model.plan
-        return Origin(
-            f"Acinus {plan.recipe} ({plan.dataset.name})",
-            f"{__version__}, plan {plan.hash()[:12]}",
-            warning=SYNTHETIC_WARNING.removeprefix("Warning: ") if plan.dataset.synthetic else "",
-        )
 
 
 def _caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:

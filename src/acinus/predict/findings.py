@@ -7,14 +7,19 @@ rejected: it is reported, and changed only where the user asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from acinus.cohort.check_side import side_findings
+from acinus.cohort.finding import Finding
 from acinus.plan import Plan
-from acinus.scans import Volume, canonical, label_components
+from acinus.predict.locate import Located
+from acinus.scans import Grid, Volume, canonical, label_components, resample_onto
+from acinus.scans.box import Slices
 from acinus.types import Labelmap, Mask
 
 TABLE_COLUMNS = (
@@ -49,25 +54,77 @@ class LabelFinding:
 
 def examine(labelmap: Volume, image: Volume, plan: Plan) -> list[LabelFinding]:
     """Findings for every label of the plan's dataset."""
+    return _examine(labelmap, plan, _misplaced(labelmap, image, plan), tuple(plan.dataset.labels))
+
+
+def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
+    """Findings for every label, of a scan that was segmented in boxes.
+
+    Sides are looked at in the overview, since the midline of the body lies outside of the boxes.
+    """
+    coarse = np.zeros(located.overview.shape, dtype=np.uint8)
+    for piece in located.pieces:
+        if piece.labelmap is not None:
+            here = resample_onto(piece.labelmap, located.overview.grid, order=0)
+            np.copyto(coarse, here.array, where=coarse == 0)
+    misplaced = _misplaced(located.overview.with_array(coarse), located.overview, plan)
+    found: dict[str, LabelFinding] = {}
+    for piece in located.pieces:
+        labels, notes = piece.place.labels, []
+        if piece.labelmap is None or piece.part is None:
+            reason = piece.place.reason
+            found |= {name: LabelFinding(name, 0.0, 0, ("empty", reason)) for name in labels}
+            continue
+        at_border = _ends_with(piece.part, located.grid)
+        for one in _examine(piece.labelmap, plan, misplaced, labels, at_border):
+            notes = ["cut off by its box"] if one.label in piece.cut else []
+            found[one.label] = replace(one, warnings=(*one.warnings, *notes))
+    return [found[name] for name in plan.dataset.labels if name in found]
+
+
+def _misplaced(labelmap: Volume, image: Volume, plan: Plan) -> list[Finding]:
     dataset = plan.dataset
-    values = {name: dataset.regions.get(name, (value,)) for name, value in dataset.labels.items()}
-    misplaced = side_findings(
+    return side_findings(
         "",
         canonical(labelmap),
         canonical(image),
-        values,
+        _values(plan),
         dataset.sides,
         dataset.mirror_pairs,
     )
+
+
+def _values(plan: Plan) -> dict[str, tuple[int, ...]]:
+    dataset = plan.dataset
+    return {name: dataset.regions.get(name, (value,)) for name, value in dataset.labels.items()}
+
+
+def _ends_with(part: Slices, grid: Grid) -> tuple[tuple[bool, bool], ...]:
+    """For each axis whether a part begins, and ends, where its grid does."""
+    return tuple(
+        (edge.start == 0, edge.stop == n) for edge, n in zip(part, grid.shape, strict=True)
+    )
+
+
+def _examine(
+    labelmap: Volume,
+    plan: Plan,
+    misplaced: Sequence[Finding],
+    labels: Sequence[str],
+    at_border: Sequence[tuple[bool, bool]] = ((True, True),) * 3,
+) -> list[LabelFinding]:
+    """Findings for some labels; `at_border` says for each axis which faces are the scan's."""
+    dataset, values = plan.dataset, _values(plan)
     findings = []
-    for name, those in values.items():
+    for name in labels:
+        those = values[name]
         mask = _mask(labelmap.array, those)
         volume_ml = float(mask.sum()) * labelmap.grid.voxel_volume_ml
         warnings = []
         if not mask.any():
             warnings.append("empty")
         else:
-            if _touches_border(mask):
+            if _touches_border(mask, at_border):
                 warnings.append("touches the border")
             if any(f"'{name}'" in finding.found for finding in misplaced):
                 warnings.append("wrong side")
@@ -96,6 +153,15 @@ def finding_rows(
     ]
 
 
+def table_text(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = TABLE_COLUMNS) -> str:
+    """A table such as ``predictions.csv`` from its rows."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
 def _mask(array: Labelmap, values: tuple[int, ...]) -> Mask:
     """Voxels that have one of the values."""
     mask: Mask = array == values[0]
@@ -104,11 +170,12 @@ def _mask(array: Labelmap, values: tuple[int, ...]) -> Mask:
     return mask
 
 
-def _touches_border(mask: Mask) -> bool:
-    """Whether a mask reaches a face of an axis with more than one voxel."""
+def _touches_border(mask: Mask, at_border: Sequence[tuple[bool, bool]]) -> bool:
+    """Whether a mask reaches a face of the scan, of an axis with more than one voxel."""
     for axis, size in enumerate(mask.shape):
-        if size > 1 and (np.take(mask, 0, axis).any() or np.take(mask, -1, axis).any()):
-            return True
+        for end, counts in zip((0, -1), at_border[axis], strict=True):
+            if counts and size > 1 and np.take(mask, end, axis).any():
+                return True
     return False
 
 

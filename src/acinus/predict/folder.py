@@ -32,6 +32,8 @@ MODEL_CARD = "model.json"
 ENSEMBLE_CARD = "ensemble.json"
 PREVIOUS = "previous"
 """Folder, within that of a cascade's model, of the model at low resolution."""
+LOCATOR = "locator"
+"""Folder, within that of a model with a locate stage, of the network that finds the places."""
 
 
 class WeightFile(Settings):
@@ -54,6 +56,8 @@ class ModelCard(Settings):
     n_training_participants: int
     previous: str | None = None
     """Hash of the plan of the model in ``previous``, whose labels this one sees (a cascade)."""
+    locator: str | None = None
+    """Hash of the plan of the model in ``locator``, which finds the boxes that this one sees."""
 
 
 class MemberFolder(Settings):
@@ -204,6 +208,7 @@ def write_model(
     n_training_cases: int,
     n_training_participants: int,
     previous: Path | None = None,
+    locator: Path | None = None,
 ) -> ModelCard:
     """Complete a model folder whose weights are there; ``model.json`` is written last.
 
@@ -215,11 +220,14 @@ def write_model(
         n_training_cases: It learned from.
         n_training_participants: They belong to.
         previous: Model folder of the low resolution, which is copied; None without a cascade.
+        locator: Model folder of the network that finds the places, which is copied; None where
+            there is none.
     """
     write_plan(plan, folder / "plan.yaml")
-    if previous is not None:
-        with whole_folder(folder / PREVIOUS) as beside:
-            copy_model(previous, beside)
+    for inner, name in ((previous, PREVIOUS), (locator, LOCATOR)):
+        if inner is not None:
+            with whole_folder(folder / name) as beside:
+                copy_model(inner, beside)
     card = ModelCard(
         plan_hash=plan.hash(),
         weights=tuple(
@@ -232,6 +240,7 @@ def write_model(
         n_training_cases=n_training_cases,
         n_training_participants=n_training_participants,
         previous=None if previous is None else read_card(previous).plan_hash,
+        locator=None if locator is None else read_card(locator).plan_hash,
     )
     write_json(folder / MODEL_CARD, card.model_dump(mode="json"))
     return card
@@ -244,8 +253,9 @@ def copy_model(source: Path, target: Path) -> None:
         PlanError: The source is no model folder, or a file of it is missing.
     """
     card = read_card(source)
-    if card.previous is not None:
-        copy_model(source / PREVIOUS, target / PREVIOUS)
+    for inner, name in ((card.previous, PREVIOUS), (card.locator, LOCATOR)):
+        if inner is not None:
+            copy_model(source / name, target / name)
     for name in ("plan.yaml", *(weights.file for weights in card.weights), MODEL_CARD):
         if not (source / name).is_file():
             raise PlanError(

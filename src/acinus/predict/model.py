@@ -9,7 +9,8 @@ label maps was rejected, as it forgets how sure each member was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,17 +26,30 @@ from acinus.predict.average import average_members
 from acinus.predict.case import predict_prepared
 from acinus.predict.device import PRECISIONS, device_of, prediction_device
 from acinus.predict.folder import (
+    LOCATOR,
     PREVIOUS,
+    ModelCard,
     is_ensemble,
     load_network,
     read_card,
     read_ensemble_card,
     read_model_plan,
 )
+from acinus.predict.locate import (
+    HeadLocator,
+    Located,
+    Locator,
+    MaskLocator,
+    NetworkLocator,
+    locate,
+    segment_places,
+)
+from acinus.predict.locate.stage import common_grid
 from acinus.predict.memory import case_bytes, tile_bytes
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
 from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
 from acinus.scans import Volume
+from acinus.scans.slabs import SlabReader, VolumeSlabs, paste
 
 Postprocess = Literal["plan", "none", "largest_component"]
 """What is done after the network: as was decided on validation, nothing, or keep the largest
@@ -82,11 +96,13 @@ class Model:
         members: One, or several whose probabilities are averaged on the native grid.
         postprocess: Label name to what is removed of it.
         precision: ``auto``, ``float32`` or ``bfloat16``, see `load_model`.
+        locator: Finds the boxes that the networks see; None: they see the whole scan.
     """
 
     members: tuple[Member, ...]
     postprocess: Mapping[str, Cleaning] = field(default_factory=dict)
     precision: str = "auto"
+    locator: Locator | None = None
 
     @property
     def plan(self) -> Plan:
@@ -125,8 +141,54 @@ class Model:
                 machine does not suffice.
             GridError: Channels lie on different grids.
         """
-        channels = self.channels(volume)
+        if self.locator is not None:
+            given = [volume] if isinstance(volume, Volume) else list(volume)
+            sources = [None if one is None else VolumeSlabs(one) for one in given]
+            return assembled(self.predict_located(sources, postprocess=postprocess))
+        return self._segment(self.channels(volume), postprocess)
+
+    def predict_located(
+        self,
+        sources: Sequence[SlabReader | None],
+        *,
+        postprocess: Postprocess = "plan",
+        watch: Callable[[int], None] | None = None,
+    ) -> Located:
+        """One case by a model with a locate stage: boxes are found, then segmented inside.
+
+        Args:
+            sources: One a channel, in the model's order.
+            postprocess: What is done after the network.
+            watch: Told the bytes that each box will take, before it is segmented.
+
+        Raises:
+            DataError: As of `predict`.
+            GridError: As of `predict`.
+            PlanError: The model has no locate stage.
+        """
+        if self.locator is None:
+            raise PlanError("a model must have a locate stage to be asked for boxes; it has none.")
+        self._refuse_wrong_number(len(sources))
+        found, seen, locate_s = locate(sources, self.locator)
+        begin = time.monotonic()
+
+        def segment(channels: Sequence[Volume | None]) -> Volume:
+            return self._segment(self.channels(channels), postprocess, watch)
+
+        pieces = segment_places(sources, found, segment, self.plan)
+        grid = common_grid(sources)
+        return Located(grid, tuple(pieces), seen, locate_s, time.monotonic() - begin)
+
+    def _segment(
+        self,
+        channels: Sequence[Volume | None],
+        postprocess: Postprocess,
+        watch: Callable[[int], None] | None = None,
+    ) -> Volume:
+        """Label map of channels that were checked."""
         prepared = [member.prepare(channels) for member in self.members]
+        if watch is not None:
+            watch(self.case_bytes(*prepared))
         return self.predict_prepared(*prepared, postprocess=postprocess)
 
     def channels(self, volume: Volume | Sequence[Volume | None]) -> list[Volume | None]:
@@ -134,11 +196,7 @@ class Model:
         channels: list[Volume | None]
         channels = [volume] if isinstance(volume, Volume) else list(volume)
         names = self.plan.dataset.channel_names
-        if len(channels) != len(names):
-            raise DataError(
-                f"this model needs {len(names)} channel(s) ({', '.join(names)}) on one grid; "
-                f"got {len(channels)}."
-            )
+        self._refuse_wrong_number(len(channels))
         for name, channel in zip(names, channels, strict=True):
             if channel is not None and not (finite := np.isfinite(channel.array)).all():
                 raise DataError(
@@ -150,8 +208,19 @@ class Model:
             raise DataError(f"at least one of the channels ({', '.join(names)}) must be there.")
         return channels
 
+    def _refuse_wrong_number(self, n_channels: int) -> None:
+        names = self.plan.dataset.channel_names
+        if n_channels != len(names):
+            raise DataError(
+                f"this model needs {len(names)} channel(s) ({', '.join(names)}) on one grid; "
+                f"got {n_channels}."
+            )
+
     def prepare(self, volume: Volume | Sequence[Volume | None]) -> PreparedCase:
-        """One case as the first member sees it; arguments and errors as of `predict`."""
+        """One case as the first member sees it; arguments and errors as of `predict`.
+
+        Of a model with a locate stage it is the part of a scan in one of its boxes.
+        """
         return self.members[0].prepare(self.channels(volume))
 
     def predict_prepared(
@@ -204,6 +273,7 @@ def load_model(
     device: str = "auto",
     precision: str = "auto",
     mirroring: bool | None = None,
+    locator_mask: Path | None = None,
 ) -> Model:
     """A model from its folder.
 
@@ -215,9 +285,12 @@ def load_model(
             the device has them fast, unless the model was trained in float32.
         mirroring: Whether to average over mirrored tiles, along the axes that the plan allows;
             None: as it decided.
+        locator_mask: Label map that another program made of the scan, in the place of the
+            model's own locator.
 
     Raises:
-        ConfigError: This machine has no such device, or there is no such precision.
+        ConfigError: This machine has no such device, there is no such precision, or a mask is
+            given to a model without a locate stage.
         PlanError: A file is missing, damaged or altered, or a fold is not there.
     """
     folder = Path(path)
@@ -227,7 +300,10 @@ def load_model(
     if not is_ensemble(folder):
         card = read_card(folder)
         member = _member(folder, folds, where, precision, mirroring)
-        return Model((member,), card.postprocess, precision)
+        locator = _locator(folder, card, member.plan, where, precision, locator_mask)
+        return Model((member,), card.postprocess, precision, locator)
+    if locator_mask is not None:
+        raise ConfigError(f"{folder}: an ensemble has no locate stage; leave --locator-mask out.")
     ensemble = read_ensemble_card(folder)
     for stated in ensemble.members:
         if read_card(folder / stated.folder).plan_hash != stated.plan_hash:
@@ -239,6 +315,43 @@ def load_model(
         _member(folder / one.folder, folds, where, precision, mirroring) for one in ensemble.members
     )
     return Model(members, ensemble.postprocess, precision)
+
+
+def assembled(located: Located) -> Volume:
+    """The label map of a whole scan from its pieces."""
+    array = np.zeros(located.grid.shape, dtype=np.uint8)
+    paste(located.parts(), 0, array)
+    return Volume(array, located.grid.affine)
+
+
+def _locator(
+    folder: Path,
+    card: ModelCard,
+    plan: Plan,
+    device: torch.device,
+    precision: str,
+    mask: Path | None,
+) -> Locator | None:
+    """What finds the boxes of a model with a locate stage; None without one."""
+    stage = plan.settings.locate.stage
+    if stage == "off":
+        if mask is not None:
+            raise ConfigError(
+                f"--locator-mask goes with a model that has a locate stage; {folder} segments the "
+                "whole scan. Leave it out."
+            )
+        return None
+    if mask is not None:
+        return MaskLocator(mask, plan)
+    if stage == "rules":
+        return HeadLocator(plan)
+    own = folder / LOCATOR
+    if read_card(own).plan_hash != card.locator:
+        raise PlanError(
+            f"{own}: must be the locator that the model was trained with; its plan is another one. "
+            "Copy the model folder whole."
+        )
+    return NetworkLocator(load_model(own, device=device.type, precision=precision), plan)
 
 
 def _member(

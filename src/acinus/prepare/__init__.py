@@ -6,23 +6,25 @@ from acinus.prepare.native import native_maps, restore, to_native
 from acinus.prepare.normalise import normalise
 from acinus.prepare.sites import label_sites
 from acinus.prepare.store import (
+    CaseBoxes,
     Store,
     load_case,
-    prepare_labelled_case,
+    load_labelled_case,
     prepare_store,
     store_key,
 )
 
 __all__ = [
+    "CaseBoxes",
     "Geometry",
     "PreparedCase",
     "Store",
     "label_sites",
     "load_case",
+    "load_labelled_case",
     "native_maps",
     "normalise",
     "prepare_case",
-    "prepare_labelled_case",
     "prepare_labelmap",
     "prepare_store",
     "restore",

@@ -1,7 +1,9 @@
 """The store: prepared arrays as memory-mapped files, one set a case.
 
 Enters: a dataset and a plan. Leaves: ``store/CASE.image.npy``,
-``CASE.label.npy``, ``CASE.sites.npy`` and ``CASE.json``, whole or absent.
+``CASE.label.npy``, ``CASE.sites.npy`` and ``CASE.json``, whole or absent. Of a plan
+with a locate stage each box of a case is an entry of its own, ``CASE@PLACE``, as if
+it were a scan; ``CASE.entries.json`` lists them.
 Compressed chunks were rejected by measurement: a random patch from a memory map
 costs a sixteenth.
 """
@@ -9,7 +11,8 @@ costs a sixteenth.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from acinus.prepare.case import PreparedCase, prepare_case, prepare_labelmap
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.sites import label_sites, sites_as_table, sites_from_table
 from acinus.scans import Volume, read_labelmap, read_volume
+from acinus.scans.box import Slices, crop
 from acinus.types import Array
 
 N_READERS = 2
@@ -32,6 +36,11 @@ N_READERS = 2
 
 ARRAYS = ("image", "label", "sites")
 """Arrays of a case."""
+
+
+CaseBoxes = Callable[[Case, Sequence[Volume | None], Volume], Mapping[str, Slices]]
+"""A case, its channels and its reference to the parts (Z, Y, X) of the scan that are learned from,
+by the name of their place."""
 
 
 class StoredFacts(Settings):
@@ -63,6 +72,16 @@ class Store:
         """Geometry and voxel counts; DataError when the case was not prepared."""
         path = self.folder / f"{case_id}.json"
         return validate(StoredFacts, read_json(path), where=str(path))
+
+    def entries(self, case_id: str) -> tuple[str, ...]:
+        """Ids under which a case is kept: its own, or with a locate stage one a box."""
+        path = self.folder / f"{case_id}.entries.json"
+        return tuple(read_json(path)["entries"]) if path.is_file() else (case_id,)
+
+    def fullest_entry(self, case_id: str) -> str:
+        """Of the entries of a case the one with most foreground."""
+        entries = self.entries(case_id) or (case_id,)
+        return max(entries, key=lambda one: sum(self.facts(one).foreground_vox.values()))
 
     def image(self, case_id: str) -> Array:
         """(C, S, R, Q) float32, read on access."""
@@ -114,7 +133,13 @@ def _memory_map(path: Path) -> Array:
         ) from None
 
 
-def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Case]) -> Store:
+def prepare_store(
+    dataset: Dataset,
+    plan: Plan,
+    folder: Path,
+    cases: Sequence[Case],
+    boxes: CaseBoxes | None = None,
+) -> Store:
     """Prepare what is not prepared yet.
 
     Args:
@@ -122,6 +147,7 @@ def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Ca
         plan: Decides normalisation, spacing and size.
         folder: The store.
         cases: Labelled cases that are needed.
+        boxes: Of a plan with a locate stage: where its cases are cut.
 
     Raises:
         DataError: A case cannot be prepared; the message names it.
@@ -130,14 +156,14 @@ def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Ca
     _refuse_changed_dataset(dataset, plan)
     key = store_key(plan)
     store = Store(folder)
-    missing = [case for case in cases if not _is_prepared(folder, case.case_id, key)]
+    missing = [case for case in cases if not _is_whole(store, case.case_id, key, boxes is not None)]
     if not missing:
         return store
     with (
         progress.stage("Preparing", total=len(missing), unit="case") as bar,
         ThreadPoolExecutor(N_READERS) as readers,
     ):
-        for _ in readers.map(lambda case: _store_case(plan, folder, case, key), missing):
+        for _ in readers.map(lambda case: _store_case(plan, folder, case, key, boxes), missing):
             bar.advance(1)
     return store
 
@@ -145,7 +171,8 @@ def prepare_store(dataset: Dataset, plan: Plan, folder: Path, cases: Sequence[Ca
 def store_key(plan: Plan) -> str:
     """Hash of all that decides the prepared arrays."""
     settings = plan.settings.prepare.model_dump(mode="json")
-    return hash_data([plan.dataset.hash, settings])
+    located = [plan.settings.locate.model_dump(mode="json"), plan.seed] if plan.is_located else []
+    return hash_data([plan.dataset.hash, settings, *located])
 
 
 def load_case(case: Case, *, with_label: bool) -> tuple[list[Volume | None], Volume | None]:
@@ -158,18 +185,12 @@ def load_case(case: Case, *, with_label: bool) -> tuple[list[Volume | None], Vol
     return channels, label
 
 
-def prepare_labelled_case(case: Case, plan: Plan) -> tuple[PreparedCase, Volume]:
-    """A labelled case prepared by the plan, and its native label map."""
+def load_labelled_case(case: Case) -> tuple[list[Volume | None], Volume]:
+    """Volumes of a case and its native label map; DataError without one."""
     channels, label = load_case(case, with_label=True)
     if label is None:
         raise DataError(f"case '{case.case_id}': must have a label to learn from; it has none.")
-    try:
-        prepared = prepare_case(
-            channels, plan.settings.prepare, label, ignore_label=plan.dataset.ignore_label
-        )
-    except AcinusError as error:
-        raise DataError(f"case '{case.case_id}': {error}") from error
-    return prepared, label
+    return channels, label
 
 
 def _refuse_changed_dataset(dataset: Dataset, plan: Plan) -> None:
@@ -183,20 +204,52 @@ def _refuse_changed_dataset(dataset: Dataset, plan: Plan) -> None:
         )
 
 
-def _store_case(plan: Plan, folder: Path, case: Case, key: str) -> None:
-    prepared, label = prepare_labelled_case(case, plan)
+def _store_case(plan: Plan, folder: Path, case: Case, key: str, boxes: CaseBoxes | None) -> None:
+    channels, label = load_labelled_case(case)
+    if boxes is None:
+        _store_entry(plan, folder, case.case_id, key, channels, label)
+        return
+    listed = folder / f"{case.case_id}.entries.json"
+    listed.unlink(missing_ok=True)
+    try:
+        parts = boxes(case, channels, label)
+    except AcinusError as error:
+        raise DataError(f"case '{case.case_id}': {error}") from error
+    entries = []
+    for place, part in parts.items():
+        entry = f"{case.case_id}@{re.sub(r'[^A-Za-z0-9.-]+', '_', place)}"
+        inside = [None if one is None else crop(one, part) for one in channels]
+        _store_entry(plan, folder, entry, key, inside, crop(label, part))
+        entries.append(entry)
+    write_json(listed, {"key": key, "entries": entries})
+
+
+def _store_entry(
+    plan: Plan,
+    folder: Path,
+    entry: str,
+    key: str,
+    channels: Sequence[Volume | None],
+    label: Volume,
+) -> None:
+    try:
+        prepared = prepare_case(
+            channels, plan.settings.prepare, label, ignore_label=plan.dataset.ignore_label
+        )
+    except AcinusError as error:
+        raise DataError(f"case '{entry}': {error}") from error
     if prepared.label is None:
-        raise DataError(f"case '{case.case_id}': must have a label.")
+        raise DataError(f"case '{entry}': must have a label.")
     before, after = _counts(label.array, plan), _counts(prepared.label, plan)
     arrays = {
         "image": prepared.image,
         "label": prepared.label,
-        "sites": sites_as_table(label_sites(prepared.label, case.case_id)),
+        "sites": sites_as_table(label_sites(prepared.label, entry)),
     }
     # The facts of older arrays go first: after a kill between two files none would be true.
-    (folder / f"{case.case_id}.json").unlink(missing_ok=True)
+    (folder / f"{entry}.json").unlink(missing_ok=True)
     for kind in ARRAYS:
-        with whole_file(folder / f"{case.case_id}.{kind}.npy") as path:
+        with whole_file(folder / f"{entry}.{kind}.npy") as path:
             np.save(path, arrays[kind], allow_pickle=False)
     facts = StoredFacts(
         key=key,
@@ -206,7 +259,7 @@ def _store_case(plan: Plan, folder: Path, case: Case, key: str) -> None:
             name for name in before if _was_cut(before[name], after[name], prepared.geometry)
         ),
     )
-    write_json(folder / f"{case.case_id}.json", facts.model_dump(mode="json"))
+    write_json(folder / f"{entry}.json", facts.model_dump(mode="json"))
 
 
 def _counts(array: Array, plan: Plan) -> dict[str, int]:
@@ -225,6 +278,18 @@ def _was_cut(before: int, after: int, geometry: Geometry) -> bool:
     )
     share = math.prod(geometry.resampled_vox) / math.prod(geometry.cropped_vox)
     return is_smaller and before > 0 and after < 0.9 * before * share
+
+
+def _is_whole(store: Store, case_id: str, key: str, in_boxes: bool) -> bool:
+    """Whether a case is prepared; in boxes, whether all its entries are."""
+    if not in_boxes:
+        return _is_prepared(store.folder, case_id, key)
+    listed = store.folder / f"{case_id}.entries.json"
+    return (
+        listed.is_file()
+        and read_json(listed).get("key") == key
+        and all(_is_prepared(store.folder, entry, key) for entry in store.entries(case_id))
+    )
 
 
 def _is_prepared(folder: Path, case_id: str, key: str) -> bool:

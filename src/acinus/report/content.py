@@ -103,6 +103,8 @@ class ArmContent:
             told apart.
         sites: Participant to centre.
         external_sites: Centres kept for the test.
+        localisation: Rows of ``localisation.csv`` of a model with a locate stage, see
+            `acinus.evaluate.localisation.LOCALISATION_COLUMNS`, and ``part``; else empty.
         notes: Sentences on how it was trained.
         caveats: Sentences that the results must be read with.
     """
@@ -140,6 +142,7 @@ class ArmContent:
     site_column: str = ""
     sites: Mapping[str, str] = field(default_factory=dict)
     external_sites: Sequence[str] = ()
+    localisation: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
 

@@ -142,8 +142,8 @@ def _sections(
         Section("results", "Results on the hold-out",
                 "Nothing was chosen on these cases; each was predicted and scored once."
                 + (" They are the external centres." if content.has_centres else ""),
-                (*of("evaluation", "sides"), figures[9], figures[5], *of("agreement", "comparison"),
-                 figures[6]), caveats),
+                (*of("evaluation", "sides", "localisation"), figures[9], figures[5],
+                 *of("agreement", "comparison"), figures[6]), caveats),
         *_protocols(content, figures, of),
         Section("variants", "What was varied", "",
                 (*of("variants"), *([] if figures[10].absent else [figures[10]])),

@@ -20,6 +20,7 @@ from acinus.evaluate.tables import (
     characteristics,
     display,
     evaluation_table,
+    localisation_table,
     note,
     shapiro_table,
     side_error_table,
@@ -111,6 +112,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         _evaluation(content, numbers),
         _sides(content),
         *draft_inside(content),
+        _localisation(content),
         _agreement(numbers),
         *_comparisons(content, numbers),
         *draft_protocols(content),
@@ -219,6 +221,17 @@ def _sides(content: ReportContent) -> Draft:
     if raw.empty:
         return "sides", title, None, NOTHING, ""
     return "sides", title, raw, display("side_error_table", raw), note("side_error_table", raw)
+
+
+def _localisation(content: ReportContent) -> Draft:
+    title = "Localisation: how well the boxes were found"
+    tables = [arm.localisation.assign(arm=arm.name) for arm in content.arms]
+    found = pd.concat([one for one in tables if len(one)] or [pd.DataFrame()], ignore_index=True)
+    if found.empty:
+        return "localisation", title, None, NOTHING, ""
+    raw = localisation_table(found)
+    caption = note("localisation_table", raw)
+    return "localisation", title, raw, display("localisation_table", raw), caption
 
 
 def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:

@@ -54,9 +54,7 @@ class Box:
 
     def united(self, other: Box) -> Box:
         """The smallest box that holds both."""
-        return _box(
-            np.minimum(self.low_mm, other.low_mm), np.maximum(self.high_mm, other.high_mm)
-        )
+        return _box(np.minimum(self.low_mm, other.low_mm), np.maximum(self.high_mm, other.high_mm))
 
     def common_ml(self, other: Box) -> float:
         """Volume that lies in both, mL."""

@@ -146,7 +146,7 @@ def read_parts(source: SlabReader, parts: Sequence[Slices]) -> list[Volume]:
 
 
 def paste(pieces: Sequence[tuple[Slices, Array]], start: int, target: Array) -> None:
-    """Write pieces of a label map into some of its planes; where several say a label the first holds.
+    """Write pieces of a label map into some of its planes; of several labels the first holds.
 
     Args:
         pieces: (Z, Y, X) slices of the whole grid, and the labels there.

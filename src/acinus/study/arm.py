@@ -15,8 +15,8 @@ import pandas as pd
 from acinus import progress
 from acinus.cohort import Case, check_dataset
 from acinus.errors import DataError, PlanError
-from acinus.evaluate import Pair, read_scores, score_cases, write_scores
-from acinus.files import hash_file, read_json, write_json, write_text
+from acinus.evaluate import Pair, judge_boxes, read_scores, score_cases, write_scores
+from acinus.files import hash_file, read_json, whole_file, write_json, write_text
 from acinus.plan import (
     Plan,
     make_plan,
@@ -25,10 +25,16 @@ from acinus.plan import (
     write_plan,
 )
 from acinus.predict import (
+    BOX_COLUMNS,
     Cleaning,
     Evidence,
+    Located,
+    Member,
     Model,
+    Postprocess,
+    box_rows,
     examine,
+    examine_located,
     finding_rows,
     load_model,
     network_from,
@@ -40,6 +46,7 @@ from acinus.predict import (
 )
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
+from acinus.scans.slabs import open_slabs, write_pieces
 from acinus.study.cascade import bound_to, full_share, keep_found, low_resolution
 from acinus.study.explaining import explain_arm
 from acinus.study.forecast import (
@@ -50,6 +57,15 @@ from acinus.study.forecast import (
     measure_costs,
 )
 from acinus.study.job import ArmJob
+from acinus.study.locating import (
+    annotated_entries,
+    bound_to_locator,
+    case_locator,
+    entries_of,
+    locator_arm,
+    segment_share,
+    training_boxes,
+)
 from acinus.study.memory import fit_to_memory
 from acinus.study.sampling import show_samplings
 from acinus.study.shares import START_S, rounds
@@ -107,9 +123,13 @@ def plan_arm(job: ArmJob) -> Plan:
             f"has {len(job.split.folds)}. Set both to one number."
         )
     first, share_left_s = low_resolution(job), job.share_left_s
+    locator = locator_arm(job, plan)
     if first is not None:
         share_left_s = full_share(share_left_s)
         plan = bound_to(plan, plan_arm(first))
+    if locator is not None:
+        share_left_s = segment_share(share_left_s)
+        plan = bound_to_locator(plan, plan_arm(locator))
     plan = fit_to_memory(plan)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
@@ -123,10 +143,9 @@ def plan_arm(job: ArmJob) -> Plan:
 def train_arm(job: ArmJob, plan: Plan) -> None:
     """Prepare and train every planned fold, then complete the model folder.
 
-    Of a cascade the low resolution is trained first.
+    Of a cascade the low resolution is trained first, of a locate stage its network.
     """
-    first = low_resolution(job)
-    if first is not None:
+    for first in before(job, plan):
         train_arm(first, plan_arm(first))
     prepare_arm(job, plan)
     keep_found(job, plan)
@@ -135,12 +154,23 @@ def train_arm(job: ArmJob, plan: Plan) -> None:
     complete_arm(job, plan)
 
 
+def before(job: ArmJob, plan: Plan) -> list[ArmJob]:
+    """Arms whose models this one needs: the low resolution of a cascade, a network that locates."""
+    return [one for one in (low_resolution(job), locator_arm(job, plan)) if one is not None]
+
+
 def prepare_arm(job: ArmJob, plan: Plan) -> None:
     """Fill the store that all trainings of an arm read."""
     with pinned_threads(plan.settings.train.threads):
-        store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
+        store = _prepare(job, plan)
         if job.model == "final":
-            show_samplings(job.split.cases(job.dataset, "train"), store, plan, job.folder)
+            entries = entries_of(job, job.split.cases(job.dataset, "train"))
+            show_samplings(entries, store, plan, job.folder)
+
+
+def _prepare(job: ArmJob, plan: Plan) -> Store:
+    cases = job.dataset_cases()
+    return prepare_store(job.dataset, plan, job.store, cases, training_boxes(plan))
 
 
 def train_one_fold(
@@ -161,12 +191,14 @@ def train_one_fold(
                 plan=plan,
                 store=store,
                 fold=fold,
-                train_cases=_ids(job.split.cases(job.dataset, "train", fold=fold)),
-                validation_cases=_ids(job.split.cases(job.dataset, "validation", fold=fold)),
+                train_cases=entries_of(job, job.split.cases(job.dataset, "train", fold=fold)),
+                validation_cases=entries_of(
+                    job, job.split.cases(job.dataset, "validation", fold=fold)
+                ),
                 folder=job.folder.training(fold),
                 weights=job.folder.model / weight_name(fold),
                 seconds_left=seconds_left,
-                annotated=job.dataset.annotated,
+                annotated=annotated_entries(job),
             )
         )
         _validate_fold(job, plan, store, fold, is_timed=seconds_left is not None)
@@ -228,6 +260,15 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
             results=predicted,
         )
 
+    if plan.is_located:
+        once(
+            job.folder.root,
+            "localisation",
+            key,
+            lambda: _judge_boxes(job, plan),
+            results=[job.folder.localisation],
+        )
+
     def score() -> None:
         tables = [_score(job, part) for part in ("holdout", "validation")]
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)
@@ -247,20 +288,22 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
 
 
 def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:
-    store = prepare_store(job.dataset, plan, job.store, job.dataset_cases())
-    cases = _ids(job.split.cases(job.dataset, "train"))
+    store = _prepare(job, plan)
+    train = job.split.cases(job.dataset, "train")
+    cases = entries_of(job, train)
+    a_case = len(cases) / max(1, len(train))
 
     def for_training_s(candidate: Plan, costs: Forecast) -> float:
-        _keep_predict_s(job, costs.predict_s)
+        _keep_predict_s(job, costs.predict_s * a_case)
         return _all_trainings_s(job, candidate, share_left_s())
 
     if plan.settings.rules == "auto":
         plan, forecast = fit_auto(plan, store, cases, for_training_s)
     else:
         forecast = measure_costs(plan, store, cases)
-    _keep_predict_s(job, forecast.predict_s)
+    _keep_predict_s(job, forecast.predict_s * a_case)
     facts = {
-        "seconds_a_predicted_case": round(forecast.predict_s, 3),
+        "seconds_a_predicted_case": round(forecast.predict_s * a_case, 3),
         "seconds_after_training": round(_after_rounds_s(job, plan), 1),
         "trainings_at_a_time": job.places,
     }
@@ -307,8 +350,7 @@ def finish_s(job: ArmJob, plan: Plan) -> float:
     """Seconds that all will take which is done once the folds are trained and validated."""
     n_holdout = len(job.holdout())
     n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
-    first = low_resolution(job)
-    first_s = 0.0 if first is None else _predict_s(first) * plan.settings.folds
+    first_s = sum(_predict_s(first) * plan.settings.folds for first in before(job, plan))
     return (
         (_predict_s(job) * len(plan.folds_to_train) + first_s) * n_holdout
         + EVALUATION_S * n_scored
@@ -336,15 +378,26 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
     folder = job.folder.predictions("validation")
     cases = job.split.cases(job.dataset, "validation", fold=fold)
     weights = job.folder.model / weight_name(fold)
+    boxes = job.folder.boxes(f"validation_{fold}")
 
     def work() -> None:
         network = network_from(plan, weights, prediction_device(plan.settings.train.device))
         begin = time.monotonic()
         with progress.stage(f"Validating fold {fold + 1}", total=len(cases), unit="case") as bar:
+            rows: list[dict[str, object]] = []
             for case in cases:
-                labelmap = predict_prepared([network], plan, store.prepared(case.case_id))
-                write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
+                target = folder / f"{case.case_id}.nii.gz"
+                if plan.is_located:
+                    locator = case_locator(job, plan, case)
+                    model = Model((Member(plan, (network,)),), locator=locator)
+                    located = _predict_located(model, case, target, postprocess="none")
+                    rows += box_rows(located, case.case_id)
+                else:
+                    labelmap = predict_prepared([network], plan, store.prepared(case.case_id))
+                    write_volume(labelmap, target)
                 bar.advance(1)
+        if plan.is_located:
+            write_text(boxes, table_text(rows, BOX_COLUMNS))
         if cases and is_timed:
             _keep_predict_s(job, (time.monotonic() - begin) / len(cases))
 
@@ -353,13 +406,38 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
         f"validation_{fold}",
         [hash_file(weights), _ids(cases)],
         work,
-        results=_label_maps(folder, cases),
+        results=[*_label_maps(folder, cases), *([boxes] if plan.is_located else [])],
     )
+
+
+def _predict_located(model: Model, case: Case, target: Path, postprocess: Postprocess) -> Located:
+    """A case of the dataset through both stages, its label map written."""
+    sources = [None if path is None else open_slabs(path) for path in case.images]
+    located = model.predict_located(sources, postprocess=postprocess)
+    first = next(one for one in sources if one is not None)
+    write_pieces(located.parts(), located.grid, first.meta, target)
+    return located
+
+
+def _judge_boxes(job: ArmJob, plan: Plan) -> None:
+    """How well each place of each case was found."""
+    dataset, tables = job.dataset, []
+    parts = {"holdout": job.folder.boxes("holdout")}
+    parts |= {f"validation_{k}": job.folder.boxes(f"validation_{k}") for k in plan.folds_to_train}
+    references = {case.case_id: case.label for case in dataset.cases if case.label is not None}
+    for part, path in parts.items():
+        if path.is_file():
+            boxes = pd.read_csv(path, keep_default_na=False, dtype={"case": str})
+            found = judge_boxes(boxes, references, dataset.values, dataset.annotated)
+            tables.append(found.assign(part=part.split("_")[0]))
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    with whole_file(job.folder.localisation) as beside:
+        table.to_csv(beside, index=False, lineterminator="\n")
 
 
 def _complete_model(job: ArmJob, plan: Plan) -> None:
     """Decide the post-processing on validation predictions and write ``model.json`` last."""
-    first = low_resolution(job)
+    first, locator = low_resolution(job), locator_arm(job, plan)
     train = job.split.cases(job.dataset, "train")
     write_model(
         job.folder.model,
@@ -369,6 +447,7 @@ def _complete_model(job: ArmJob, plan: Plan) -> None:
         n_training_cases=len(train),
         n_training_participants=len({case.participant_id for case in train}),
         previous=None if first is None else first.folder.model,
+        locator=None if locator is None else locator.folder.model,
     )
 
 
@@ -400,22 +479,33 @@ def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
     model = load_model(job.folder.model, device=plan.settings.train.device)
     folder = job.folder.predictions("holdout")
     rows: list[dict[str, object]] = []
+    boxes: list[dict[str, object]] = []
     cases = job.holdout()
     with progress.stage("Segmenting the hold-out", total=len(cases), unit="case") as bar:
         for case in cases:
             begin = time.monotonic()
-            labelmap = model.predict_prepared(_holdout_case(job, model, store, case.case_id))
-            write_volume(labelmap, folder / f"{case.case_id}.nii.gz")
-            seconds = time.monotonic() - begin
-            image = read_volume(next(path for path in case.images if path is not None))
+            target = folder / f"{case.case_id}.nii.gz"
+            if plan.is_located:
+                located = _predict_located(model, case, target, postprocess="plan")
+                boxes += box_rows(located, case.case_id)
+                seconds = time.monotonic() - begin
+                findings = examine_located(located, plan)
+            else:
+                labelmap = model.predict_prepared(_holdout_case(job, model, store, case.case_id))
+                write_volume(labelmap, target)
+                seconds = time.monotonic() - begin
+                image = read_volume(next(path for path in case.images if path is not None))
+                findings = examine(labelmap, image, plan)
             rows += finding_rows(
-                examine(labelmap, image, plan),
+                findings,
                 case=case.case_id,
                 part="holdout",
                 model=job.model,
                 seconds=seconds,
             )
             bar.advance(1)
+    if plan.is_located:
+        write_text(job.folder.boxes("holdout"), table_text(boxes, BOX_COLUMNS))
     write_text(job.folder.predictions_table, table_text(rows))
 
 

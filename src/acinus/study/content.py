@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.cohort import Case, Dataset, Split, column_values, value_text
+from acinus.evaluate.localisation import CUT, MISSED
 from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
 from acinus.plan.explain import facts_words, setting_words, value_words
@@ -107,6 +108,7 @@ def arm_content(
             if (path := folder.predictions("validation") / f"{case.case_id}.nii.gz").is_file()
         },
         **_centres(dataset, external, [*train, *holdout]),
+        localisation=_csv(folder.localisation) if plan.is_located else pd.DataFrame(),
         notes=training_notes(plan, facts, trainings, folder),
         caveats=caveats(plan, trainings),
         regions=dict(dataset.regions),
@@ -206,7 +208,7 @@ def report_content(
         variant_caveats=_variant_caveats(study, first),
         split=asdict(split),
         departures=[*study.departures, *automatic_departures(plans)],
-        failures=[*notes, *_failed_rows(scores)],
+        failures=[*notes, *_missed_places(arms), *_failed_rows(scores)],
         provenance=read_json(folder.provenance) if folder.provenance.is_file() else {},
         published=study.published,
         pipeline=pipeline(first, arms, folder),
@@ -315,6 +317,7 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
     n_folds = len(plan.folds_to_train)
     return [
         ("Input", inputs),
+        *([("Localisation", _locate_words(plan))] if plan.is_located else []),
         (
             "Preparation",
             f"{_normalisation_words(prepare.normalisation)} intensities\n"
@@ -367,6 +370,18 @@ def _count_slices(train: Sequence[Case], folder: RunFolder, plan: Plan) -> int |
 def _failed_rows(scores: pd.DataFrame) -> list[str]:
     failed = scores[scores["status"] == "failed"]
     return sorted({f"{row.arm}, case {row.case}: {row.reason}" for row in failed.itertuples()})
+
+
+def _missed_places(arms: Sequence[ArmContent]) -> list[str]:
+    """Boxes that were not found, or missed what was drawn, in the hold-out."""
+    return [
+        f"{arm.name}, case {row['case']}: {row['place']} was {row['outcome']} by the locate stage"
+        + (f" ({row['reason']})" if row["reason"] else "")
+        for arm in arms
+        if len(arm.localisation)
+        for row in arm.localisation.to_dict("records")
+        if row["part"] == "holdout" and row["outcome"] in (MISSED, CUT)
+    ]
 
 
 def _history(folder: RunFolder, plan: Plan) -> pd.DataFrame:
@@ -435,6 +450,13 @@ def _cleaning_words(name: str) -> str:
         "validation": "largest component where validation gains by it",
         "none": "no post-processing",
     }[name]
+
+
+def _locate_words(plan: Plan) -> str:
+    locate = plan.settings.locate
+    how = "the head by rules" if locate.stage == "rules" else f"network at {locate.spacing_mm:g} mm"
+    n = 1 if locate.stage == "rules" else len(locate.places)
+    return f"{how}\n{n} box{'es' if n > 1 else ''}, margin {locate.margin_mm:g} mm"
 
 
 def _by(sizes: Sequence[int]) -> str:

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 
 from acinus.cohort import Case
-from acinus.errors import ConfigError, DataError, GridError, unknown_name
+from acinus.errors import ConfigError, DataError, GridError, PlanError, unknown_name
 from acinus.explain import HeatMap, grad_cam, write_heat_maps
 from acinus.plan import Plan
 from acinus.predict import (
@@ -44,7 +44,8 @@ def explain_arm(
     case_id = _median_case(ids, scores)
     if case_id is None:
         return
-    label = np.asarray(store.label(case_id))
+    entry = store.fullest_entry(case_id)
+    label = np.asarray(store.label(entry))
     masks = {
         name: np.isin(label, values)
         for name, values in zip(plan.dataset.labels, plan.label_values, strict=True)
@@ -52,7 +53,7 @@ def explain_arm(
     name = max(masks, key=lambda one: int(masks[one].sum()))
     index = int(masks[name].sum(axis=(1, 2)).argmax())
     network = network_from(plan, folder.model / weight_name(plan.folds_to_train[0]))
-    seen = network_input(plan, store.prepared(case_id))
+    seen = network_input(plan, store.prepared(entry))
     view = _view(seen, masks[name], index, plan)
     maps = grad_cam(network, torch.from_numpy(view.image), _output(plan, name), region=view.region)
     write_heat_maps(
@@ -90,6 +91,11 @@ def explain_image(
         DataError: Several scans, or nothing predicted and neither label nor slice given.
     """
     loaded = load_model(model)
+    if loaded.locator is not None:
+        raise PlanError(
+            f"{model}: a map is made of what the networks see, and those of a model with a locate "
+            "stage see boxes; crop the scan to one of boxes.csv, or look at the map in the report."
+        )
     scans = find_scans(image, len(loaded.plan.dataset.channel_names), series)
     if len(scans) != 1:
         raise DataError(f"{image}: one scan is explained at a time; found {len(scans)}.")

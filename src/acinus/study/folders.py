@@ -66,6 +66,11 @@ class RunFolder:
         return self.root / "scores.csv"
 
     @property
+    def localisation(self) -> Path:
+        """A row per case and place: how well its box was found."""
+        return self.root / "localisation.csv"
+
+    @property
     def saliency(self) -> Path:
         """Grad-CAM maps of one slice."""
         return self.root / "gradcam.npz"
@@ -83,6 +88,10 @@ class RunFolder:
     def training(self, fold: int) -> Path:
         """Curves and checkpoint of a fold."""
         return self.root / "training" / f"fold_{fold}"
+
+    def boxes(self, part: str) -> Path:
+        """Boxes of the locate stage, of ``holdout`` or of the validation cases of a fold."""
+        return self.root / "boxes" / f"{part}.csv"
 
     def predictions(self, part: str) -> Path:
         """Label maps of ``holdout`` or ``validation``."""

@@ -11,6 +11,7 @@ from acinus.plan import Plan, explain_plan, read_plan, small_structure_warnings,
 from acinus.prepare import prepare_store
 from acinus.study.forecast import measure_costs
 from acinus.study.job import ArmJob
+from acinus.study.locating import entries_of, training_boxes
 from acinus.train.memory import memory_bytes
 
 N_TIMED_CASES = 4
@@ -34,8 +35,8 @@ def _costs(job: ArmJob, plan: Plan) -> str:
     train = plan.settings.train
     fixed, per_patch = memory_bytes(plan)
     cases = job.split.cases(job.dataset, "train")[:N_TIMED_CASES]
-    store = prepare_store(job.dataset, plan, job.store, cases)
-    costs = measure_costs(plan, store, [case.case_id for case in cases])
+    store = prepare_store(job.dataset, plan, job.store, cases, training_boxes(plan))
+    costs = measure_costs(plan, store, entries_of(job, cases))
     n_folds = len(plan.folds_to_train)
     training_s = n_folds * (plan.n_steps * costs.step_s + train.epochs * costs.validation_s)
     holdout_s = costs.predict_s * n_folds * len(job.holdout())

@@ -25,6 +25,7 @@ from acinus.plan import Plan
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
+    before,
     check_arm,
     evaluate_arm,
     plan_arm,
@@ -32,7 +33,7 @@ from acinus.study.arm import (
     train_arm,
     train_one_fold,
 )
-from acinus.study.cascade import TIME_SHARE, first_share, keep_found, low_resolution
+from acinus.study.cascade import TIME_SHARE, first_share, keep_found
 from acinus.study.content import (
     FINAL,
     arm_content,
@@ -44,6 +45,8 @@ from acinus.study.costs import costed_jobs, measure_network_costs
 from acinus.study.folders import StudyFolder
 from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
+from acinus.study.locating import LOCATOR, entries_of
+from acinus.study.locating import TIME_SHARE as LOCATOR_SHARE
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
@@ -199,14 +202,14 @@ def plan_dataset(
 def plan_outlook(run_folder: Path) -> str:
     """The plans of a run or study read aloud: decisions, warnings, memory and time.
 
-    Of a cascade that of its low resolution comes first.
+    Of a cascade that of its low resolution comes first, of a locate stage that of its network.
 
     Args:
         run_folder: Of a planned run or study.
     """
     session = reopen_session(run_folder)
     jobs = [job for job in session.arm_jobs() if job.model == FINAL]
-    stages = [stage for job in jobs for stage in (low_resolution(job), job) if stage is not None]
+    stages = [stage for job in jobs for stage in (*before(job, plan_arm(job)), job)]
     return "\n".join(outlook(stage) for stage in stages)
 
 
@@ -220,9 +223,9 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
     session = reopen_session(run_folder)
     with session.clock.running():
         for job in session.timed(session.arm_jobs(), n_places):
-            prepare_arm(job, _checked_plan(job, []))
-            first = low_resolution(job)
-            if first is not None:
+            plan = _checked_plan(job, [])
+            prepare_arm(job, plan)
+            for first in before(job, plan):
                 prepare_arm(first, plan_arm(first))
     return run_folder
 
@@ -259,8 +262,8 @@ def train_part(
     Args:
         run_folder: Folder of a run or study, planned and prepared.
         arm: Name of the arm; may be left out where there is one.
-        variant: Such as ``loss=dice``, or ``lowres`` for the low resolution of a cascade, which
-            comes first; None: the main model.
+        variant: Such as ``loss=dice``, or ``lowres`` for the low resolution of a cascade and
+            ``locator`` for the network of a locate stage, which come first; None: the main model.
         fold: From 0. One that the split has and the plan does not train is passed over.
 
     Raises:
@@ -293,7 +296,8 @@ def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJo
     if arm is not None and arm not in names:
         raise ConfigError(unknown_name("arm", arm, names))
     models = {job.model: job for job in session.arm_jobs() if job.name == (arm or names[0])}
-    firsts = [first for job in models.values() if (first := low_resolution(job)) is not None]
+    planned = [job for job in models.values() if job.folder.plan.is_file()]
+    firsts = [first for job in planned for first in before(job, plan_arm(job))]
     models |= {first.model: first for first in firsts}
     if (variant or FINAL) not in models:
         variants = [model for model in models if model != FINAL]
@@ -366,9 +370,10 @@ def _side_by_side(session: Session, workers: Workers, *, evaluate: bool) -> list
         prepare_arm(job, _checked_plan(job, notes))
         notes += _cut_notes(job)
     left_s = session.left_s if session.clock.budget_s is not None else None
-    firsts = [first for job in jobs if (first := low_resolution(job)) is not None]
+    firsts = [first for job in jobs for first in before(job, plan_arm(job))]
     if firsts:
-        share = TIME_SHARE * len(firsts) / len(jobs)
+        is_located = any(first.model.endswith(LOCATOR) for first in firsts)
+        share = (LOCATOR_SHARE if is_located else TIME_SHARE) * len(firsts) / len(jobs)
         for first in firsts:
             prepare_arm(first, plan_arm(first))
         spread_arms(firsts, workers, left_s=first_share(left_s, share), evaluate=False)
@@ -388,7 +393,7 @@ def _checked_plan(job: ArmJob, notes: list[str]) -> Plan:
 
 
 def _cut_notes(job: ArmJob) -> list[str]:
-    cases = [case.case_id for case in job.dataset_cases()]
+    cases = entries_of(job, job.dataset_cases())
     return [f"{job.name}: {sentence}" for sentence in check_cases(Store(job.store), cases)]
 
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from acinus.cohort import Case
 from acinus.files import whole_file, write_text
 from acinus.plan import Choice, Plan
 from acinus.prepare import Store
@@ -27,9 +26,16 @@ PLANE_ACROSS = {"Z": "axial", "Y": "coronal", "X": "sagittal"}
 """Axis across the slices to the plane in which they lie."""
 
 
-def show_samplings(cases: Sequence[Case], store: Store, plan: Plan, folder: RunFolder) -> None:
-    """Write the share of patches with foreground under every sampling, and the maps."""
-    ids = [case.case_id for case in cases]
+def show_samplings(entries: Sequence[str], store: Store, plan: Plan, folder: RunFolder) -> None:
+    """Write the share of patches with foreground under every sampling, and the maps.
+
+    Args:
+        entries: Of the store, that training draws from.
+        store: Holds them.
+        plan: Of the arm.
+        folder: Of the arm.
+    """
+    ids = list(entries)
 
     def work() -> None:
         settings = plan.settings

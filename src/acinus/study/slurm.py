@@ -231,6 +231,12 @@ def _refuse_cascades(jobs: Sequence[ArmJob]) -> None:
                 f"the cascade '{job.recipe.name}' need its low resolution. Run it with --on ray or "
                 "--jobs, or in one job of the cluster."
             )
+        if job.recipe.locate.stage == "network":
+            raise PlanError(
+                f"arm '{job.name}': trainings of one array must not need each other, and those of "
+                "the segment stage need the network that locates. Run it with --on ray or --jobs, "
+                "or in one job of the cluster."
+            )
 
 
 def _refuse_impossible(request: Request) -> None:

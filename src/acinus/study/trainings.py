@@ -49,7 +49,7 @@ def training_table(plan: Plan, folder: RunFolder, n_validation: Sequence[int]) -
         rows.append(
             {
                 "fold": fold,
-                "train_cases": len(facts["train_cases"]),
+                "train_cases": _count_cases(facts["train_cases"], plan),
                 "validation_cases": n_validation[fold],
                 "epochs": facts["epochs"],
                 "steps": facts["steps"],
@@ -122,6 +122,13 @@ def mirrored_directions(plan: Plan) -> list[str]:
         for axis in shown
         if axis in train.mirror_axes and not (axis == "X" and train.mirroring == "none")
     ]
+
+
+def _count_cases(entries: Sequence[str], plan: Plan) -> int:
+    """Cases behind the entries of a store; with a locate stage several are of one."""
+    if not plan.is_located:
+        return len(entries)
+    return len({entry.rpartition("@")[0] for entry in entries})
 
 
 def _where(plan: Plan) -> str:

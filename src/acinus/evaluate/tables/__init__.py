@@ -55,6 +55,11 @@ from acinus.evaluate.tables.inside import (
     note_on_holdout,
     note_on_inside,
 )
+from acinus.evaluate.tables.localisation import (
+    display_localisation,
+    localisation_table,
+    note_on_localisation,
+)
 from acinus.evaluate.tables.networks import (
     BENCHMARK,
     display_networks,
@@ -114,6 +119,12 @@ TABLES: dict[str, TableKind] = {
         ),
         TableKind("evaluation_table", "Evaluation metrics", display_evaluation, note_on_evaluation),
         TableKind("side_error_table", "Side errors", display_sides, note_on_sides),
+        TableKind(
+            "localisation_table",
+            "Localisation",
+            lambda numbers, names: display_localisation(numbers),
+            note_on_localisation,
+        ),
         TableKind(
             "shapiro_table",
             "Test of normality (Shapiro-Wilk)",
@@ -261,6 +272,7 @@ __all__ = [
     "display_grid",
     "display_holdout",
     "display_inside",
+    "display_localisation",
     "display_shapiro",
     "display_sides",
     "display_variants",
@@ -269,6 +281,7 @@ __all__ = [
     "grid_table",
     "holdout_check",
     "inside_pairs",
+    "localisation_table",
     "model_against",
     "network_table",
     "noninferiority_table",

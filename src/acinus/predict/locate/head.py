@@ -31,7 +31,7 @@ LEAST_SLICE_CM2 = 12.0
 """Enclosed areas below are no cranial cavity: a spinal canal has about 3 cm²."""
 
 LEAST_CAVITY_ML = 150.0
-"""A smaller enclosed room is no cranial cavity; an adult's has about 1,400 mL, seen in part less."""
+"""A smaller enclosed room is no cranial cavity; an adult's has about 1,400 mL, if seen whole."""
 
 ABOVE_MM, BELOW_MM = 25.0, 125.0
 """From the cavity to above the scalp, and to below the chin and the submandibular glands."""
@@ -72,9 +72,7 @@ def find_head(image: Volume) -> Box:
         (BESIDE_MM, BESIDE_MM),
     ]
     wide = [
-        slice(
-            max(0, edge.start - round(low / step)), min(n, edge.stop + round(high / step))
-        )
+        slice(max(0, edge.start - round(low / step)), min(n, edge.stop + round(high / step)))
         for edge, (low, high), step, n in zip(
             (z, y, x), reach, ct.spacing_mm, array.shape, strict=True
         )

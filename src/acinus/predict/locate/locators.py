@@ -1,0 +1,136 @@
+"""Locators: a scan at coarse resolution to a box a place.
+
+Enters: the channels of a scan as an overview. Leaves: places with their boxes. Three kinds: a
+coarse network, rules for the head on a CT, and the mask of another program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from acinus.errors import DataError
+from acinus.plan import Plan
+from acinus.predict.locate.head import find_head
+from acinus.predict.locate.place import LabelValues, Place, places_in
+from acinus.scans import Volume, read_labelmap
+from acinus.scans.box import box_of_voxels
+from acinus.scans.components import bounding_box
+
+HEAD_OVERVIEW_MM = 4.0
+"""Largest spacing of the overview in which the rules look for bone."""
+
+
+class Locator(Protocol):
+    """Something that finds places in a scan."""
+
+    @property
+    def overview_mm(self) -> float:
+        """Largest spacing that the overview may have."""
+
+    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+        """The places in a scan, found or not.
+
+        Args:
+            channels: Overviews of its channels on one grid.
+        """
+
+
+class CoarseModel(Protocol):
+    """What a network locator needs of a model."""
+
+    def predict(self, volume: Sequence[Volume | None], *, postprocess: Literal["none"]) -> Volume:
+        """Label map on the grid of the channels, as of `Model.predict`."""
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkLocator:
+    """A model at coarse resolution whose labels are boxed.
+
+    Attributes:
+        model: The coarse model.
+        plan: Of the segment stage: places, margin and labels.
+    """
+
+    model: CoarseModel
+    plan: Plan
+
+    @property
+    def overview_mm(self) -> float:
+        """The spacing of the coarse network; the overview is as fine or finer."""
+        return float(self.plan.settings.locate.spacing_mm or 1.0)
+
+    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+        """Arguments as of `Locator`."""
+        return boxes_of(self.model.predict(channels, postprocess="none"), self.plan)
+
+
+@dataclass(frozen=True, eq=False)
+class HeadLocator:
+    """The head on a CT as the only place, see `find_head`."""
+
+    plan: Plan
+    overview_mm: float = HEAD_OVERVIEW_MM
+
+    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+        """Arguments as of `Locator`; the first channel is the CT."""
+        labels = tuple(self.plan.dataset.labels)
+        ct = channels[0]
+        if ct is None:
+            return [Place("head", labels, None, "no head was found: the CT is missing")]
+        try:
+            return [Place("head", labels, find_head(ct))]
+        except DataError as error:
+            return [Place("head", labels, None, str(error).rstrip("."))]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskLocator:
+    """A mask that another program made of the same scan, such as a skull: one place around it.
+
+    Attributes:
+        path: Label map in the scan's world, on any grid; whatever is above 0 counts.
+        plan: Labels and margin.
+    """
+
+    path: Path
+    plan: Plan
+    overview_mm: float = float("inf")
+
+    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+        """Arguments as of `Locator`; the scan itself is not looked at."""
+        labels, margin_mm = tuple(self.plan.dataset.labels), self.plan.settings.locate.margin_mm
+        mask = read_labelmap(self.path)
+        part = bounding_box(mask.array > 0)
+        if part is None:
+            return [Place("mask", labels, None, f"{self.path}: the mask is empty")]
+        box = box_of_voxels(mask.grid, part).grown(margin_mm, margin_mm)
+        return [Place("mask", labels, box)]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownPlaces:
+    """Places that were found before, such as those of a case by the fold that has not seen it."""
+
+    places: Sequence[Place]
+    overview_mm: float = float("inf")
+
+    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+        """Arguments as of `Locator`; the scan itself is not looked at."""
+        return list(self.places)
+
+
+def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:
+    """The places of a plan in a coarse label map."""
+    locate = plan.settings.locate
+    return places_in(labelmap, locate.places, values_of(plan), locate.margin_mm)
+
+
+def values_of(plan: Plan) -> LabelValues:
+    """What stands for each label in a predicted label map."""
+    return {
+        name: tuple(dict.fromkeys((*values, plan.dataset.labels[name])))
+        for name, values in zip(plan.dataset.labels, plan.label_values, strict=True)
+    }

@@ -1,0 +1,70 @@
+"""What a locator says of one place, and what became of its box.
+
+Enters: label maps at coarse resolution. Leaves: boxes in the world, one a place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acinus.scans import Volume, largest_component
+from acinus.scans.box import Box, box_of_voxels
+from acinus.scans.components import bounding_box
+
+LabelValues = Mapping[str, tuple[int, ...]]
+"""Label to the values that stand for it in a label map."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place where labels are sought.
+
+    Attributes:
+        name: Of the place.
+        labels: That belong to it; others are left out of its box.
+        box: In the world; None if it was not found.
+        reason: Why there is no box; empty if there is one.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    box: Box | None
+    reason: str = ""
+
+
+def places_in(
+    labelmap: Volume,
+    places: Sequence[tuple[str, tuple[str, ...]]],
+    values: LabelValues,
+    margin_mm: float,
+    *,
+    largest_only: bool = True,
+) -> list[Place]:
+    """The box of each place around what a label map shows of its labels, with a margin.
+
+    Args:
+        labelmap: Any grid.
+        places: Each with its labels.
+        values: What stands for each label.
+        margin_mm: On each side.
+        largest_only: Whether of each label only the largest component counts: at coarse resolution
+            the others are mostly chance finds, and one far away makes a box of half the scan.
+    """
+    found = []
+    for name, labels in places:
+        box: Box | None = None
+        for label in labels:
+            mask = np.isin(labelmap.array, values[label])
+            part = bounding_box(largest_component(mask) if largest_only else mask)
+            if part is None:
+                continue
+            here = box_of_voxels(labelmap.grid, part)
+            box = here if box is None else box.united(here)
+        if box is None:
+            found.append(Place(name, labels, None, f"nothing of {name} was found"))
+        else:
+            found.append(Place(name, labels, box.grown(margin_mm, margin_mm)))
+    return found

@@ -1,0 +1,208 @@
+"""Find first, then segment: boxes from a locator, the segment stage inside, boxes that grow.
+
+Enters: the channels of a scan, slab by slab. Leaves: pieces of a label map where the boxes lie,
+and what became of each box. Nothing as large as the scan is held: neither its voxels nor its
+labels. A mask that touches a face of its box, where the scan goes on beyond, moves that face
+outwards and the box is segmented again; what still touches after the last time is flagged.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acinus.errors import GridError
+from acinus.plan import Plan
+from acinus.predict.locate.locators import Locator, values_of
+from acinus.predict.locate.place import Place
+from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
+from acinus.scans.box import Box, Slices, box_of_voxels, voxels_in
+from acinus.scans.slabs import SlabReader, overview, read_parts
+from acinus.types import Labelmap
+
+FACE_MM = 1.0
+"""A mask touches a face when it comes so close, or within a voxel."""
+
+Segment = Callable[[Sequence[Volume | None]], Volume]
+"""Channels of a part of a scan to its label map on the same grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One place after it was segmented.
+
+    Attributes:
+        place: As it was located.
+        part: (Z, Y, X) slices of the scan that were segmented at last; None if there is no box.
+        labelmap: uint8 of the place's labels there; None if there is no box.
+        n_growths: How many times the box grew.
+        cut: Labels that touch a face at last though the scan goes on beyond it.
+    """
+
+    place: Place
+    part: Slices | None
+    labelmap: Volume | None
+    n_growths: int = 0
+    cut: tuple[str, ...] = ()
+
+    def box(self, grid: Grid) -> Box | None:
+        """The box that was segmented at last, in the world; `grid` is that of the scan."""
+        return None if self.part is None else box_of_voxels(grid, self.part)
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """A scan whose places were found and segmented.
+
+    Attributes:
+        grid: Of the scan.
+        pieces: One a place.
+        overview: First channel at coarse resolution.
+        locate_s: Seconds to read the overview and find the places.
+        segment_s: Seconds for the rest.
+    """
+
+    grid: Grid
+    pieces: tuple[Piece, ...]
+    overview: Volume
+    locate_s: float
+    segment_s: float
+
+    def parts(self) -> list[tuple[Slices, Labelmap]]:
+        """What to write, see `write_pieces`."""
+        return [
+            (piece.part, piece.labelmap.array)
+            for piece in self.pieces
+            if piece.part is not None and piece.labelmap is not None
+        ]
+
+
+def locate(
+    sources: Sequence[SlabReader | None], locator: Locator
+) -> tuple[list[Place], Volume, float]:
+    """The places in a scan, its first channel as overview, and the seconds that it took.
+
+    Args:
+        sources: The channels, on one grid.
+        locator: Finds the places.
+
+    Raises:
+        GridError: Channels lie on different grids.
+    """
+    begin = time.monotonic()
+    grid = common_grid(sources)
+    spacing_mm = min(locator.overview_mm, max(4.0, min(grid.spacing_mm)))
+    seen = [None if one is None else overview(one, spacing_mm) for one in sources]
+    first = next(one for one in seen if one is not None)
+    return locator.find(seen), first, time.monotonic() - begin
+
+
+def segment_places(
+    sources: Sequence[SlabReader | None], places: Sequence[Place], segment: Segment, plan: Plan
+) -> list[Piece]:
+    """Every place segmented, its box grown where a mask touched it.
+
+    Args:
+        sources: The channels, on one grid.
+        places: With their boxes.
+        segment: The segment stage.
+        plan: Labels, margin and the most times that a box grows.
+    """
+    settings, values, grid = plan.settings.locate, values_of(plan), common_grid(sources)
+    pieces: list[Piece] = []
+    for place in places:
+        part = None if place.box is None else voxels_in(grid, place.box)
+        if place.box is not None and part is None:
+            place = Place(place.name, place.labels, None, "the box lies outside of the scan")
+        pieces.append(Piece(place, part, None))
+    waiting = [index for index, piece in enumerate(pieces) if piece.part is not None]
+    for n_growths in range(settings.growths + 1):
+        read = _read(sources, [part for i in waiting if (part := pieces[i].part) is not None])
+        grown: list[int] = []
+        for index, channels in zip(waiting, read, strict=True):
+            place, part = pieces[index].place, pieces[index].part
+            labelmap = _only(segment(channels), [values[name] for name in place.labels])
+            if part is None:
+                continue
+            touched = _touched(labelmap, part, grid)
+            cut = _labels_at(labelmap, touched, {name: values[name] for name in place.labels})
+            pieces[index] = Piece(place, part, labelmap, n_growths, cut)
+            if cut and n_growths < settings.growths:
+                pieces[index] = Piece(
+                    place, _grown(part, touched, grid, settings.margin_mm), None, n_growths
+                )
+                grown.append(index)
+        waiting = grown
+    return pieces
+
+
+def common_grid(sources: Sequence[SlabReader | None]) -> Grid:
+    """The grid of all channels.
+
+    Raises:
+        GridError: They differ.
+    """
+    first, *others = (one.grid for one in sources if one is not None)
+    for other in others:
+        if first.displacement_mm(other) > GRID_TOLERANCE_MM:
+            raise GridError(
+                f"channels of a case must share a grid; shapes (Z, Y, X) {first.shape} and "
+                f"{other.shape}. Export them on one grid."
+            )
+    return first
+
+
+def _read(
+    sources: Sequence[SlabReader | None], parts: Sequence[Slices]
+) -> list[list[Volume | None]]:
+    """For each part its channels; every channel is read once."""
+    read = [None if one is None else read_parts(one, parts) for one in sources]
+    return [[None if one is None else one[i] for one in read] for i in range(len(parts))]
+
+
+def _only(labelmap: Volume, kept: Sequence[tuple[int, ...]]) -> Volume:
+    """The label map with the labels of its place alone: the others have boxes of their own."""
+    array = np.asarray(labelmap.array, dtype=np.uint8)
+    known = np.unique([value for values in kept for value in values])
+    return labelmap.with_array(np.where(np.isin(array, known), array, np.uint8(0)))
+
+
+def _touched(labelmap: Volume, part: Slices, grid: Grid) -> list[tuple[int, int]]:
+    """(axis, 0 low or -1 high) of the faces that a label touches and the scan goes on beyond."""
+    found = []
+    for axis, (edge, n) in enumerate(zip(part, grid.shape, strict=True)):
+        for end, is_inner in ((0, edge.start > 0), (-1, edge.stop < n)):
+            if is_inner and _layer(labelmap, axis, end).any():
+                found.append((axis, end))
+    return found
+
+
+def _layer(labelmap: Volume, axis: int, end: int) -> Labelmap:
+    """The voxels at a face, about `FACE_MM` thick."""
+    n = max(1, round(FACE_MM / labelmap.spacing_mm[axis]))
+    part = slice(0, n) if end == 0 else slice(-n, None)
+    return np.asarray(labelmap.array[(slice(None),) * axis + (part,)])
+
+
+def _labels_at(
+    labelmap: Volume, faces: Sequence[tuple[int, int]], values: dict[str, tuple[int, ...]]
+) -> tuple[str, ...]:
+    present = {int(v) for axis, end in faces for v in np.unique(_layer(labelmap, axis, end))}
+    return tuple(name for name, those in values.items() if present & set(those))
+
+
+def _grown(part: Slices, faces: Sequence[tuple[int, int]], grid: Grid, margin_mm: float) -> Slices:
+    """The part with the touched faces moved outwards, at least a voxel, within the scan."""
+    ends = [[edge.start, edge.stop] for edge in part]
+    for axis, end in faces:
+        n = max(1, math.ceil(margin_mm / grid.spacing_mm[axis]))
+        if end == 0:
+            ends[axis][0] = max(0, ends[axis][0] - n)
+        else:
+            ends[axis][1] = min(grid.shape[axis], ends[axis][1] + n)
+    z, y, x = (slice(start, stop) for start, stop in ends)
+    return z, y, x

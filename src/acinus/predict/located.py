@@ -1,0 +1,182 @@
+"""Scans through a model with a locate stage: read slab by slab, written slab by slab.
+
+Enters: scans and a model. Leaves: label maps on the grids of their inputs, the rows of
+``predictions.csv`` and those of ``boxes.csv``. One scan after the other: reading the next one
+ahead would hold more than the boxes of one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from acinus import progress
+from acinus.errors import AcinusError, DataError, GridError
+from acinus.predict.findings import examine_located, finding_rows
+from acinus.predict.locate import Located
+from acinus.predict.memory import check_memory
+from acinus.predict.model import Model, Postprocess, assembled
+from acinus.predict.overlay import write_overlay
+from acinus.predict.results import Results
+from acinus.predict.source import Scan
+from acinus.scans import Volume, read_series
+from acinus.scans.box import Slices, part_affine
+from acinus.scans.series import Series
+from acinus.scans.slabs import (
+    SlabReader,
+    VolumeSlabs,
+    open_slabs,
+    paste,
+    read_parts,
+    write_pieces,
+)
+
+CORNERS = tuple(f"{end}_{axis}_mm" for end in ("low", "high") for axis in "ras")
+"""Faces of a box in the RAS+ world."""
+
+BOX_COLUMNS = (
+    "case",
+    "place",
+    "labels",
+    *CORNERS,
+    "growths",
+    *(f"last_{name}" for name in CORNERS),
+    "cut",
+    "locate_seconds",
+    "segment_seconds",
+    "reason",
+)
+"""Columns of ``boxes.csv``: a row a case and place; the box as it was found and, after its growths,
+as it was segmented at last, mm; the labels that this one cuts off, joined by semicolons like those
+of the place; seconds of the whole case; why there is no box."""
+
+Rows = list[dict[str, object]]
+
+
+@dataclass(frozen=True, eq=False)
+class LocatedJob:
+    """How scans are segmented in boxes; see `predict_paths`.
+
+    Attributes:
+        model: With a locator.
+        postprocess: What is done after the network.
+        overlay: Whether pictures are made.
+        memory_bytes: Most that this process may take; None: what is free.
+        results: In which form results are written.
+        boxes: Receives the rows of ``boxes.csv``.
+    """
+
+    model: Model
+    postprocess: Postprocess
+    overlay: bool
+    memory_bytes: int | None
+    results: Results
+    boxes: Rows
+
+    def run(
+        self, scans: Sequence[Scan], targets: Sequence[Path]
+    ) -> Iterator[tuple[Scan, Path, Rows | AcinusError]]:
+        """Each scan with its target and its rows, or with the reason why there are none."""
+        for scan, target in zip(scans, targets, strict=True):
+            try:
+                yield scan, target, self._segment(scan, target)
+            except AcinusError as error:
+                yield scan, target, error
+
+    def _segment(self, scan: Scan, target: Path) -> Rows:
+        begin = time.monotonic()
+
+        def watch(needed: int) -> None:
+            warning = check_memory(needed, self.memory_bytes, scan.case)
+            if warning is not None:
+                progress.say(f"Warning: {warning}")
+
+        sources = [_open(channel) for channel in scan.channels]
+        try:
+            located = self.model.predict_located(sources, postprocess=self.postprocess, watch=watch)
+        except (DataError, GridError) as error:
+            raise DataError(f"{scan.where}: {error}") from error
+        if all(piece.part is None for piece in located.pieces):
+            raise DataError(f"{scan.where}: {located.pieces[0].place.reason}.")
+        first = next(one for one in sources if one is not None)
+        if self.results.are_dicom:
+            self.results.write(
+                assembled(located), target, scan=scan, image=None, plan=self.model.plan
+            )
+        else:
+            write_pieces(located.parts(), located.grid, first.meta, target)
+        if self.overlay:
+            _draw(first, located, self.model, target.parent / f"{scan.case}.png")
+        plan = self.model.plan
+        notes = [
+            f"channel '{name}' is missing"
+            for name, one in zip(plan.dataset.channel_names, sources, strict=True)
+            if one is None
+        ]
+        if plan.dataset.synthetic:
+            notes.append("model learned from synthetic images")
+        findings = [
+            replace(one, warnings=(*one.warnings, *notes)) for one in examine_located(located, plan)
+        ]
+        self.boxes.extend(box_rows(located, scan.case))
+        seconds = time.monotonic() - begin
+        return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+
+
+def box_rows(located: Located, case: str) -> Rows:
+    """Rows of ``boxes.csv`` of one case."""
+    rows: Rows = []
+    for piece in located.pieces:
+        box = piece.box(located.grid)
+        row: dict[str, object] = dict.fromkeys(BOX_COLUMNS, "")
+        row |= {
+            "case": case,
+            "place": piece.place.name,
+            "labels": ";".join(piece.place.labels),
+            "growths": piece.n_growths,
+            "cut": ";".join(piece.cut),
+            "locate_seconds": round(located.locate_s, 3),
+            "segment_seconds": round(located.segment_s, 3),
+            "reason": piece.place.reason,
+        }
+        for prefix, one in (("", piece.place.box), ("last_", box)):
+            if one is not None:
+                corners = (*one.low_mm, *one.high_mm)
+                row |= {
+                    f"{prefix}{name}": round(value, 2)
+                    for name, value in zip(CORNERS, corners, strict=True)
+                }
+        rows.append(row)
+    return rows
+
+
+def _open(channel: Path | Series | None) -> SlabReader | None:
+    if channel is None:
+        return None
+    if isinstance(channel, Series):
+        return VolumeSlabs(read_series(channel))
+    return open_slabs(channel)
+
+
+def _draw(source: SlabReader, located: Located, model: Model, path: Path) -> None:
+    """The contours on the part of the scan that holds all boxes."""
+    parts = [part for part, _ in located.parts()]
+    hull = tuple(
+        slice(min(edge.start for edge in edges), max(edge.stop for edge in edges))
+        for edges in zip(*parts, strict=True)
+    )
+    z, y, x = hull
+    image = read_parts(source, [(z, y, x)])[0]
+    labels = image.array.astype("uint8") * 0
+    moved: list[tuple[Slices, object]] = []
+    for part, array in located.parts():
+        a, b, c = (
+            slice(edge.start - all_.start, edge.stop - all_.start)
+            for edge, all_ in zip(part, hull, strict=True)
+        )
+        moved.append(((a, b, c), array))
+    paste(moved, 0, labels)  # type: ignore[arg-type]
+    affine = part_affine(located.grid.affine, hull)
+    write_overlay(image, Volume(labels, affine), model.labels, path)
