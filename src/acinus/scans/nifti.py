@@ -9,6 +9,7 @@ rejected: it refuses sheared axes and axes rounded to single precision.
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ _MOST_GZIP_SHRINKS = 1032
 _LEVEL = 1
 """Of gzip: the noise of a scan does not compress further; level 5 takes four times as long for
 the same size."""
+_VOXELS_FROM = 352
+"""First byte of the voxels in a file that is written: after the header and no extension."""
 
 _SCANNER_CODE = 1
 """NIFTI_XFORM_SCANNER_ANAT, written where the input had no code of its own."""
@@ -162,10 +165,12 @@ def write_nifti_planes(
     # An array of no extent in memory stands for the voxels: the header asks for shape and type.
     blank = np.broadcast_to(np.uint8(0), grid.shape)
     header = _image(blank, grid.affine, meta, path).header
-    header["vox_offset"] = 352
+    head = io.BytesIO()
+    header["vox_offset"] = _VOXELS_FROM
+    header.set_slope_inter(1, 0)
+    header.write_to(head)
     with _create(path) as stream:
-        header.write_to(stream)
-        stream.write(bytes(352 - header.sizeof_hdr))
+        stream.write(head.getvalue().ljust(_VOXELS_FROM, b"\0"))
         for run in planes:
             stream.write(np.ascontiguousarray(run, dtype=np.uint8).data)
 

@@ -27,8 +27,11 @@ BODY_HU = -300.0
 TISSUE_HU = (-60.0, 130.0)
 """Median of what the skull holds: brain, blood, fluid; lung and bowel gas lie far below."""
 
-LEAST_SLICE_CM2 = 12.0
-"""Enclosed areas below are no cranial cavity: a spinal canal has about 3 cm²."""
+SLICE_CM2 = (12.0, 300.0)
+"""Enclosed areas of a cranial cavity: a spinal canal has about 3 cm², a chest 500."""
+
+MOST_AIR_SHARE, AIR_HU = 0.1, -400.0
+"""A room with more air is none of the brain's: a chest, a sinus."""
 
 LEAST_CAVITY_ML = 150.0
 """A smaller enclosed room is no cranial cavity; an adult's has about 1,400 mL, if seen whole."""
@@ -104,9 +107,11 @@ def _cranial_cavity(array: Array, spacing_mm: tuple[float, float, float]) -> Mas
         if not n_rooms:
             continue
         areas = np.bincount(rooms.ravel())[1:] * pixel_cm2
-        for number in np.flatnonzero(areas >= LEAST_SLICE_CM2) + 1:
+        for number in np.flatnonzero((areas >= SLICE_CM2[0]) & (areas <= SLICE_CM2[1])) + 1:
             room = rooms == number
-            if TISSUE_HU[0] < float(np.median(array[index][room])) < TISSUE_HU[1]:
+            values = array[index][room]
+            is_tissue = TISSUE_HU[0] < float(np.median(values)) < TISSUE_HU[1]
+            if is_tissue and float(np.mean(values < AIR_HU)) <= MOST_AIR_SHARE:
                 enclosed[index] |= room
     parts, n_parts = ndimage.label(enclosed)
     if not n_parts:

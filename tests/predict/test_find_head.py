@@ -1,0 +1,69 @@
+"""The head on a CT by rules, on synthetic bodies whose head is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from acinus.errors import DataError
+from acinus.predict import find_head
+from acinus.scans import Volume, oriented
+from acinus.scans.box import Box
+from made_body import body
+
+BELOW_MM, AROUND_MM = 150.0, (60.0, 80.0, 70.0)
+"""Chin below the brain's centre; what must be inside to the sides, front and back, and above."""
+
+
+def holds(box: Box, centre: np.ndarray, top_mm: float) -> bool:
+    """Whether a box holds brain, face and chin, as far as the scan goes."""
+    low = centre - (AROUND_MM[0], AROUND_MM[1], BELOW_MM)
+    high = centre + AROUND_MM
+    high[2] = min(high[2], top_mm)
+    return bool((np.array(box.low_mm) <= low).all() and (np.array(box.high_mm) >= high).all())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"arms_up": False},
+        {"couch": False},
+        {"above_vertex_mm": -30.0},
+        {"below_head_mm": 170.0, "arms_up": False},
+    ],
+    ids=["whole", "arms down", "no couch", "vertex missing", "head only"],
+)
+def test_the_head_is_found_whatever_lies_around_it(given: dict[str, Any]) -> None:
+    scan, centre = body(**given)
+    box = find_head(scan)
+    assert holds(box, centre, top_mm=scan.grid.world(np.array([scan.shape[0] - 0.5, 0, 0]))[2])
+    right, anterior, superior = box.size_mm
+    assert right < 230  # arms and couch stay outside
+    assert anterior < 290
+    assert superior < 320
+
+
+@pytest.mark.parametrize("codes", ["LPI", "SAR", "PIL"])
+def test_the_order_of_the_voxels_does_not_matter(codes: str) -> None:
+    scan, _ = body(height_mm=500)
+    turned = find_head(oriented(scan, codes))
+    here = find_head(scan)
+    np.testing.assert_allclose(turned.low_mm, here.low_mm)
+    np.testing.assert_allclose(turned.high_mm, here.high_mm)
+
+
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_body_without_a_head_has_none(raised: bool) -> None:
+    scan, _ = body(head=False, arms_up=raised)
+    with pytest.raises(DataError, match="no head was found: no room of soft tissue"):
+        find_head(scan)
+
+
+def test_values_that_are_no_hu_are_named() -> None:
+    scan, _ = body(height_mm=400)
+    lost = Volume(((scan.array + 1000) / 20).astype(np.int16), scan.affine)
+    with pytest.raises(DataError, match=r"values run from .* Check that the scan is a CT in HU"):
+        find_head(lost)
