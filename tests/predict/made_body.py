@@ -54,7 +54,7 @@ def body(
     if head:
         neck = rod(middle - 20, middle, 60, 60) & (z < top - 130) & (z >= top - 300)
         array[neck & (array < -500)] = 40
-        array[ball(brain + (-75, 30, 0), (75, 65, 60)) & (array < -500)] = 35
+        array[ball((*brain, -75, 30, 0), (75, 65, 60)) & (array < -500)] = 35
         array[ball(brain, (88, 98, 78))] = 35
         skull = ball(brain, (82, 92, 73)) & ~ball(brain, (75, 85, 66))
         array[skull] = 1000
@@ -72,5 +72,5 @@ def body(
     if below_head_mm is not None:
         first = max(0, round((brain[0] - below_head_mm) / SPACING_MM))
         affine[2, 3] += first * SPACING_MM
-    centre = brain[::-1] + (-middle, -middle, -height_mm)
+    centre = (*brain[::-1], -middle, -middle, -height_mm)
     return Volume(array[first:].astype(np.int16), affine), centre

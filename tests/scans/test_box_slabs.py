@@ -14,7 +14,6 @@ from acinus.scans import Volume, oriented, place_on_grid, read_labelmap, write_v
 from acinus.scans import slabs as slabs_module
 from acinus.scans.box import Box, box_of_voxels, crop, voxels_in
 from acinus.scans.slabs import (
-    VolumeSlabs,
     open_slabs,
     overview,
     read_parts,

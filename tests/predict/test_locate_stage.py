@@ -1,0 +1,178 @@
+"""Boxes are segmented inside, grow where a mask touches them, and say what they cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from acinus.errors import GridError
+from acinus.plan import Plan
+from acinus.predict import Located, boxes_of, examine_located
+from acinus.predict.locate import Place, segment_places
+from acinus.predict.model import assembled
+from acinus.scans import Volume
+from acinus.scans.box import Box, box_of_voxels
+from acinus.scans.slabs import VolumeSlabs, overview
+from made_located import located_plan
+
+SHAPE = (30, 40, 40)
+
+
+@pytest.fixture
+def scan() -> tuple[Volume, np.ndarray]:
+    """A scan whose values are its labels: right 1 at x above 24, left 2 below 16."""
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:20, 15:25, 28:34] = 1
+    labels[12:18, 15:22, 5:11] = 2
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    affine[:3, 3] = -20, -20, -30
+    return Volume(labels.astype(np.int16), affine), labels
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return located_plan({"margin_mm": 4.0, "growths": 3})
+
+
+def by_value(channels: Sequence[Volume | None]) -> Volume:
+    """The segment stage of these tests: the values are the labels."""
+    (image,) = channels
+    assert image is not None
+    return image.with_array(image.array.astype(np.uint8))
+
+
+def around(scan: Volume, part: tuple[slice, slice, slice], name: str, label: str) -> Place:
+    return Place(name, (label,), box_of_voxels(scan.grid, part))
+
+
+def test_a_box_that_holds_its_structure_is_segmented_once(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, labels = scan
+    places = [
+        around(image, (slice(8, 22), slice(12, 28), slice(25, 36)), "right", "gland_right"),
+        around(image, (slice(9, 20), slice(12, 25), slice(2, 14)), "left", "gland_left"),
+    ]
+    pieces = segment_places([VolumeSlabs(image)], places, by_value, plan)
+    assert [(piece.n_growths, piece.cut) for piece in pieces] == [(0, ()), (0, ())]
+    located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 2.0), 0.0, 0.0)
+    np.testing.assert_array_equal(assembled(located).array, labels)
+
+
+def test_a_box_grows_where_it_is_touched_and_nowhere_else(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, labels = scan
+    tight = (slice(8, 22), slice(12, 20), slice(25, 36))  # cuts the structure towards anterior
+    (piece,) = segment_places(
+        [VolumeSlabs(image)], [around(image, tight, "right", "gland_right")], by_value, plan
+    )
+    assert piece.n_growths == 2  # to 24, which touches still, then to 28
+    assert piece.part == (slice(8, 22), slice(12, 28), slice(25, 36))
+    assert piece.cut == ()
+    assert piece.labelmap is not None
+    assert (piece.labelmap.array == 1).sum() == (labels == 1).sum()
+
+
+def test_what_is_cut_off_at_last_is_flagged(
+    scan: tuple[Volume, np.ndarray],
+) -> None:
+    image, _labels = scan
+    plan = located_plan({"margin_mm": 2.0, "growths": 1})
+    tight = (slice(8, 22), slice(12, 17), slice(25, 36))
+    pieces = segment_places(
+        [VolumeSlabs(image)],
+        [
+            around(image, tight, "right", "gland_right"),
+            Place("left", ("gland_left",), None, "nothing of left was found"),
+        ],
+        by_value,
+        plan,
+    )
+    assert pieces[0].n_growths == 1
+    assert pieces[0].cut == ("gland_right",)
+    located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 2.0), 0.0, 0.0)
+    findings = {one.label: one for one in examine_located(located, plan)}
+    assert "cut off by its box" in findings["gland_right"].warnings
+    assert findings["gland_left"].warnings == ("empty", "nothing of left was found")
+    assert findings["gland_right"].volume_ml == pytest.approx(10 * 4 * 6 * 2 / 1000)
+
+
+def test_a_mask_that_ends_with_the_scan_does_not_grow(plan: Plan) -> None:
+    labels = np.zeros(SHAPE, np.int16)
+    labels[20:, 15:25, 28:34] = 1
+    image = Volume(labels, np.eye(4))
+    part = (slice(15, 30), slice(10, 30), slice(25, 38))
+    (piece,) = segment_places(
+        [VolumeSlabs(image)], [around(image, part, "right", "gland_right")], by_value, plan
+    )
+    assert (piece.n_growths, piece.cut) == (0, ())
+    located = Located(image.grid, (piece,), overview(VolumeSlabs(image), 2.0), 0.0, 0.0)
+    assert "touches the border" in examine_located(located, plan)[0].warnings
+
+
+def test_a_box_keeps_the_labels_of_its_own_place_only(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, _ = scan
+    whole = tuple(slice(0, n) for n in SHAPE)
+    (piece,) = segment_places(
+        [VolumeSlabs(image)], [around(image, whole, "left", "gland_left")], by_value, plan
+    )
+    assert piece.labelmap is not None
+    assert set(np.unique(piece.labelmap.array)) == {0, 2}
+
+
+def test_a_gland_on_the_other_side_of_the_body_is_still_noticed() -> None:
+    plan = located_plan({}, one_label=True)
+    _z, y, x = np.indices(SHAPE)
+    body = ((y - 20) / 15) ** 2 + ((x - 20) / 15) ** 2 < 1
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:20, 18:23, 8:12] = 1
+    affine = np.eye(4)
+    image = Volume(np.where(body, 100, 0).astype(np.int16), affine)
+    part = (slice(8, 22), slice(15, 26), slice(5, 15))
+    piece_map = Volume(labels[part], affine)
+    pieces = segment_places(
+        [VolumeSlabs(image)],
+        [around(image, part, "right", "gland_right")],
+        lambda channels: channels[0].with_array(piece_map.array),  # type: ignore[union-attr]
+        plan,
+    )
+    located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 1.0), 0.0, 0.0)
+    assert "wrong side" in examine_located(located, plan)[0].warnings
+
+
+def test_a_box_outside_of_the_scan_is_not_segmented(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, _ = scan
+    place = Place("right", ("gland_right",), Box((900, 0, 0), (950, 10, 10)))
+    (piece,) = segment_places([VolumeSlabs(image)], [place], by_value, plan)
+    assert piece.part is None
+    assert piece.place.reason == "the box lies outside of the scan"
+
+
+def test_channels_on_different_grids_are_refused(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, _ = scan
+    other = Volume(image.array, np.diag([1.0, 1.0, 2.5, 1.0]))
+    with pytest.raises(GridError, match="channels of a case must share a grid"):
+        segment_places([VolumeSlabs(image), VolumeSlabs(other)], [], by_value, plan)
+
+
+def test_far_chance_finds_do_not_widen_a_box(scan: tuple[Volume, np.ndarray], plan: Plan) -> None:
+    image, labels = scan
+    stray = labels.copy()
+    stray[0, 0, 0] = 1
+    right, left = boxes_of(Volume(stray, image.affine), plan)
+    assert (right.name, left.name) == ("right", "left")
+    assert right.box == box_of_voxels(
+        image.grid, (slice(10, 20), slice(15, 25), slice(28, 34))
+    ).grown(4.0, 4.0)
+    assert left.box is not None
+    assert right.box is not None
+    assert right.box.common_ml(left.box) == 0  # kept apart
