@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_body import body
 
 from acinus.errors import DataError
 from acinus.predict import find_head
 from acinus.scans import Volume, oriented
 from acinus.scans.box import Box
+from made_body import body
 
 BELOW_MM, AROUND_MM = 150.0, (60.0, 80.0, 70.0)
 """Chin below the brain's centre; what must be inside to the sides, front and back, and above."""

@@ -18,6 +18,7 @@ def body(
     couch: bool = True,
     head: bool = True,
     below_head_mm: float | None = None,
+    seed: int = 2018,
 ) -> tuple[Volume, np.ndarray]:
     """CT of 5 mm voxels in RAS order, and the centre of the brain in the world, mm.
 
@@ -29,6 +30,7 @@ def body(
         couch: Whether a couch is behind the body.
         head: Whether there is one.
         below_head_mm: Where the scan ends below the brain's centre; None: at its height.
+        seed: Of the noise.
     """
     n_z, n_x = round(height_mm / SPACING_MM), round(width_mm / SPACING_MM)
     z, y, x = (index * SPACING_MM for index in np.indices((n_z, n_x, n_x), sparse=True))
@@ -54,7 +56,7 @@ def body(
     if head:
         neck = rod(middle - 20, middle, 60, 60) & (z < top - 130) & (z >= top - 300)
         array[neck & (array < -500)] = 40
-        array[ball((*brain, -75, 30, 0), (75, 65, 60)) & (array < -500)] = 35
+        array[ball(np.add(brain, (-75, 30, 0)), (75, 65, 60)) & (array < -500)] = 35
         array[ball(brain, (88, 98, 78))] = 35
         skull = ball(brain, (82, 92, 73)) & ~ball(brain, (75, 85, 66))
         array[skull] = 1000
@@ -65,12 +67,12 @@ def body(
             array[rod(middle, middle + side * 130, 9, 9) & (z > top - 350)] = 900
     if couch:
         array[np.broadcast_to((y < middle - 118) & (y > middle - 130), array.shape)] = -80
-    array += np.random.default_rng(2018).normal(0, 10, array.shape)
+    array += np.random.default_rng(seed).normal(0, 10, array.shape)
     affine = np.diag([SPACING_MM] * 3 + [1.0])
     affine[:3, 3] = -middle, -middle, -height_mm
     first = 0
     if below_head_mm is not None:
         first = max(0, round((brain[0] - below_head_mm) / SPACING_MM))
         affine[2, 3] += first * SPACING_MM
-    centre = (*brain[::-1], -middle, -middle, -height_mm)
+    centre = np.add(brain[::-1], (-middle, -middle, -height_mm))
     return Volume(array[first:].astype(np.int16), affine), centre

@@ -1,0 +1,254 @@
+"""A model with a locate stage, from scans to scores: trained, judged and used together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from acinus import progress
+from acinus.cli import main
+from acinus.errors import ConfigError, DataError, PlanError
+from acinus.files import read_json
+from acinus.plan import read_plan
+from acinus.predict import load_model, predict_paths
+from acinus.prepare import Store
+from acinus.scans import read_labelmap, read_volume
+from acinus.study import (
+    evaluate_run,
+    explain_image,
+    plan_dataset,
+    train_part,
+    train_run,
+)
+from made_body import body
+
+SHAPE = (16, 24, 28)
+SPACING_MM = 3.0
+QUICK = (
+    "network.config={features: [4, 8]}",
+    "train.patch_vox=[8, 8, 8]",
+    "train.batch=2",
+    "train.threads=1",
+    "predict.overlap=0",
+    "train.precision=float32",
+    "folds=2",
+    "locate.stage=network",
+    "locate.spacing_mm=6",
+    "locate.margin_mm=6",
+)
+STRUCTURES = {"orbit_right": ["gland_right"], "orbit_left": ["gland_left"]}
+
+
+def balls(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """(Z, Y, X) noise with a bright ball on the right and a dark one on the left."""
+    image, labels = rng.normal(0, 20, SHAPE), np.zeros(SHAPE, np.uint8)
+    middle = np.array(SHAPE) / 2 + rng.uniform(-2, 2, 3)
+    for value, side in ((1, 1), (2, -1)):
+        centre = np.add(middle, (0, 0, 8 * side))
+        far = sum((i - c) ** 2 for i, c in zip(np.indices(SHAPE), centre, strict=True))
+        labels[far < 9] = value
+        image[far < 9] += 400 * side
+    return image.astype(np.int16), labels
+
+
+def write_cases(
+    folder: Path, make: Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]], n: int
+) -> Path:
+    """A raw dataset of `n` cases (image, labels, affine) on CT."""
+    for number in range(n):
+        image, labels, affine = make(number)
+        named = {f"imagesTr/p{number:02d}_0000": image, f"labelsTr/p{number:02d}": labels}
+        for name, array in named.items():
+            path = folder / f"{name}.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(np.ascontiguousarray(array.T), affine), path)
+    header = {
+        "name": "Far",
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "gland_right": 1, "gland_left": 2},
+        "numTraining": n,
+        "file_ending": ".nii.gz",
+        "sides": {"gland_right": "right", "gland_left": "left"},
+        "mirror_pairs": [["gland_right", "gland_left"]],
+        "structures": STRUCTURES,
+    }
+    (folder / "dataset.json").write_text(json.dumps(header), encoding="utf-8")
+    return folder
+
+
+def ball_case(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    affine = np.diag([SPACING_MM] * 3 + [1.0])
+    affine[:3, 3] = -SPACING_MM * np.array(SHAPE[::-1]) / 2
+    return *balls(np.random.default_rng(number)), affine
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_cases(tmp_path_factory.mktemp("data") / "Dataset001_Far", ball_case, 5)
+
+
+@pytest.fixture(scope="module")
+def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained and evaluated run; not to be altered."""
+    out = tmp_path_factory.mktemp("runs") / "run"
+    with progress.quiet():
+        plan_dataset(dataset, out=out, budget="20steps", settings=QUICK)
+        train_run(out)
+        evaluate_run(out)
+    return out
+
+
+def test_every_place_of_every_case_is_judged(run: Path) -> None:
+    found = pd.read_csv(run / "localisation.csv")
+    assert len(found) == 2 * 5
+    assert set(found["place"]) == set(STRUCTURES)
+    assert set(found["part"]) == {"holdout", "validation"}
+    assert found["share_inside"].between(0, 1).all()  # a missed box counts as 0
+    assert set(found["outcome"]) <= {"found", "cut", "missed"}
+    boxed = found[found["box_ml"].notna()]
+    assert (boxed["filled"] <= 1).all()
+    assert (boxed["last_box_ml"] >= boxed["box_ml"] - 1e-3).all()
+
+
+def test_training_sees_boxes_and_a_case_is_located_by_what_has_not_seen_it(run: Path) -> None:
+    plan, store = read_plan(run / "plan.yaml"), Store(run / "store")
+    assert (
+        plan.decisions["locate.stage"].facts["plan_of_the_locator"]
+        == read_plan(run / "locator" / "plan.yaml").hash()
+    )
+    assert store.entries("p00") == ("p00@orbit_right", "p00@orbit_left")
+    for entry, value in zip(store.entries("p00"), (1, 2), strict=True):
+        assert np.prod(store.label(entry).shape) < np.prod(SHAPE) / 4
+        assert (store.label(entry) == value).any()
+    done = read_json(run / "training" / "fold_0" / "done.json")
+    assert all("@orbit_" in entry for entry in done["train_cases"])
+    for fold in (0, 1):  # all folds of the locator, and each case by the one that held it out
+        assert (run / "locator" / "model" / f"fold_{fold}" / "weights.safetensors").is_file()
+    judged = pd.read_csv(run / "localisation.csv")
+    held_out = {path.name[:-7] for path in (run / "locator/predictions/validation").iterdir()}
+    assert held_out == set(judged.loc[judged["part"] == "validation", "case"])
+
+
+def test_a_new_scan_gives_what_the_hold_out_gave(run: Path, dataset: Path, tmp_path: Path) -> None:
+    case = sorted((run / "predictions" / "holdout").iterdir())[0].name[:-7]
+    scan = dataset / "imagesTr" / f"{case}_0000.nii.gz"
+    with progress.quiet():
+        outcome = predict_paths(run / "model", scan, tmp_path / "labels", overlay=True)
+    assert not outcome.failed
+    ours = read_labelmap(tmp_path / "labels" / f"{case}.nii.gz")
+    theirs = read_labelmap(run / "predictions" / "holdout" / f"{case}.nii.gz")
+    np.testing.assert_array_equal(ours.array, theirs.array)
+    boxes = pd.read_csv(tmp_path / "labels" / "boxes.csv")
+    assert list(boxes["place"]) == list(STRUCTURES)
+    assert (tmp_path / "labels" / f"{case}.png").is_file()
+    whole = load_model(run / "model").predict(read_volume(scan))
+    np.testing.assert_array_equal(whole.array, ours.array)
+
+
+def test_a_mask_of_another_program_locates(run: Path, dataset: Path, tmp_path: Path) -> None:
+    scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+    # On another grid of the same world: half as many voxels, twice as large.
+    mask = np.zeros([n // 2 for n in SHAPE], np.uint8)
+    mask[2:6, 4:8, 2:5] = 1
+    affine = nib.load(scan).affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [0.5, 0.5, 0.5]
+    affine[:3, :3] *= 2
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(mask.T), affine), tmp_path / "skull.nii.gz")
+    arguments = [str(run / "model"), str(scan), str(tmp_path / "labels")]
+    with progress.quiet():
+        status = main(["predict", *arguments, "--locator-mask", str(tmp_path / "skull.nii.gz")])
+    assert status == 0
+    box = pd.read_csv(tmp_path / "labels" / "boxes.csv").iloc[0]
+    assert box["place"] == "mask"
+    low = affine @ [2 - 0.5, 4 - 0.5, 2 - 0.5, 1]
+    assert box["low_r_mm"] == pytest.approx(low[0] - 6, abs=0.01)
+    assert box["low_s_mm"] == pytest.approx(low[2] - 6, abs=0.01)
+
+
+def test_an_empty_mask_fails_its_scan_alone(run: Path, dataset: Path, tmp_path: Path) -> None:
+    scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+    empty = nib.Nifti1Image(np.zeros(SHAPE[::-1], np.uint8), nib.load(scan).affine)
+    nib.save(empty, tmp_path / "empty.nii.gz")
+    with progress.quiet():
+        outcome = predict_paths(
+            run / "model", scan, tmp_path / "labels", locator_mask=tmp_path / "empty.nii.gz"
+        )
+    assert "the mask is empty" in outcome.failed["p00"]
+    with pytest.raises(DataError, match="a locator mask belongs to one scan"):
+        predict_paths(
+            run / "model",
+            dataset / "imagesTr",
+            tmp_path / "all",
+            locator_mask=tmp_path / "empty.nii.gz",
+        )
+    with pytest.raises(ConfigError, match="--locator-mask goes with a model that has a locate"):
+        load_model(run / "locator" / "model", locator_mask=tmp_path / "empty.nii.gz")
+
+
+def test_a_ceiling_on_memory_is_kept(run: Path, dataset: Path, tmp_path: Path) -> None:
+    scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+    with progress.quiet():
+        outcome = predict_paths(run / "model", scan, tmp_path / "labels", memory="1MB")
+    if outcome.failed:  # a box was found, and its forecast refused
+        assert "must stay below --memory" in outcome.failed["p00"]
+
+
+def test_a_second_evaluation_does_nothing_anew(run: Path) -> None:
+    before = (run / "localisation.csv").stat().st_mtime_ns
+    with progress.quiet():
+        evaluate_run(run)
+    assert (run / "localisation.csv").stat().st_mtime_ns == before
+
+
+def test_the_segment_stage_waits_for_its_locator(dataset: Path, tmp_path: Path) -> None:
+    with progress.quiet():
+        plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=QUICK)
+        assert main(["train", str(tmp_path / "run"), "--prepare-only"]) == 0
+        with pytest.raises(PlanError, match="the locator must be trained on all folds before"):
+            train_part(tmp_path / "run", fold=0)
+        train_part(tmp_path / "run", variant="locator", fold=0)
+        train_part(tmp_path / "run", fold=0)
+
+
+def test_maps_of_where_a_network_looked_need_a_crop(run: Path, dataset: Path) -> None:
+    with pytest.raises(PlanError, match=r"crop the scan to one of boxes\.csv"):
+        explain_image(run / "model", dataset / "imagesTr" / "p00_0000.nii.gz", out=run / "no")
+
+
+def head_case(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A synthetic head with two bright balls in it; of the last case the head is missing."""
+    scan, centre = body(
+        height_mm=400, width_mm=260, arms_up=False, couch=False, head=number != 4, seed=number
+    )
+    labels = np.zeros(scan.shape, np.uint8)
+    index = (centre - scan.affine[:3, 3]) / np.diag(scan.affine)[:3]
+    for value, side in ((1, 1), (2, -1)):
+        middle = np.add(index[::-1], (-8, 8, 6 * side))
+        far = sum((i - c) ** 2 for i, c in zip(np.indices(scan.shape), middle, strict=True))
+        labels[far < 9] = value
+    return np.where(labels > 0, 300, scan.array).astype(np.int16), labels, scan.affine
+
+
+def test_rules_find_the_head_and_a_missing_one_is_a_reported_failure(tmp_path: Path) -> None:
+    dataset = write_cases(tmp_path / "Dataset002_Heads", head_case, 5)
+    settings = [one for one in QUICK if "locate" not in one and "patch" not in one]
+    settings += ["locate.stage=rules", "prepare.spacing_mm=[10, 10, 10]"]
+    settings += ["train.patch_vox=[16, 16, 16]"]
+    with progress.quiet():
+        plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=settings, folds=2)
+        train_run(tmp_path / "run")
+        evaluate_run(tmp_path / "run")
+    found = pd.read_csv(tmp_path / "run" / "localisation.csv").set_index("case")
+    assert list(found.loc[["p00", "p01", "p02", "p03"], "outcome"]) == ["found"] * 4
+    assert found.loc["p04", "outcome"] == "missed"
+    assert found.loc["p04", "share_inside"] == 0
+    assert "no head was found" in found.loc["p04", "reason"]
+    scores = pd.read_csv(tmp_path / "run" / "scores.csv")
+    lost = scores[(scores["case"] == "p04") & (scores["metric"] == "dice")]
+    assert list(lost["value"]) == [0.0, 0.0]  # judged, not dropped
