@@ -41,6 +41,7 @@ QUICK = (
     "locate.stage=network",
     "locate.spacing_mm=6",
     "locate.margin_mm=6",
+    "locate.config={train: {precision: float32}, network: {config: {features: [4, 8]}}}",
 )
 STRUCTURES = {"orbit_right": ["gland_right"], "orbit_left": ["gland_left"]}
 

@@ -96,6 +96,7 @@ def decide_locate(
         "locate.spacing_mm": _spacing(fingerprint, locate.spacing_mm),
         "locate.margin_mm": Decision(value=locate.margin_mm, rule=stated, source="ours"),
         "locate.growths": Decision(value=locate.growths, rule=stated, source="ours"),
+        "locate.config": Decision(value=locate.config, rule=stated, source="ours"),
         "locate.places": Decision(
             value=[[name, list(labels)] for name, labels in places],
             rule="'structures' of dataset.json; every label that it does not list by itself",

@@ -114,6 +114,8 @@ class LocateSettings(Settings):
     """Around what is found, on each side; also how far a face moves when a mask touches it."""
     growths: int = Field(3, ge=0)
     """Most times that a box grows and is segmented again."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Changes to the recipe auto, by which the coarse network is trained."""
     places: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
     own for every label that is not listed there."""

@@ -351,7 +351,10 @@ def _locator(
             f"{own}: must be the locator that the model was trained with; its plan is another one. "
             "Copy the model folder whole."
         )
-    return NetworkLocator(load_model(own, device=device.type, precision=precision), plan)
+    # One network, as each case was judged by one: a mean of all costs as many times as much.
+    first = [read_card(own).weights[0].fold]
+    coarse = load_model(own, folds=first, device=device.type, precision=precision)
+    return NetworkLocator(coarse, plan)
 
 
 def _member(

@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from acinus.cohort import Case
+from acinus.config import merge
 from acinus.errors import DataError, PlanError
 from acinus.plan import Decision, Plan, load_recipe
 from acinus.predict import HeadLocator, KnownPlaces, boxes_of, find_head
@@ -37,6 +38,9 @@ LOCATOR = "locator"
 TIME_SHARE = 0.3
 """Share of the arm's time that the coarse network gets."""
 
+OVERLAP = 0.25
+"""Overlap of the tiles of the coarse network: a box needs no smooth seams, and a body is long."""
+
 MARGIN_SHARES = (0.3, 2.0)
 """Margins of the boxes that are learned from are drawn between these shares of the margin."""
 
@@ -51,16 +55,15 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
     locate, train = plan.settings.locate, plan.settings.train
     if locate.stage != "network":
         return None
-    recipe = load_recipe(
-        "auto",
-        {
-            "locate": {"stage": "off"},
-            "prepare": {"spacing_mm": [locate.spacing_mm] * 3},
-            "train": {"device": train.device, "threads": train.threads},
-            "folds": plan.settings.folds,
-            "folds_trained": plan.settings.folds,
-        },
-    )
+    fixed = {
+        "locate": {"stage": "off"},
+        "prepare": {"spacing_mm": [locate.spacing_mm] * 3},
+        "train": {"device": train.device, "threads": train.threads},
+        "predict": {"overlap": OVERLAP},
+        "folds": plan.settings.folds,
+        "folds_trained": plan.settings.folds,
+    }
+    recipe = load_recipe("auto", merge(fixed, locate.config))
     return replace(
         job,
         model=LOCATOR if job.model == "final" else f"{job.model}, {LOCATOR}",
