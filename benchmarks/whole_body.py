@@ -84,8 +84,8 @@ def write_scan(path: Path, n: int, size: int, spacing_mm: tuple[float, float], s
     top_mm = n * spacing_mm[0] - 20 - seed % 3 * 10
     affine = np.diag([spacing_mm[1], spacing_mm[1], spacing_mm[0], 1.0])
     affine[:2, 3] = -(size - 1) / 2 * spacing_mm[1]
-    image, labels = (path.parent / kind / name for kind, name in
-                     (("imagesTr", f"{path.name}_0000.nii.gz"), ("labelsTr", f"{path.name}.nii.gz")))  # fmt: skip
+    image = path.parent / "imagesTr" / f"{path.name}_0000.nii.gz"
+    labels = path.parent / "labelsTr" / f"{path.name}.nii.gz"
     with contextlib.ExitStack() as opened:
         streams = []
         for target, kind in ((image, np.int16), (labels, np.uint8)):

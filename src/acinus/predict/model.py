@@ -314,6 +314,8 @@ def load_model(
     members = tuple(
         _member(folder / one.folder, folds, where, precision, mirroring) for one in ensemble.members
     )
+    if any(member.plan.is_located for member in members):
+        raise PlanError(f"{folder}: an ensemble must hold no model with a locate stage; it does.")
     return Model(members, ensemble.postprocess, precision)
 
 

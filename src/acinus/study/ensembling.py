@@ -70,7 +70,13 @@ class _Run:
 
     def member(self, fold: int, device: str) -> Member:
         """The network of one fold."""
-        return load_model(self.model, folds=[fold], device=device).members[0]
+        model = load_model(self.model, folds=[fold], device=device)
+        if model.locator is not None:
+            raise PlanError(
+                f"{self.folder.root}: a model with a locate stage cannot be part of an ensemble, "
+                "since others would look elsewhere. Train it with locate.stage=off."
+            )
+        return model.members[0]
 
 
 def ensemble_runs(runs: Sequence[Path], *, out: Path, device: str = "auto") -> EnsembleOutcome:
