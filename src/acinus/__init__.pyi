@@ -18,6 +18,7 @@ from acinus.cohort.importers import IMPORTERS as IMPORTERS
 from acinus.cohort.importers import Imported as Imported
 from acinus.cohort.importers import import_dataset as import_dataset
 from acinus.cohort.phantom import make_abdomen_cohort as make_abdomen_cohort
+from acinus.cohort.phantom import make_dicom_export as make_dicom_export
 from acinus.cohort.phantom import make_headneck_cohort as make_headneck_cohort
 from acinus.cohort.phantom import make_orbit_cohort as make_orbit_cohort
 from acinus.errors import AcinusError as AcinusError

@@ -1,4 +1,4 @@
-"""A written DICOM series: read by SimpleITK and by ourselves, the values and the places are kept."""
+"""A written DICOM series: SimpleITK and we read it, with all values in their places."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from acinus.errors import ConfigError, DataError, GridError
 from acinus.scans import Volume, canonical, list_series, read_series, read_volume, write_series
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
-TURN = np.array(
-    [[0.96, -0.28, 0.0], [0.28 * 0.8, 0.96 * 0.8, -0.6], [0.28 * 0.6, 0.96 * 0.6, 0.8]]
-)
+TURN = np.array([[0.96, -0.28, 0.0], [0.28 * 0.8, 0.96 * 0.8, -0.6], [0.28 * 0.6, 0.96 * 0.6, 0.8]])
 """Columns are three axes at right angles, none along the world's."""
 
 AXES = {

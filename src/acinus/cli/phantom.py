@@ -137,3 +137,22 @@ def headneck(
     ):
         sys.stdout.write(f"{folder}\n")
     return 0
+
+
+@phantom.command
+def dicom(dataset: Path, /, *, out: Path) -> int:
+    """Write a synthetic dataset as a DICOM export: image series and RTSTRUCT, one study a case.
+
+    Folders and files bear meaningless names without endings, as exports of a PACS do: what
+    'acinus convert' is for can be tried on it.
+
+    ```console
+    acinus phantom dicom cohort/Dataset001_OrbitT1 --out export
+    ```
+
+    Args:
+        dataset: Folder of a synthetic dataset.
+        out: Folder of the export; the same folder again goes on.
+    """
+    sys.stdout.write(f"{acinus.make_dicom_export(dataset, out)}\n")
+    return 0

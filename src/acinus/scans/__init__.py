@@ -36,11 +36,10 @@ from acinus.scans.series import (
     list_series,
     require_series,
 )
+from acinus.scans.series_writer import write_series
 from acinus.scans.slices import Kind
 from acinus.scans.stack import oblique_degrees, stack_grid, tilt_degrees
 from acinus.scans.stored import on_disk
-from acinus.scans.series import Series, choose_series, describe_series, list_series
-from acinus.scans.series_writer import write_series
 from acinus.scans.volume import GRID_TOLERANCE_MM, Grid, Volume
 
 __all__ = [

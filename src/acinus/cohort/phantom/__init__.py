@@ -4,6 +4,7 @@ from acinus.cohort.phantom.abdomen import make_abdomen_cohort
 from acinus.cohort.phantom.abdomen_people import LEAST_PEOPLE
 from acinus.cohort.phantom.abdomen_sites import DATASETS as ABDOMEN_DATASETS
 from acinus.cohort.phantom.counts import Patient, draw_patients
+from acinus.cohort.phantom.dicom_export import make_dicom_export
 from acinus.cohort.phantom.headneck import DATASETS as HEADNECK_DATASETS
 from acinus.cohort.phantom.headneck import make_headneck_cohort
 from acinus.cohort.phantom.orbit import ALL_SEQUENCES, make_orbit_cohort
@@ -22,6 +23,7 @@ __all__ = [
     "Patient",
     "draw_patients",
     "make_abdomen_cohort",
+    "make_dicom_export",
     "make_headneck_cohort",
     "make_orbit_cohort",
 ]
