@@ -2,10 +2,10 @@
 
 Enters: a model folder and whatever `find_scans` understands. Leaves: label
 maps on the grids of their inputs, or DICOM on their source series,
-``predictions.csv``, and on request a picture with the contours of each case. While the network works on one scan,
-the next is read and the last is written; tiles of several scans are not mixed
-in one batch, since one tile keeps a CPU busy and results would depend on the
-company of a scan.
+``predictions.csv``, and on request a picture with the contours of each case.
+While the network works on one scan, the next is read and the last is written;
+tiles of several scans are not mixed in one batch, since one tile keeps a CPU
+busy and results would depend on the company of a scan.
 """
 
 from __future__ import annotations
