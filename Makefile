@@ -1,7 +1,7 @@
 # Acinus: what a person or a machine does with a fresh clone.
 #
 #   make demo     install, run the demonstration, name its report
-#   make test     everything that must hold before a change goes in
+#   make test     what must hold before a change goes in
 #   make help     all targets
 
 VENV   ?= .venv
@@ -17,7 +17,7 @@ THREADS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 PIP     := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types layers unit docs reference bench lock format install install-dev clean
+.PHONY: help demo test test-long lint types layers unit docs reference bench lock format install install-dev clean
 .DELETE_ON_ERROR:
 
 help:  ## show this list
@@ -45,7 +45,10 @@ reference: $(DEV)  ## write the reference pages that are read off the code
 	$(BIN)/python scripts/reference.py
 
 unit: $(DEV)  ## tests, import direction and documentation
-	$(THREADS) $(BIN)/python -m pytest $(PYTEST)
+	$(THREADS) $(BIN)/python -m pytest $(PYTEST) -m "not long"
+
+test-long: $(DEV)  ## the long tests: clusters, killed workers, cascades part by part
+	$(THREADS) $(BIN)/python -m pytest $(PYTEST) -m long
 
 bench: $(RUNTIME)  ## measure speed and memory on this machine
 	$(BIN)/acinus benchmark

@@ -89,7 +89,7 @@ def hold(n_mib: int) -> list[float]:
     return [float(len(block))]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_stage_shows_its_own_memory_and_not_that_of_another() -> None:
     hold(300)
     _, greedy = in_fresh_process(hold, 200)

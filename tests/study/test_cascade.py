@@ -163,7 +163,7 @@ def test_a_folder_of_scans_is_predicted(finished: Path, dataset: Path, tmp_path:
     assert (len(outcome.written), outcome.failed) == (N_CASES, {})
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_side_by_side_and_part_by_part_give_the_same(
     finished: Path, dataset: Path, tmp_path: Path
 ) -> None:
@@ -183,7 +183,7 @@ def test_side_by_side_and_part_by_part_give_the_same(
     assert_same_weights(parts, finished)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_goes_on_where_the_low_resolution_was_finished(
     finished: Path, dataset: Path, tmp_path: Path
 ) -> None:

@@ -45,7 +45,7 @@ def _without_progress() -> Iterator[None]:
         yield
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_workers_give_the_scores_of_the_plain_run(
     cluster: None, finished: Path, dataset: Path, tmp_path: Path
 ) -> None:
@@ -54,7 +54,7 @@ def test_two_workers_give_the_scores_of_the_plain_run(
     assert (tmp_path / "run" / "report.html").is_file()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_is_replaced_and_nothing_differs(
     cluster: None, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +76,7 @@ def die() -> None:
     psutil.Process().kill()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_faults_of_workers_are_told(cluster: None, tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught, ray_workers(1, 0, None) as workers:
         assert workers.n_places == 2

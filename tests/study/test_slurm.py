@@ -50,7 +50,7 @@ def options_of(script: Path) -> list[str]:
     return re.findall(r"^#SBATCH (.*)$", script.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_cluster_does_gives_the_same(finished: Path, dataset: Path, tmp_path: Path) -> None:
     submit = slurm_dataset(
         dataset, out=tmp_path / "run", budget="40steps", settings=QUICK, request=SlurmRequest()

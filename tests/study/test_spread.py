@@ -33,7 +33,7 @@ def test_folds_side_by_side_give_the_same(finished: Path, dataset: Path, tmp_pat
     assert not list((tmp_path / "run").rglob(".partial-*"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_worker_is_replaced_and_nothing_differs(
     dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,7 +63,7 @@ def test_the_parts_one_by_one_give_the_same(finished: Path, dataset: Path, tmp_p
     ).read_bytes()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_arms_and_variants_side_by_side_give_the_same(tmp_path: Path) -> None:
     people = [f"p{number:02d}" for number in range(8)]
     make_dataset(tmp_path / "data" / "Dataset001_One", people[:6])
