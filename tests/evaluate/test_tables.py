@@ -16,15 +16,22 @@ from acinus.evaluate.structures import structures
 from acinus.evaluate.tables import (
     TABLES,
     arm_comparison,
+    bound_table,
+    centre_people,
+    centre_table,
     characteristics,
     display,
     evaluation_table,
+    network_table,
+    noninferiority_table,
     note,
+    reading_table,
     shapiro_table,
     side_error_table,
     variant_comparison,
     volume_agreement,
     volume_pairs,
+    volumetry_table,
     worst_cases,
 )
 from acinus.evaluate.wording import label_title, p_value, signed
@@ -389,6 +396,15 @@ def test_every_table_is_complete_without_rows(name):
         "arm_comparison": lambda: arm_comparison(score_table([]), POST, AX),
         "variant_comparison": lambda: variant_comparison(score_table([])),
         "worst_cases": lambda: worst_cases(score_table([])),
+        "centre_people": lambda: centre_people(
+            "A", pd.DataFrame({"participant_id": []}), {}, [], {}
+        ),
+        "centre_table": lambda: centre_table(score_table([]), {"A": {}}),
+        "reading_table": lambda: reading_table(score_table([])),
+        "noninferiority_table": lambda: noninferiority_table(score_table([]), margin=0.1),
+        "network_table": lambda: network_table(score_table([])),
+        "volumetry_table": lambda: volumetry_table(score_table([])),
+        "bound_table": lambda: bound_table(score_table([])),
     }[name]
     numbers = make()
     assert len(numbers) == 0 and len(numbers.columns) > 5

@@ -219,6 +219,7 @@ def test_an_arm_may_have_external_centres_of_its_own() -> None:
 
 def test_networks_of_a_benchmark_differ_from_the_recipe_by_what_they_state() -> None:
     compared = study(
+        arms={"A": ARMS["A"]},
         recipe="pansegnet-3d",
         set={"network": {"config": {"features": [8, 16], "n_layers": 2}}, "train": {"batch": 3}},
         benchmark={
@@ -228,7 +229,6 @@ def test_networks_of_a_benchmark_differ_from_the_recipe_by_what_they_state() -> 
                 "Plain": {"network": "plain_unet", "config": {"features": [4, 8]}},
                 "Res": {"recipe": "nnunet-resenc-m", "network": "resenc_unet"},
             },
-            "arms": ["A"],
         },
     )
     check_parts(compared)

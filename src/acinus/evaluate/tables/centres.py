@@ -30,6 +30,7 @@ from acinus.evaluate.tables.summaries import (
     on_lines,
     shown_groups,
     shown_metrics,
+    shown_table,
 )
 from acinus.evaluate.wording import NONE, decimals, p_value, signed
 from acinus.measure.statistics import adjusted_p, unpaired_difference
@@ -138,7 +139,7 @@ def centre_people(
 
 def display_people(numbers: pd.DataFrame) -> pd.DataFrame:
     """The people of each centre in words."""
-    return pd.DataFrame(
+    return shown_table(
         [
             {
                 "Scan type": row["arm"],
@@ -159,7 +160,8 @@ def display_people(numbers: pd.DataFrame) -> pd.DataFrame:
                 "Field (T)": row["field_strength_t"],
             }
             for row in records(numbers)
-        ]
+        ],
+        ("Scan type", "Centre", "Participants"),
     )
 
 
@@ -228,7 +230,7 @@ def display_centres(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
             else ""
         )
         rows.append(cells)
-    return pd.DataFrame(rows).fillna("")
+    return shown_table(rows, ("Scan type", "Centre", "n"))
 
 
 def note_on_centres(numbers: pd.DataFrame) -> str:

@@ -24,6 +24,7 @@ from acinus.evaluate.tables.summaries import (
     on_lines,
     shown_groups,
     shown_metrics,
+    shown_table,
 )
 from acinus.evaluate.wording import p_value, signed
 from acinus.measure.statistics import adjusted_p, paired_difference
@@ -92,7 +93,7 @@ def display_networks(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
             f"{p_value(first['t_p'])}\n({p_value(first['t_p_corrected'])})" if is_compared else ""
         )
         rows.append(cells)
-    return pd.DataFrame(rows).fillna("")
+    return shown_table(rows, ("Scan type", "Network", "n"))
 
 
 def note_on_networks(numbers: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ from acinus.evaluate.tables.summaries import (
     on_lines,
     shown_groups,
     shown_metrics,
+    shown_table,
 )
 from acinus.evaluate.wording import decimals, interval, label_title, p_value, signed
 from acinus.measure.statistics import (
@@ -110,7 +111,7 @@ def display_readings(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
             decimals(first["icc"]), first["icc_low"], first["icc_high"]
         )
         rows.append(cells)
-    return pd.DataFrame(rows).fillna("")
+    return shown_table(rows, ("Scan type", "Reading", "n"))
 
 
 def note_on_readings(numbers: pd.DataFrame) -> str:
@@ -174,7 +175,7 @@ def display_noninferiority(
 ) -> pd.DataFrame:
     """Model against readers, in words."""
     several = numbers["label"].nunique() > 1
-    return pd.DataFrame(
+    return shown_table(
         [
             {
                 "Scan type": row["arm"],
@@ -190,7 +191,8 @@ def display_noninferiority(
                 "Model is": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
             }
             for row in records(numbers)
-        ]
+        ],
+        ("Scan type", "Reading", "n"),
     )
 
 

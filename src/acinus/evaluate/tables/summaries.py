@@ -109,6 +109,16 @@ def shown_groups(
     return shown
 
 
+def shown_table(rows: Sequence[Mapping[str, str]], least: Sequence[str]) -> pd.DataFrame:
+    """Cells as a table; a cell that a row lacks is empty.
+
+    Args:
+        rows: Heading to cell, in the order of columns.
+        least: Headings of a table without rows.
+    """
+    return pd.DataFrame(list(rows)).fillna("") if rows else pd.DataFrame(columns=list(least))
+
+
 def heading_of(metric: str) -> str:
     """Head of a metric's column: its title, short, since there are many of them."""
     title = metric_title(metric).replace(" score", "").replace("(in ", "(")

@@ -20,6 +20,7 @@ import pandas as pd
 from acinus.evaluate.structures import FAILED, select, structures
 from acinus.evaluate.tables.centres import EXTERNAL, INTERNAL
 from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import NONE, decimals, interval, label_title, signed
 from acinus.measure.statistics import (
     dice_for_volume_error,
@@ -32,6 +33,8 @@ from acinus.measure.statistics import (
 EVERYWHERE = "all"
 WANTED_ERRORS = (0.03, 0.05, 0.1, 0.2)
 """Volume errors for which the Dice that guarantees them is told, shares of the volume."""
+
+_MEASURED = ("dice", "reference_volume_ml", "prediction_volume_ml")
 
 _FIGURES = (
     "n",
@@ -88,10 +91,11 @@ def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
         that is empty), lowest and highest error that the Dice allows (NaN: without bound).
     """
     wide = structures(select(scores, model=model))
+    wide = wide.reindex(columns=[*dict.fromkeys([*wide.columns, *_MEASURED])])
     wide = wide[wide["part"].isin(["holdout", "validation"]) & (wide["outcome"] != FAILED)]
     reference, prediction = wide["reference_volume_ml"], wide["prediction_volume_ml"]
     error = (prediction - reference) / reference.where(reference > 0)
-    dice = wide["dice"] if "dice" in wide else pd.Series(np.nan, index=wide.index)
+    dice = wide["dice"].astype("float64")
     bounds = [volume_error_bounds(one) for one in dice]
     return pd.DataFrame(
         {
@@ -147,7 +151,7 @@ def display_volumetry(
 ) -> pd.DataFrame:
     """The volumetry in words."""
     several = numbers["label"].nunique() > 1
-    return pd.DataFrame(
+    return shown_table(
         [
             {
                 "Scan type": row["arm"],
@@ -166,7 +170,8 @@ def display_volumetry(
                 "Remark": row["reason"],
             }
             for row in records(numbers)
-        ]
+        ],
+        ("Scan type", "Cases", "n"),
     )
 
 
@@ -237,7 +242,7 @@ def display_bounds(numbers: pd.DataFrame, names: Mapping[str, str] | None = None
                 f"{wanted['dice_needed']:.3f} / in fact"
             ] = f"{wanted['n_with_that_dice']} / {wanted['n_within_that_error']}"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return shown_table(rows, ("Scan type", "n"))
 
 
 NOTE_ON_BOUNDS = (
