@@ -157,3 +157,9 @@ def test_a_plan_comes_back_from_its_settings() -> None:
 def test_a_place_of_an_unknown_label_is_refused() -> None:
     with pytest.raises(PlanError, match=r"locate\.places: unknown label 'parotis'"):
         plan_of(far_apart(), locate={"stage": "network", "places": [["neck", ["parotis"]]]})
+
+
+def test_every_label_must_have_a_place() -> None:
+    places = [["neck", ["parotid_right", "parotid_left"]]]
+    with pytest.raises(PlanError, match=r"must hold every label.*lacrimal_right is in none"):
+        plan_of(far_apart(), locate={"stage": "network", "places": places})

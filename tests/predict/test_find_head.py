@@ -11,6 +11,7 @@ from acinus.errors import DataError
 from acinus.predict import find_head
 from acinus.scans import Volume, oriented
 from acinus.scans.box import Box
+from acinus.scans.slabs import VolumeSlabs, overview
 from made_body import body
 
 BELOW_MM, AROUND_MM = 150.0, (60.0, 80.0, 70.0)
@@ -53,6 +54,12 @@ def test_the_order_of_the_voxels_does_not_matter(codes: str) -> None:
     here = find_head(scan)
     np.testing.assert_allclose(turned.low_mm, here.low_mm)
     np.testing.assert_allclose(turned.high_mm, here.high_mm)
+
+
+def test_coarse_scans_will_do() -> None:
+    scan, centre = body(height_mm=500)
+    box = find_head(overview(VolumeSlabs(scan), 10.0))
+    assert holds(box, centre, top_mm=500)
 
 
 @pytest.mark.parametrize("raised", [False, True])

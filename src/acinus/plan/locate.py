@@ -199,6 +199,12 @@ def _refuse_impossible(dataset: Dataset, recipe: Recipe, places: Places) -> None
         for label in labels:
             if label not in dataset.labels:
                 raise PlanError(f"locate.places: {unknown_name('label', label, dataset.labels)}")
+    placed = {label for _, labels in places for label in labels}
+    if lost := [label for label in dataset.labels if label not in placed]:
+        raise PlanError(
+            f"locate.places must hold every label, or it would never be predicted; "
+            f"{', '.join(lost)} is in none. Add it to a place."
+        )
     first = dataset.channel_names[0]
     if recipe.locate.stage == "rules" and BY_CHANNEL_NAME.get(first.casefold()) != "ct":
         raise PlanError(
