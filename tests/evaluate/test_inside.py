@@ -1,0 +1,124 @@
+"""What lies inside labels: against sums by hand, and the laws of a confusion matrix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from acinus.errors import DataError
+from acinus.evaluate import confusion_table, label_values, value_table
+from acinus.evaluate.tables import display, grid_table, holdout_check, inside_pairs, note
+
+LABELS = {"gland_right": 1, "gland_left": 2}
+
+
+def _write(path: Path, array: np.ndarray, spacing: tuple[float, float, float] = (2, 1, 3)) -> Path:
+    nib.Nifti1Image(array.transpose(2, 1, 0), np.diag([*spacing, 1.0])).to_filename(path)
+    return path
+
+
+def test_values_inside_a_label_are_those_of_its_voxels(tmp_path: Path) -> None:
+    image = np.arange(24, dtype=np.int16).reshape(2, 3, 4) - 7
+    labels = np.zeros((2, 3, 4), np.uint8)
+    labels[0, 0, :3] = 1
+    rows = label_values(
+        _write(tmp_path / "i.nii.gz", image),
+        _write(tmp_path / "l.nii.gz", labels),
+        {"gland_right": (1,), "gland_left": (2,)},
+        arm="a", case="c", participant="p", part="train", role="reference",
+    )  # fmt: skip
+    table = value_table(rows).set_index("label")
+    assert table.loc["gland_right", "voxels"] == 3
+    assert table.loc["gland_right", "volume_ml"] == pytest.approx(3 * 6 / 1000)
+    assert table.loc["gland_right", "mean"] == pytest.approx(-6.0)
+    assert table.loc["gland_right", "sd"] == pytest.approx(np.std([-7, -6, -5]))
+    assert table.loc["gland_left", "voxels"] == 0
+    assert np.isnan(table.loc["gland_left", "mean"])
+
+
+def test_another_shape_is_refused_with_both_shapes(tmp_path: Path) -> None:
+    image = _write(tmp_path / "i.nii.gz", np.zeros((2, 3, 4), np.int16))
+    labels = _write(tmp_path / "l.nii.gz", np.zeros((2, 3, 5), np.uint8))
+    with pytest.raises(DataError, match=r"\(2, 3, 4\) voxels; got \(2, 3, 5\)"):
+        label_values(image, labels, {"gland_right": (1,)})
+    with pytest.raises(DataError, match="grid of its reference"):
+        confusion_table("a", [(labels, image)], LABELS)
+
+
+def test_the_confusion_of_swapped_sides_lies_off_the_diagonal(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    drawn = rng.integers(0, 3, (4, 5, 6)).astype(np.uint8)
+    swapped = np.array([0, 2, 1], np.uint8)[drawn]
+    pair = (_write(tmp_path / "r.nii.gz", drawn), _write(tmp_path / "p.nii.gz", swapped))
+    table = confusion_table("a", [pair], LABELS).set_index(["reference", "prediction"])
+    assert table.loc[("gland_right", "gland_left"), "share"] == 1.0
+    assert table.loc[("gland_right", "gland_right"), "volume_ml"] == 0.0
+    assert table.loc[("background", "background"), "share"] == 1.0
+    assert table["volume_ml"].sum() == pytest.approx(drawn.size * 6 / 1000)
+    shown = display("confusion_table", table.reset_index())
+    assert list(shown.iloc[1])[2:] == ["0.0%", "0.0%", "100.0%"]
+
+
+def _values(n: int, rng: np.random.Generator, shift: float) -> pd.DataFrame:
+    rows = []
+    for k in range(n):
+        part = "holdout" if k < n // 3 else "train"
+        for label in LABELS:
+            base = {"arm": "a", "case": f"c{k}", "participant": f"p{k}", "label": label}
+            base |= {"sd": 1.0, "p05": 0.0, "p50": 0.0, "p95": 0.0, "voxels": 10}
+            mean = float(rng.normal(40 + (shift if part == "holdout" else 0), 1))
+            volume = float(rng.normal(1, 0.1))
+            own = {**base, "part": part, "mean": mean, "volume_ml": volume}
+            rows.append({**own, "role": "reference"})
+            if part == "holdout":
+                rows.append({**own, "role": "prediction", "mean": mean + 3.0})
+    return value_table(rows)
+
+
+def test_a_shifted_holdout_is_found_and_an_equal_one_is_not(rng: np.random.Generator) -> None:
+    found = holdout_check(_values(60, rng, 4.0)).set_index(["label", "variable"])
+    assert (found.xs("mean", level="variable")["p_holm"] < 0.001).all()
+    assert (found.xs("volume_ml", level="variable")["p_holm"] > 0.01).all()
+    values = _values(60, rng, 0.0)
+    equal = holdout_check(values).set_index(["label", "variable"])
+    drawn = values[(values["role"] == "reference") & (values["label"] == "gland_right")]
+    a, b = (drawn.loc[drawn["part"] == p, "mean"] for p in ("holdout", "train"))
+    expected = scipy.stats.mannwhitneyu(a, b).pvalue
+    assert equal.loc[("gland_right", "mean"), "p"] == pytest.approx(expected, rel=0.05)
+    constant = values.assign(mean=40.0, volume_ml=1.0)
+    assert "4 distributions none differ" in note("holdout_check", holdout_check(constant))
+
+
+def test_predictions_that_are_brighter_are_told_from_their_labels(
+    rng: np.random.Generator,
+) -> None:
+    found = inside_pairs(_values(30, rng, 0.0), [("gland_right", "gland_left")])
+    seen = found[found["comparison"] == "label against prediction"].set_index(["label", "variable"])
+    assert seen.loc[("gland_left", "mean"), "difference"] == pytest.approx(-3.0)
+    assert seen.loc[("gland_left", "mean"), "n"] == 10
+    assert seen.loc[("gland_left", "volume_ml"), "difference"] == pytest.approx(0.0)
+    sides = found[found["comparison"] == "right against left"]
+    assert set(sides["n"]) == {30}
+    assert len(display("inside_pairs", found)) == len(found)
+
+
+def test_labels_that_a_grid_loses_are_counted(rng: np.random.Generator) -> None:
+    values = _values(9, rng, 0.0)
+    prepared = pd.DataFrame(
+        [
+            {"arm": "a", "case": f"c{k}", "label": label, "voxels": 0 if k < 4 else 2}
+            for k in range(9)
+            for label in LABELS
+        ]
+    )
+    found = grid_table(values, prepared)
+    assert list(found["n"]) == [9, 9]
+    assert list(found["n_lost"]) == [4, 4]
+    assert list(found["voxels_prepared"]) == [2.0, 2.0]
+    assert display("grid_table", found).loc[0, "Lost"] == "4 (44%)"
