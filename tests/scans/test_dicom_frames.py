@@ -177,6 +177,15 @@ def test_what_is_no_slice_is_passed_over_with_a_reason(tmp_path) -> None:
     ]
 
 
+def test_a_damaged_class_is_a_damaged_file(tmp_path) -> None:
+    """A value that pydicom reads late: its kind of value is none that the standard has."""
+    for path in write_series(tmp_path, ct_values()[:1]):
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"\x08\x00\x16\x00UI", b"\x08\x00\x16\x00WI"))
+    (skipped,) = list_export(tmp_path).skipped
+    assert skipped.reason == "damaged DICOM" and skipped.is_fault
+
+
 @pytest.mark.parametrize(
     "frames", ["fewer groups than frames", "no groups", "no position"]
 )  # fmt: skip

@@ -64,8 +64,11 @@ class StoredSegmentation:
 
 
 def is_segmentation(header: Any) -> bool:
-    """Whether a pydicom dataset is an RTSTRUCT or SEG object."""
-    return str(header.get("SOPClassUID", "")) in (RTSTRUCT, *SEGMENTATIONS)
+    """Whether a pydicom dataset is an RTSTRUCT or SEG object; False if it is damaged there."""
+    try:
+        return str(header.get("SOPClassUID", "")) in (RTSTRUCT, *SEGMENTATIONS)
+    except dicom_faults():
+        return False
 
 
 def read_references(path: Path) -> StoredSegmentation | str:
