@@ -22,7 +22,6 @@ from acinus.scans.mend import even_stack, without_tilt
 from acinus.scans.series import Series, choose_series, list_series
 from acinus.scans.slices import Slice, dicom_faults, open_dicom
 from acinus.scans.stack import stack_grid, tilt_degrees
-from acinus.scans.stored import on_disk
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Array
 
@@ -129,19 +128,7 @@ def _stored(header: Any, frames: Sequence[Slice]) -> Iterator[Array]:
     """(Y, X) stored values of some slices of one file."""
     from pydicom.pixels import iter_pixels
 
-    if frames[0].frame is None:
-        numbers = [0]
-    else:
-        numbers = [item.frame for item in frames if item.frame is not None]
-    try:
-        yield from iter_pixels(header, indices=numbers, raw=True)
-        return
-    except (ValueError, RuntimeError, AttributeError, NotImplementedError):
-        if not header.file_meta.TransferSyntaxUID.is_compressed:
-            raise
-    image = _decode_with_itk(frames[0].path)
-    for item, number in zip(frames, numbers, strict=True):
-        yield np.rint((image[number] - item.intercept) / item.slope).astype(np.int32)
+    yield from iter_pixels(header, indices=[item.frame or 0 for item in frames], raw=True)
 
 
 def _rescaled(stored: Array, item: Slice) -> Array:
@@ -152,14 +139,6 @@ def _rescaled(stored: Array, item: Slice) -> Array:
         small = np.result_type(np.int16, np.min_scalar_type(low), np.min_scalar_type(high))
         return stored.astype(small) + small.type(shift)
     return np.asarray(stored * item.slope + item.intercept, dtype=np.float32)
-
-
-def _decode_with_itk(path: Path) -> Array:
-    """(Z, Y, X) of compressed pixels that pydicom has no decoder for, rescaled by ITK."""
-    import SimpleITK as sitk
-
-    with on_disk(path) as file:
-        return np.atleast_3d(sitk.GetArrayFromImage(sitk.ReadImage(str(file))))
 
 
 def _undecodable(path: Path, error: BaseException) -> DataError:

@@ -199,6 +199,8 @@ def _hostile(member: zipfile.ZipInfo) -> str:
         return "in an archive under a name that leads out of it"
     if stat.S_ISLNK(member.external_attr >> 16):
         return "a link in an archive"
+    if member.filename.lower().endswith(ARCHIVE_SUFFIX):
+        return "an archive in an archive (unpack the outer one, and give its folder)"
     if member.flag_bits & 1:
         return "encrypted in an archive"
     if member.file_size > MAX_MEMBER_BYTES:
