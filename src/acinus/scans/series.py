@@ -209,7 +209,7 @@ def _examine(path: Path) -> Content:
 def _order(one: Series) -> tuple[str | int, ...]:
     number = one.tags.get("SeriesNumber", "")
     return (
-        int(number) if number.isdigit() else 10**9,
+        int(number) if number.isdecimal() else 10**9,
         one.description,
         one.uid,
         str(one.slices[0].path),
