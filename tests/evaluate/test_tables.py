@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from acinus.errors import ConfigError
-from acinus.evaluate import score_table
+from acinus.evaluate import CONFUSION_COLUMNS, VALUE_COLUMNS, score_table
+from acinus.evaluate.localisation import LOCALISATION_COLUMNS
 from acinus.evaluate.structures import structures
 from acinus.evaluate.tables import (
     TABLES,
@@ -22,6 +23,10 @@ from acinus.evaluate.tables import (
     characteristics,
     display,
     evaluation_table,
+    grid_table,
+    holdout_check,
+    inside_pairs,
+    localisation_table,
     network_table,
     noninferiority_table,
     note,
@@ -34,6 +39,7 @@ from acinus.evaluate.tables import (
     volumetry_table,
     worst_cases,
 )
+from acinus.evaluate.tables.numbers import table_of
 from acinus.evaluate.wording import label_title, p_value, signed
 
 POST, AX = "POST-AX-T1-FS", "AX-T1"
@@ -385,6 +391,9 @@ def test_outcomes_are_told_without_volumes_too():
     assert len(volume_pairs(score_table(rows))) == 0
 
 
+PREPARED = pd.DataFrame({"arm": [], "case": [], "label": [], "voxels": []}, dtype=object)
+
+
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_every_table_is_complete_without_rows(name):
     make = {
@@ -405,6 +414,13 @@ def test_every_table_is_complete_without_rows(name):
         "network_table": lambda: network_table(score_table([])),
         "volumetry_table": lambda: volumetry_table(score_table([])),
         "bound_table": lambda: bound_table(score_table([])),
+        "localisation_table": lambda: localisation_table(
+            pd.DataFrame(columns=[*LOCALISATION_COLUMNS, "arm", "part"])
+        ),
+        "holdout_check": lambda: holdout_check(table_of([], VALUE_COLUMNS)),
+        "inside_pairs": lambda: inside_pairs(table_of([], VALUE_COLUMNS), []),
+        "grid_table": lambda: grid_table(table_of([], VALUE_COLUMNS), PREPARED),
+        "confusion_table": lambda: table_of([], CONFUSION_COLUMNS),
     }[name]
     numbers = make()
     assert len(numbers) == 0 and len(numbers.columns) > 5

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import (
     NONE,
     count_and_share,
@@ -188,17 +189,20 @@ def grid_table(values: pd.DataFrame, prepared: pd.DataFrame) -> pd.DataFrame:
 
 def display_holdout(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The hold-out beside the rest, for people."""
-    return pd.DataFrame(
-        {
-            "Organ": label_title(row["label"], names),
-            "Scan type": row["arm"],
-            "What": VARIABLES[row["variable"]],
-            "Rest, mean ± SD": _group_words(row, "rest"),
-            "Hold-out, mean ± SD": _group_words(row, "holdout"),
-            "p (Mann-Whitney)": p_value(row["p"]),
-            "p (Holm)": p_value(row["p_holm"]),
-        }
-        for row in records(numbers)
+    return shown_table(
+        [
+            {
+                "Organ": label_title(row["label"], names),
+                "Scan type": row["arm"],
+                "What": VARIABLES[row["variable"]],
+                "Rest, mean ± SD": _group_words(row, "rest"),
+                "Hold-out, mean ± SD": _group_words(row, "holdout"),
+                "p (Mann-Whitney)": p_value(row["p"]),
+                "p (Holm)": p_value(row["p_holm"]),
+            }
+            for row in records(numbers)
+        ],
+        ("Organ", "Scan type"),
     )
 
 
@@ -209,20 +213,23 @@ def _group_words(row: Mapping[str, Any], group: str) -> str:
 
 def display_inside(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Paired comparisons of what lies inside labels, for people."""
-    return pd.DataFrame(
-        {
-            "Organ": " / ".join(label_title(part, names) for part in row["label"].split("|")),
-            "Scan type": row["arm"],
-            "Compared": row["comparison"],
-            "What": VARIABLES[row["variable"]],
-            "n": str(row["n"]),
-            "First, mean ± SD": mean_and_sd(row["mean_first"], row["sd_first"]),
-            "Second, mean ± SD": mean_and_sd(row["mean_second"], row["sd_second"]),
-            "Difference": decimals(row["difference"]),
-            "p (Wilcoxon)": p_value(row["p"]),
-            "p (Holm)": p_value(row["p_holm"]),
-        }
-        for row in records(numbers)
+    return shown_table(
+        [
+            {
+                "Organ": " / ".join(label_title(part, names) for part in row["label"].split("|")),
+                "Scan type": row["arm"],
+                "Compared": row["comparison"],
+                "What": VARIABLES[row["variable"]],
+                "n": str(row["n"]),
+                "First, mean ± SD": mean_and_sd(row["mean_first"], row["sd_first"]),
+                "Second, mean ± SD": mean_and_sd(row["mean_second"], row["sd_second"]),
+                "Difference": decimals(row["difference"]),
+                "p (Wilcoxon)": p_value(row["p"]),
+                "p (Holm)": p_value(row["p_holm"]),
+            }
+            for row in records(numbers)
+        ],
+        ("Organ", "Scan type"),
     )
 
 
@@ -237,21 +244,24 @@ def display_confusion(
             title = f"as {label_title(cell['prediction'], names)}"
             row[title] = NONE if pd.isna(cell["share"]) else f"{100 * cell['share']:.1f}%"
         rows.append(row)
-    return pd.DataFrame(rows)
+    return shown_table(rows, ("Reference", "Scan type"))
 
 
 def display_grid(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """What the grids keep, for people."""
-    return pd.DataFrame(
-        {
-            "Organ": label_title(row["label"], names),
-            "Scan type": row["arm"],
-            "Cases": str(row["n"]),
-            "Lost": count_and_share(row["n_lost"], row["n"]),
-            "Voxels as scanned (median)": decimals(row["voxels_native"], 0),
-            "Voxels as prepared (median)": decimals(row["voxels_prepared"], 0),
-        }
-        for row in records(numbers)
+    return shown_table(
+        [
+            {
+                "Organ": label_title(row["label"], names),
+                "Scan type": row["arm"],
+                "Cases": str(row["n"]),
+                "Lost": count_and_share(row["n_lost"], row["n"]),
+                "Voxels as scanned (median)": decimals(row["voxels_native"], 0),
+                "Voxels as prepared (median)": decimals(row["voxels_prepared"], 0),
+            }
+            for row in records(numbers)
+        ],
+        ("Organ", "Scan type"),
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from acinus.evaluate.localisation import CUT, FALSE_BOX, FOUND, MISSED
 from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import NONE, count_and_share, decimals
 
 LOCALISATION_TABLE_COLUMNS: dict[str, Kind] = {
@@ -75,7 +76,7 @@ _NUMBERS = ("share_inside", "share_inside_last", *_MEDIANS)
 
 def display_localisation(numbers: pd.DataFrame) -> pd.DataFrame:
     """The table for people."""
-    return pd.DataFrame(
+    return shown_table(
         [
             {
                 "Place": str(row["place"]).replace("_", " "),
@@ -93,7 +94,8 @@ def display_localisation(numbers: pd.DataFrame) -> pd.DataFrame:
                 "Seconds to segment": _text(row["segment_seconds"]),
             }
             for row in records(numbers)
-        ]
+        ],
+        ("Place", "Scan type"),
     )
 
 
