@@ -32,6 +32,7 @@ from acinus.scans import (
 )
 from acinus.scans import coding as coding_module
 from acinus.scans.coding import SIDES, TISSUE, coding_of
+from made_export import AXIAL, OBLIQUE, write_enhanced
 from made_series import PLANES, write_series
 
 SHAPE = (7, 9, 11)
@@ -166,6 +167,27 @@ def test_names_and_patients_in_any_script_and_a_tilted_gantry(tmp_path, rng) -> 
     alone = read_dicom_seg(path)
     np.testing.assert_allclose(alone.grid.affine[:3, :3], grid.affine[:3, :3], atol=1e-6)
     np.testing.assert_array_equal(alone.labelmap(names).array, array[1:6])
+
+
+@pytest.mark.parametrize("cosines", [AXIAL, OBLIQUE])
+def test_a_multi_frame_object_carries_results_too(cosines, tmp_path, rng) -> None:
+    """Its frames are stored last slice first, and twice: two time points."""
+    write_enhanced(tmp_path / "s" / "mf", np.zeros(SHAPE), cosines=cosines, n_times=2)
+    series = list_series(tmp_path / "s")[1]
+    grid = read_series(series).grid
+    array = labels(rng)
+    for write, read in ((write_dicom_seg, read_dicom_seg), (write_rtstruct, read_rtstruct)):
+        write(Volume(array, grid.affine), STRUCTURES, series, tmp_path / "a.dcm", origin=ORIGIN)
+        found = read(tmp_path / "a.dcm", grid)
+        np.testing.assert_array_equal(found.labelmap(NAMES).array, array)
+        assert found.series_uid == series.uid
+        assert faults_of(tmp_path / "a.dcm") == []
+    roi = pydicom.dcmread(tmp_path / "a.dcm").ROIContourSequence[0]
+    frames = {
+        int(item.ContourImageSequence[0].ReferencedFrameNumber) - 1 for item in roi.ContourSequence
+    }
+    drawn = np.flatnonzero((array == 1).any(axis=(1, 2)))
+    assert frames == {series.slices[z].frame for z in drawn}
 
 
 def highdicom_seg(

@@ -86,12 +86,13 @@ def _segmentation(
     filled = np.flatnonzero(np.isin(array, values).any(axis=(1, 2)))
     first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)
     described = [_description(n, one, origin) for n, one in enumerate(structures, start=1)]
-    headers = source.headers[first : last + 1]
+    part = slice(first, last + 1)
+    headers = [source.headers[0]] if source.is_multi_frame else list(source.headers[part])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty segmentation, unusual values of the source
         dataset = Segmentation(
-            list(headers),
-            _segment_numbers(array[first : last + 1], structures),
+            headers,
+            _segment_numbers(array[part], structures),
             "BINARY",
             described,
             series_instance_uid=UID(),
@@ -105,6 +106,7 @@ def _segmentation(
             content_description=origin.short_warning or f"Segmentation, {origin.text}"[:64],
             content_label="SEGMENTATION",
             specific_character_set=UNICODE,  # names of labels in any script
+            **(_planes(source, part) if source.is_multi_frame else {}),
         )
     dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):
@@ -115,6 +117,24 @@ def _segmentation(
         if origin.warning:
             item.SegmentDescription = origin.warning
     return dataset
+
+
+def _planes(source: SourceSeries, part: slice) -> dict[str, Any]:
+    """Where slices lie, for frames: an object may hold more of them, in another order."""
+    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+
+    slices = source.slices[part]
+    step_mm = source.grid.spacing_mm[0]
+    measures = PixelMeasuresSequence(slices[0].pixel_mm, step_mm, step_mm)
+    return {
+        "plane_positions": [
+            PlanePositionSequence("PATIENT", one.position.tolist()) for one in slices
+        ],
+        "plane_orientation": PlaneOrientationSequence(
+            "PATIENT", slices[0].orientation.ravel().tolist()
+        ),
+        "pixel_measures": measures,
+    }
 
 
 def _segment_numbers(array: Labelmap, structures: Sequence[LabelledStructure]) -> Array:

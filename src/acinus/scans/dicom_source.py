@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -107,7 +108,8 @@ class SourceSeries:
 
     Attributes:
         series: Where they came from.
-        headers: pydicom datasets without pixels, one a slice of the grid.
+        headers: pydicom datasets without pixels, one a slice of the grid; that of a multi-frame
+            object stands for each of its slices.
         slices: Where each lies.
         grid: Of the stack.
     """
@@ -116,6 +118,11 @@ class SourceSeries:
     headers: tuple[Any, ...]
     slices: tuple[Slice, ...]
     grid: Grid
+
+    @property
+    def is_multi_frame(self) -> bool:
+        """Whether all slices are frames of one object."""
+        return self.slices[0].frame is not None
 
 
 def on_series(labelmap: Volume, grid: Grid, series: Series) -> Volume:
@@ -137,31 +144,37 @@ def on_series(labelmap: Volume, grid: Grid, series: Series) -> Volume:
         ) from error
 
 
+def _header(path: Path) -> Any:
+    """A header with all that a result needs of it."""
+    header = open_dicom(path, stop_before_pixels=True)
+    lacking = [keyword for keyword in _MUST_BE_THERE if not header.get(keyword)]
+    if lacking:
+        raise DataError(
+            f"{path}: must state {', '.join(_MUST_BE_THERE)}, since results refer to them; "
+            f"{lacking[0]} is missing. Export the series again, or write NIfTI."
+        )
+    for keyword in _MAY_BE_EMPTY:
+        if keyword not in header:
+            setattr(header, keyword, "")
+    return header
+
+
 def read_source(series: Series) -> SourceSeries:
     """Headers of a series, in the order of its slices.
 
     Raises:
-        DataError: It is not one stack of single slices, or lacks what a result refers to.
+        DataError: It is neither a stack of single slices nor one multi-frame object, or lacks
+            what a result refers to.
     """
-    headers = []
-    for item in series.slices:
-        path = item.path
-        if item.frame is not None:
-            raise DataError(
-                f"{path}: results are written on series of single slices; found a multi-frame "
-                "object. Write NIfTI instead."
-            )
-        header = open_dicom(path, stop_before_pixels=True)
-        lacking = [keyword for keyword in _MUST_BE_THERE if not header.get(keyword)]
-        if lacking:
-            raise DataError(
-                f"{path}: must state {', '.join(_MUST_BE_THERE)}, since results refer to them; "
-                f"{lacking[0]} is missing. Export the series again, or write NIfTI."
-            )
-        for keyword in _MAY_BE_EMPTY:
-            if keyword not in header:
-                setattr(header, keyword, "")
-        headers.append(header)
+    files = dict.fromkeys(item.path for item in series.slices)
+    if len(files) > 1 and any(item.frame is not None for item in series.slices):
+        raise DataError(
+            f"{series.slices[0].path}: results are written on series of single slices, or on one "
+            f"multi-frame object; '{series.description}' has {len(files)} objects. Write NIfTI "
+            "instead."
+        )
+    opened = {path: _header(path) for path in files}
+    headers = [opened[item.path] for item in series.slices]
     grid = stack_grid(series.slices, series.description, series.skipped)
     return SourceSeries(series, tuple(headers), series.slices, grid)
 

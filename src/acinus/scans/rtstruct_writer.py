@@ -142,7 +142,9 @@ def _reference(source: SourceSeries) -> Any:
     """The frame of reference with study, series and images."""
     series = _item(
         SeriesInstanceUID=source.headers[0].SeriesInstanceUID,
-        ContourImageSequence=[_image(header) for header in source.headers],
+        ContourImageSequence=[
+            _image(header, one) for header, one in zip(source.headers, source.slices, strict=True)
+        ],
     )
     study = _item(
         ReferencedSOPClassUID=_STUDY_CLASS,
@@ -188,7 +190,7 @@ def _contour_items(
     for labels, header, place in zip(array, source.headers, source.slices, strict=True):
         for points in outline_mask(structure.mask(labels)):
             yield _item(
-                ContourImageSequence=[_image(header)],
+                ContourImageSequence=[_image(header, place)],
                 ContourGeometricType="CLOSED_PLANAR",
                 NumberOfContourPoints=len(points),
                 ContourData=_in_the_patient(points, place),
@@ -221,10 +223,13 @@ def _coded(code: Code) -> Any:
     return _item(CodeValue=code.value, CodingSchemeDesignator=code.scheme, CodeMeaning=code.meaning)
 
 
-def _image(header: Any) -> Any:
-    return _item(
+def _image(header: Any, place: Slice) -> Any:
+    image = _item(
         ReferencedSOPClassUID=header.SOPClassUID, ReferencedSOPInstanceUID=header.SOPInstanceUID
     )
+    if place.frame is not None:
+        image.ReferencedFrameNumber = place.frame + 1
+    return image
 
 
 def _item(**values: Any) -> Any:
