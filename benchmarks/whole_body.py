@@ -1,11 +1,14 @@
 """Six small structures in the head of a whole-body CT: found first, against swept over everything.
 
-Makes synthetic bodies of ellipsoids (no anatomy is claimed), trains a model with a locate stage on
-small ones, and runs ``acinus predict`` on 512 × 512 slices of growing number. Prints seconds and
-peak memory a length; then those of the same segment networks swept over whole scans of few
+Makes synthetic bodies of ellipsoids (no anatomy is claimed) and plans a model with a locate stage
+by the CPU recipe. Its networks have random weights: what they cost does not depend on them, what
+they find does. So the coarse network runs over the whole scan and what it says is thrown away;
+the boxes are those around the true structures, with the margin of the plan, and none grows: what
+a trained locator costs when it is right. Prints wall seconds, CPU seconds and peak memory for 512
+× 512 slices of growing number; then those of the same segment network swept over scans of few
 slices, and what these amount to for the longest, since that would take hours.
 
-    python benchmarks/whole_body.py OUT --budget 150steps
+    python benchmarks/whole_body.py OUT
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -79,9 +84,14 @@ def planes(
         yield slab(z_mm, size, spacing_mm[1], top_mm, rng)
 
 
+def top_of(n: int, step_mm: float, seed: int) -> float:
+    """Height of the vertex above the first plane, mm."""
+    return n * step_mm - 20 - seed % 3 * 10
+
+
 def write_scan(path: Path, n: int, size: int, spacing_mm: tuple[float, float], seed: int) -> None:
     """A scan that ends 20 to 40 mm above the vertex, its image and its labels beside it."""
-    top_mm = n * spacing_mm[0] - 20 - seed % 3 * 10
+    top_mm = top_of(n, spacing_mm[0], seed)
     affine = np.diag([spacing_mm[1], spacing_mm[1], spacing_mm[0], 1.0])
     affine[:2, 3] = -(size - 1) / 2 * spacing_mm[1]
     image = path.parent / "imagesTr" / f"{path.name}_0000.nii.gz"
@@ -124,113 +134,140 @@ def write_dataset(folder: Path, n_cases: int = 6) -> Path:
     return folder
 
 
-def measured(arguments: list[str]) -> tuple[float, float, str]:
-    """Wall seconds and peak memory, GB, of a process, and what it printed."""
-    begin = time.monotonic()
-    child = (
-        "import resource, runpy, sys; sys.argv = sys.argv[1:]\n"
-        "try:\n    runpy.run_module('acinus', run_name='__main__', alter_sys=True)\n"
-        "finally:\n    print('PEAK', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", child, "acinus", *arguments],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    seconds = time.monotonic() - begin
-    peak_kb = float(done.stdout.rsplit("PEAK", 1)[-1]) if "PEAK" in done.stdout else float("nan")
-    return seconds, peak_kb / 1e6, done.stdout + done.stderr
+def write_random_model(dataset: Path, out: Path) -> Path:
+    """A model folder by the plan of the recipe auto on a CPU, its weights random."""
+    from safetensors.torch import save_file
+
+    from acinus.plan import read_plan
+    from acinus.predict import weight_name, write_model
+    from acinus.study import plan_dataset
+    from acinus.train import seeded_network
+
+    changes = ["locate.stage=network", "locate.growths=0", "prepare.spacing_mm=[1, 1, 1]",
+               "folds_trained=1", "train.device=cpu"]  # fmt: skip
+    plan_dataset(dataset, out=out, settings=changes)
+    for run in (out / "locator", out):
+        plan = read_plan(run / "plan.yaml")
+        weights = run / "model" / weight_name(0)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        state = seeded_network(plan, 0).state_dict()
+        save_file({name: one.contiguous() for name, one in state.items()}, weights)
+        write_model(
+            run / "model", plan, [0], {}, n_training_cases=0, n_training_participants=0,
+            locator=None if run != out else out / "locator" / "model",
+        )  # fmt: skip
+        network, train = plan.settings.network, plan.settings.train
+        print(f"{run.name}: {network.config['features']}, patch {train.patch_vox}, "
+              f"spacing {plan.settings.prepare.spacing_mm}")  # fmt: skip
+    return out / "model"
 
 
-def dice_of(found: Path, truth: Path) -> dict[str, float]:
-    """Dice of each gland, plane by plane."""
-    a, b = nib.load(found).dataobj, nib.load(truth).dataobj
-    ours, theirs = np.asanyarray(a), np.asanyarray(b)
-    return {
-        name: round(float(2 * ((ours == n) & (theirs == n)).sum()
-                          / max(1, (ours == n).sum() + (theirs == n).sum())), 3)
-        for n, name in enumerate(GLANDS, start=1)
-    }  # fmt: skip
+@dataclass(frozen=True)
+class TrueBoxes:
+    """Runs a locator for its cost, and answers with boxes around the true structures."""
+
+    inner: Any
+    top_mm: float
+
+    @property
+    def overview_mm(self) -> float:
+        """Of the locator."""
+        return float(self.inner.overview_mm)
+
+    def find(self, channels: Sequence[Any]) -> list[Any]:
+        """A box a gland, whatever the locator says."""
+        from acinus.predict.locate import Place
+        from acinus.scans.box import Box
+
+        self.inner.find(channels)
+        margin_mm = self.inner.plan.settings.locate.margin_mm
+        places = []
+        for name, (centre, radii) in GLANDS.items():
+            middle = np.array([centre[2], centre[1], centre[0] + self.top_mm])
+            half = np.array(radii[::-1]) + margin_mm
+            places.append(Place(name, (name,), Box(tuple(middle - half), tuple(middle + half))))
+        return places
 
 
-def sweep(model: Path, scan: Path) -> None:
-    """The segment networks over a whole scan; prints seconds, run in a process of its own."""
+def predict(model: Path, scan: Path, *, swept: bool) -> None:
+    """One scan, in a process of its own; prints wall and CPU seconds and peak GB.
+
+    Args:
+        model: With a locate stage.
+        scan: To be segmented.
+        swept: Whether the segment network goes over everything.
+    """
     from dataclasses import replace
 
     from acinus.predict import load_model
+    from acinus.predict.located import LocatedJob
+    from acinus.predict.source import Scan
     from acinus.scans import read_volume
 
     begin = time.monotonic()
-    whole = replace(load_model(model, device="cpu"), locator=None)
-    whole.predict(read_volume(scan))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{time.monotonic() - begin:.1f} {peak:.2f}")
+    loaded = load_model(model, device="cpu")
+    if swept:
+        replace(loaded, locator=None).predict(read_volume(scan))
+        stages = ""
+    else:
+        rows: list[dict[str, object]] = []
+        n = nib.load(scan).shape[2]
+        top = top_of(n, SPACING_MM[0], n)
+        job = LocatedJob(
+            replace(loaded, locator=TrueBoxes(loaded.locator, top)), "plan", False, None, rows
+        )
+        (done,) = job.run([Scan("scan", (scan,))], [model.parent / "labels.nii.gz"])
+        if isinstance(done[2], Exception):
+            raise done[2]
+        stages = f"; locate {rows[0]['locate_seconds']} s, segment {rows[0]['segment_seconds']} s"
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"{time.monotonic() - begin:.1f} {used.ru_utime + used.ru_stime:.1f} "
+          f"{used.ru_maxrss / 1e6:.2f} {stages}")  # fmt: skip
+
+
+def measured(given: argparse.Namespace, scan: Path, *, swept: bool) -> tuple[float, float, float]:
+    """Wall seconds, CPU seconds and peak GB of one scan; printed too."""
+    command = [sys.executable, __file__, str(given.out), "--scan", str(scan)]
+    done = subprocess.run(
+        [*command, *(["--swept"] if swept else [])], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    wall, cpu, peak, *stages = done.stdout.splitlines()[-1].split(maxsplit=3)
+    print(f"{scan.name}: {wall} s, of the CPU {cpu} s, peak {peak} GB{''.join(stages)}", flush=True)
+    return float(wall), float(cpu), float(peak)
 
 
 def main() -> None:
+    """Make what is missing, then measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("out", type=Path)
-    parser.add_argument("--budget", default="150steps")
-    parser.add_argument("--sweep", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--scan", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--swept", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     model = given.out / "run" / "model"
-    if given.sweep is not None:
-        sweep(model, given.sweep)
+    if given.scan is not None:
+        predict(model, given.scan, swept=given.swept)
         return
     if not (model / "model.json").is_file():
-        dataset = write_dataset(given.out / "Dataset001_SyntheticBodies")
-        coarse = (
-            "{train: {batch: 2, patch_vox: [32, 32, 32]}, "
-            "network: {config: {features: [8, 16, 32]}}}"
-        )
-        changes = [
-            "locate.stage=network",
-            f"locate.config={coarse}",
-            "prepare.spacing_mm=[1, 1, 1]",
-            "train.patch_vox=[48, 48, 48]",
-            "train.batch=2",
-            "network.config={features: [8, 16, 32, 64]}",
-            "folds=2",
-            "folds_trained=1",
-            "train.device=cpu",
-        ]
-        arguments = [f"--set={change}" for change in changes]
-        seconds, _, text = measured(
-            ["run", str(dataset), "--out", str(given.out / "run"), "--budget", given.budget,
-             *arguments]
-        )  # fmt: skip
-        print(f"trained and judged on small synthetic bodies in {seconds:.0f} s")
-        print("\n".join(text.splitlines()[-4:]))
-    print("found first, then segmented:")
-    for n in LENGTHS:
-        scan = given.out / "long" / "imagesTr" / f"l{n}_0000.nii.gz"
-        if not scan.is_file():
-            write_scan(given.out / "long" / f"l{n}", n, 512, SPACING_MM[:2], n)
-        labels = given.out / "labels"
-        seconds, peak, text = measured(
-            ["predict", str(model), str(scan), str(labels / f"l{n}.nii.gz"), "--device", "cpu"]
-        )
-        truth = given.out / "long" / "labelsTr" / f"l{n}.nii.gz"
-        dice = dice_of(labels / f"l{n}.nii.gz", truth)
-        print(f"512 x 512 x {n}: {seconds:.1f} s, peak {peak:.2f} GB; Dice {dice}", flush=True)
-        print((labels / "boxes.csv").read_text() if n == LENGTHS[-1] else "", end="")
-    print("the same segment networks swept over everything:")
-    costs = []
-    for n in SWEPT_LENGTHS:
-        scan = given.out / "long" / "imagesTr" / f"s{n}_0000.nii.gz"
-        if not scan.is_file():
-            write_scan(given.out / "long" / f"s{n}", n, 512, SPACING_MM[:2], n)
-        done = subprocess.run(
-            [sys.executable, __file__, str(given.out), "--sweep", str(scan)],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        seconds, peak = (float(word) for word in done.stdout.split()[-2:])
-        costs.append((seconds, peak))
-        print(f"512 x 512 x {n}: {seconds:.1f} s, peak {peak:.2f} GB", flush=True)
-    (first_s, first_gb), (last_s, last_gb) = costs
+        dataset = given.out / "Dataset001_SyntheticBodies"
+        if not (dataset / "dataset.json").is_file():
+            write_dataset(dataset)
+        write_random_model(dataset, given.out / "run")
+    for lengths, swept in ((LENGTHS, False), (SWEPT_LENGTHS, True)):
+        print("the segment network swept over everything:" if swept else "found first:")
+        costs = []
+        for n in lengths:
+            name = f"{'s' if swept else 'l'}{n}"
+            scan = given.out / "long" / "imagesTr" / f"{name}_0000.nii.gz"
+            if not scan.is_file():
+                write_scan(given.out / "long" / name, n, 512, SPACING_MM[:2], n)
+            costs.append(measured(given, scan, swept=swept))
     more = (LENGTHS[-1] - SWEPT_LENGTHS[-1]) / (SWEPT_LENGTHS[-1] - SWEPT_LENGTHS[0])
-    total_s, total_gb = last_s + more * (last_s - first_s), last_gb + more * (last_gb - first_gb)
+    wall, cpu, peak = (last + more * (last - first) for first, last in zip(*costs, strict=True))
     print(
-        f"512 x 512 x {LENGTHS[-1]}, extrapolated along a line: {total_s:.0f} s, {total_gb:.1f} GB"
+        f"512 x 512 x {LENGTHS[-1]}, extrapolated along a line: {wall:.0f} s, "
+        f"of the CPU {cpu:.0f} s, {peak:.1f} GB"
     )
 
 
