@@ -1,4 +1,4 @@
-"""Small folders in the layouts of public datasets, one maker each, written with nibabel only."""
+"""Small folders in the layouts of public datasets, one maker each, written without our writers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -21,6 +22,24 @@ def save(path: Path, array_xyz: np.ndarray, affine: np.ndarray = AFFINE) -> Path
     image.set_sform(affine, 1)
     nib.save(image, path)
     return path
+
+
+def save_nrrd(path: Path, array_xyz: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
+    """A plain NRRD, also under the name of a segmentation: without names of segments."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array_xyz.transpose(2, 1, 0))
+    to_lps = np.diag([-1, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(to_lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(to_lps[:3, 3].tolist())
+    image.SetDirection((to_lps[:3, :3] / spacing).ravel().tolist())
+    sitk.WriteImage(image, str(path), useCompression=True)
+    return path
+
+
+def mask_of(number: int) -> np.ndarray:
+    """(x, y, z) with two voxels of 1, at another place for each number from 1."""
+    return (label_of(range(1, number + 1)) == number).astype(np.uint8)
 
 
 def image_of(number: int) -> np.ndarray:
@@ -199,6 +218,41 @@ def make_bids(root: Path, sessions: Iterable[str] = ("",)) -> Path:
     return root
 
 
+def make_han_seg(root: Path) -> Path:
+    """Two cases with CT, MRI on another grid, and four organs each."""
+    folder = root / "HaN-Seg" / "set_1"
+    organs = ("Glnd_Lacrimal_L", "Glnd_Lacrimal_R", "Parotid_L", "Eye_AL")
+    for number in (1, 2):
+        case = f"case_{number:02d}"
+        save_nrrd(folder / case / f"{case}_IMG_CT.nrrd", image_of(number))
+        save_nrrd(folder / case / f"{case}_IMG_MR_T1.nrrd", image_of(number)[:4])
+        for place, organ in enumerate(organs, start=1):
+            save_nrrd(folder / case / f"{case}_OAR_{organ}.seg.nrrd", mask_of(place))
+    return folder
+
+
+def make_head_neck_oar(root: Path) -> Path:
+    """Two scans of test and validation by both readers; the radiographer draws one gland off."""
+    folder = root / "tcia-ct-scan-dataset" / "nrrds"
+    for part, scan in (("test", "0522c0057"), ("validation", "0522c0727a")):
+        for reader, off in (("oncologist", 0), ("radiographer", 1)):
+            place = folder / part / reader / scan
+            save_nrrd(place / "CT_IMAGE.nrrd", image_of(len(part)))
+            save_nrrd(place / "segmentations" / "Lacrimal-Lt.nrrd", mask_of(1))
+            save_nrrd(place / "segmentations" / "Lacrimal-Rt.nrrd", mask_of(2 + off))
+    return root
+
+
+def make_pddca(root: Path) -> Path:
+    """A case of two parts each, both with the mandible."""
+    for part, case in ((1, "0522c0001"), (3, "0522c0555")):
+        folder = root / f"PDDCA-1.4.1_part{part}" / case
+        save_nrrd(folder / "img.nrrd", image_of(part))
+        for place, organ in enumerate(("Mandible", "OpticNerve_L", "Parotid_R"), start=1):
+            save_nrrd(folder / "structures" / f"{organ}.nrrd", mask_of(place))
+    return root
+
+
 MAKERS: Mapping[str, object] = {
     "amos": make_amos,
     "abdomenct-1k": make_abdomenct_1k,
@@ -208,6 +262,9 @@ MAKERS: Mapping[str, object] = {
     "msd": make_msd,
     "nih-pancreas": make_nih,
     "bids": make_bids,
+    "han-seg": make_han_seg,
+    "head-neck-oar": make_head_neck_oar,
+    "pddca": make_pddca,
 }
 """Layout to its maker; every registered layout must have one."""
 

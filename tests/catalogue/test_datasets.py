@@ -19,7 +19,7 @@ from acinus.cohort.catalogue import get_dataset, read_catalogue
 from acinus.cohort.catalogue.unpack import unpack
 from acinus.cohort.importers import IMPORTERS
 from acinus.errors import ConfigError, DataError
-from public_layouts import make_amos, make_msd, make_pansegdata
+from public_layouts import make_amos, make_msd, make_pansegdata, make_pddca
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +35,16 @@ def packed(folder: Path, kind: str = "zip") -> bytes:
 
 @pytest.fixture
 def shop(tmp_path):
-    """A server with three datasets, and its catalogue."""
+    """A server with some datasets, and its catalogue."""
     contents = {}
     for name, make, kind in (("msd", make_msd, "tar"), ("pan", make_pansegdata, "zip")):
         (tmp_path / name).mkdir()
         make(tmp_path / name)
         contents[f"/{name}"] = packed(tmp_path / name, kind)
+    make_pddca(tmp_path / "heads")
+    for part, kind in ((1, "zip"), (3, "gztar")):
+        folder = tmp_path / "heads" / f"PDDCA-1.4.1_part{part}"
+        contents[f"/heads{part}"] = packed(folder, kind)
     (tmp_path / "amos").mkdir()
     make_amos(tmp_path / "amos")
     meta = tmp_path / "amos" / "labeled_data_meta_0000_0599.csv"
@@ -68,6 +72,16 @@ pan:
   files: [{{name: both.zip, url: "{at}/pan"}}]
   importer: pansegdata
   choices: {{modality: t2}}
+heads:
+  title: Heads
+  about: Made for a test.
+  structures: [mandible]
+  modality: CT
+  address: {at}
+  files:
+    - {{name: PDDCA-1.4.1_part1.zip, url: "{at}/heads1"}}
+    - {{name: PDDCA-1.4.1_part3.tar.gz, url: "{at}/heads3"}}
+  importer: pddca
 amos-ct: &amos
   title: Amos
   about: Made for a test.
@@ -168,6 +182,15 @@ def test_a_dataset_comes_converted_and_is_not_fetched_twice(shop, tmp_path) -> N
     assert len(server.requests) == 1
     get_dataset("pan", out, convert=tmp_path / "D3", catalogue=catalogue)
     assert open_dataset(tmp_path / "D3").channel_names == ("T2",)
+
+
+def test_every_part_of_a_dataset_is_unpacked_though_names_have_dots(shop, tmp_path) -> None:
+    _, catalogue = shop
+    got = get_dataset("heads", tmp_path / "d", convert=tmp_path / "D", catalogue=catalogue)
+    assert got.imported is not None
+    assert got.imported.n_cases == 2
+    folders = sorted(path.name for path in (tmp_path / "d/heads").iterdir() if path.is_dir())
+    assert folders == ["PDDCA-1.4.1_part1", "PDDCA-1.4.1_part3"]
 
 
 def test_entries_of_one_download_share_it(shop, tmp_path) -> None:

@@ -38,7 +38,16 @@ CASES = {
     "msd": ["pancreas_001", "pancreas_004"],
     "nih-pancreas": ["nih_0001", "nih_0002"],
     "bids": ["sub-01", "sub-02"],
+    "han-seg": ["case_01", "case_02"],
+    "head-neck-oar": ["0522c0057", "0522c0727_a"],
+    "pddca": ["0522c0001", "0522c0555"],
 }
+
+MASKS = {"han-seg", "head-neck-oar", "pddca"}
+"""Layouts with one file per structure, none of them the pancreas."""
+
+WRITTEN_ANEW = {"nih-pancreas", *MASKS}
+"""Layouts whose images are in another format than ours."""
 
 
 @pytest.fixture(autouse=True)
@@ -80,7 +89,7 @@ def test_a_layout_becomes_a_dataset_without_errors(layout, tmp_path) -> None:
     findings = check_dataset(out).findings
     assert not [one for one in findings if one.severity == "error"]
     table = dataset.participants
-    assert list(table["participant_id"]) == CASES[layout]
+    assert list(table["participant_id"]) == [one.split("_a")[0] for one in CASES[layout]]
     assert set(table["source"]) == {IMPORTERS[layout].factory.title}
     record = json.loads((out / "import.json").read_text())
     assert (record["layout"], record["failed"]) == (layout, {})
@@ -88,7 +97,7 @@ def test_a_layout_becomes_a_dataset_without_errors(layout, tmp_path) -> None:
     assert not list(tmp_path.glob(".partial-*"))
 
 
-@pytest.mark.parametrize("layout", sorted(set(CASES) - {"nih-pancreas"}))
+@pytest.mark.parametrize("layout", sorted(set(CASES) - WRITTEN_ANEW))
 def test_images_are_the_same_bytes(layout, tmp_path) -> None:
     folder, out = made(layout, tmp_path), tmp_path / "out"
     imported(layout, folder, out)
@@ -114,7 +123,7 @@ def test_copies_are_files_of_their_own(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("layout", sorted(set(CASES) - {"bids"}))
+@pytest.mark.parametrize("layout", sorted(set(CASES) - {"bids", *MASKS}))
 def test_one_label_is_the_pancreas_wherever_it_had_which_number(layout, tmp_path) -> None:
     folder = made(layout, tmp_path)
     done = imported(layout, folder, tmp_path / "out", labels=("pancreas",))

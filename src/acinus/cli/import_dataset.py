@@ -196,6 +196,73 @@ def msd(
     return _import("msd", folder, dataset, options)
 
 
+@import_model.command(name="han-seg")
+def han_seg(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    options: Options = Common(),
+) -> int:
+    """Import HaN-Seg: lacrimal and salivary glands and other organs at risk on CT.
+
+    Structures overlap and some cases lack one: name those you want with --labels. The MRI is left
+    out, as it is not registered to the CT on which the organs are drawn.
+
+    ```console
+    acinus import han-seg HaN-Seg Dataset026_HanSeg --labels lacrimal_left lacrimal_right
+    ```
+    """
+    return _import("han-seg", folder, dataset, options)
+
+
+@import_model.command(name="head-neck-oar")
+def head_neck_oar(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    reader: Annotated[
+        Literal["oncologist", "radiographer"], Parameter(help="Whose masks.")
+    ] = "oncologist",
+    parts: Annotated[
+        tuple[Literal["test", "validation"], ...],
+        Parameter(help="Published parts.", consume_multiple=True),
+    ] = ("test", "validation"),
+    options: Options = Common(),
+) -> int:
+    """Import the head and neck CTs of Nikolov et al.: glands and other organs by two readers.
+
+    Structures overlap (cord and canal, lens and orbit): name those you want with --labels.
+
+    ```console
+    acinus import head-neck-oar tcia-ct-scan-dataset Dataset027_Glands --reader radiographer \\
+        --labels lacrimal_right lacrimal_left
+    ```
+    """
+    return _import("head-neck-oar", folder, dataset, options, reader=reader, parts=parts)
+
+
+@import_model.command
+def pddca(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    options: Options = Common(),
+) -> int:
+    """Import PDDCA: parotid and submandibular glands and other organs at risk on CT.
+
+    The three parts, unpacked side by side. Eight cases have no mandible: leave it out with
+    --labels to take them.
+
+    ```console
+    acinus import pddca PDDCA Dataset028_Pddca --labels parotid_left parotid_right
+    ```
+    """
+    return _import("pddca", folder, dataset, options)
+
+
 @import_model.command
 def bids(
     folder: Folder,

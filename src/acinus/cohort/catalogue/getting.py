@@ -7,6 +7,7 @@ command to run afterwards; doing half of it and calling it done was rejected.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,10 +76,15 @@ def get_dataset(
         return Got(place, files, None, _steps(entry, place) if entry.by_hand else "")
     for file, path in zip(entry.files, files, strict=True):
         if file.is_archive:
-            _unpack_once(path, place / path.name.split(".")[0])
+            _unpack_once(path, place / _without_ending(path.name))
     choices: dict[str, Any] = dict(entry.choices)
     imported = import_dataset(entry.importer or "", place, convert, labels=labels, **choices)
     return Got(place, files, imported, "")
+
+
+def _without_ending(name: str) -> str:
+    """``a-1.4_part1`` of ``a-1.4_part1.tar.gz``."""
+    return re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", name)
 
 
 def _unpack_once(archive: Path, folder: Path) -> None:

@@ -8,10 +8,13 @@ from acinus.cohort.importers.abdomenct_1k import AbdomenCT1K
 from acinus.cohort.importers.amos import Amos
 from acinus.cohort.importers.bids import Bids
 from acinus.cohort.importers.btcv import Btcv
+from acinus.cohort.importers.han_seg import HanSeg
+from acinus.cohort.importers.head_neck_oar import HeadNeckOar
 from acinus.cohort.importers.importing import Imported, import_dataset
 from acinus.cohort.importers.msd import Msd
 from acinus.cohort.importers.nih_pancreas import NihPancreas
 from acinus.cohort.importers.pansegdata import PanSegData
+from acinus.cohort.importers.pddca import Pddca
 from acinus.cohort.importers.source import IMPORTERS
 from acinus.cohort.importers.word import Word
 
@@ -21,10 +24,13 @@ __all__ = [
     "Amos",
     "Bids",
     "Btcv",
+    "HanSeg",
+    "HeadNeckOar",
     "Imported",
     "Msd",
     "NihPancreas",
     "PanSegData",
+    "Pddca",
     "Word",
     "import_dataset",
 ]

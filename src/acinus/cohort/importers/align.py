@@ -11,8 +11,17 @@ from pathlib import Path
 import numpy as np
 
 from acinus.errors import DataError, GridError
-from acinus.scans import Grid, Volume, axis_codes, on_grid_of, oriented, read_volume
+from acinus.scans import (
+    Grid,
+    Volume,
+    axis_codes,
+    on_grid_of,
+    oriented,
+    place_on_grid,
+    read_volume,
+)
 from acinus.scans.dtypes import as_labelmap
+from acinus.scans.itk import read_itk
 from acinus.scans.orientation import describe_grid
 
 NEAR_VOXELS = 0.1
@@ -28,13 +37,18 @@ HINT = (
 )
 
 
-def read_whole_labels(path: Path) -> tuple[Volume, str]:
+def read_whole_labels(path: Path, grid: Grid) -> tuple[Volume, str]:
     """A label map with integer values, and a note if they were stored a little off.
+
+    Args:
+        path: The file. Of a ``.seg.nrrd`` the stored values count, whatever names it gives them.
+        grid: Of the image; a segmentation that was cut to its structure is put in its place.
 
     Raises:
         DataError: It cannot be read, or a value is no whole number.
+        GridError: It was cut, and from another grid.
     """
-    volume = read_volume(path)
+    volume = _stored(path, grid)
     array, note = volume.array, ""
     if array.dtype.kind == "f" and np.isfinite(array).all():
         whole = np.rint(array)
@@ -42,6 +56,16 @@ def read_whole_labels(path: Path) -> tuple[Volume, str]:
         if 0 < off <= NEAR_INTEGER:
             array, note = whole, f"label values up to {off:.2g} off whole numbers were rounded"
     return volume.with_array(as_labelmap(array, path)), note
+
+
+def _stored(path: Path, grid: Grid) -> Volume:
+    if not path.name.endswith(".seg.nrrd"):
+        return read_volume(path)
+    volume = read_itk(path)
+    try:
+        return volume if volume.shape == grid.shape else place_on_grid(volume, grid)
+    except GridError as error:
+        raise GridError(f"{path}: {error}") from error
 
 
 def label_on_grid(

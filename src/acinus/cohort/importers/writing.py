@@ -119,9 +119,10 @@ def _write_label(case: SourceCase, grid: Grid, target: Path, place: Place) -> Wr
     united: Labelmap | None = None
     notes: list[str] = []
     structures: set[str] = set()
-    is_unchanged = len(case.labels) == 1
-    for file in case.labels:
-        stored, rounded = read_whole_labels(file.path)
+    files = _wanted_files(case, place.labels)
+    is_unchanged = len(files) == 1
+    for file in files:
+        stored, rounded = read_whole_labels(file.path, grid)
         label, moved = label_on_grid(
             stored, grid, has_own_origin=place.has_own_origin, trust_voxels=place.trust
         )
@@ -135,15 +136,31 @@ def _write_label(case: SourceCase, grid: Grid, target: Path, place: Place) -> Wr
         if united is not None and np.any(shared := (renumbered > 0) & (united > 0)):
             raise DataError(
                 f"{file.path}: structures must not overlap; {', '.join(file.values.values())} "
-                f"shares {int(shared.sum())} voxels with another. Correct one of them."
+                f"shares {int(shared.sum())} voxels with another. Correct one of them, or name "
+                "those you want with --labels."
             )
         united = renumbered if united is None else united + renumbered
-    only = case.labels[0].path
+    only = files[0].path
     if is_unchanged and only.name.endswith(place.ending):
         _link_or_copy(only, target, use_links=place.use_links)
     elif united is not None:
         write_volume(Volume(united, grid.affine), target)
     return Written(notes=tuple(notes), structures=frozenset(structures))
+
+
+def _wanted_files(case: SourceCase, kept: Sequence[str]) -> list[LabelFile]:
+    """The label maps that may hold a kept structure; each must be drawn somewhere.
+
+    A structure that nobody drew in a case must not become its background.
+    """
+    drawn = {name for file in case.labels for name in file.values.values()}
+    absent = [name for name in kept if name not in drawn]
+    if absent:
+        raise DataError(
+            f"{case.labels[0].path.parent}: must have a label of {', '.join(absent)}; there is "
+            "none. Name the others with --labels to take this case."
+        )
+    return [file for file in case.labels if any(name in kept for name in file.values.values())]
 
 
 def _numbers(file: LabelFile, label: Volume, kept: Sequence[str]) -> dict[int, int]:
