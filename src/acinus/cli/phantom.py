@@ -77,7 +77,7 @@ def abdomen(
         patients: Number of people, at least 9; three fifths have MR, the others CT.
         seed: Seed of the anatomy, the acquisition and the readings.
         size: small: the whole field of view at about 4.5 mm in plane, for trainings on a
-            CPU; full: about 1.5 mm.
+            CPU; full: about 1.3 mm.
         jobs: Processes that make people side by side.
     """
     for folder in acinus.make_abdomen_cohort(

@@ -97,7 +97,7 @@ def make_abdomen_cohort(
             Three fifths have MR (most of them T1 and T2), the others CT.
         seed: Any integer >= 0; the same seed gives the same bytes.
         size: ``"small"``: the whole field of view at about 4.5 x 4.5 x 6 mm; ``"full"``:
-            about 1.5 x 1.5 mm, slices of 4 mm (MR) and 2.5 mm (CT).
+            about 1.3 x 1.3 mm, slices of 4 mm (MR) and 2.5 mm (CT).
         jobs: Processes, >= 1.
 
     Returns:
