@@ -265,10 +265,10 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     wanted = phantom.model_dump(mode="json")
     if stamp.is_file() and read_json(stamp) == wanted:
         return
-    folders: dict[str, Mapping[str, str]] = {
-        "orbit": ORBIT_DATASETS,
-        "abdomen": ABDOMEN_DATASETS,
-        "headneck": HEADNECK_DATASETS,
+    folders: dict[str, dict[str, str]] = {
+        "orbit": dict(ORBIT_DATASETS),
+        "abdomen": dict(ABDOMEN_DATASETS),
+        "headneck": {str(contrast): folder for contrast, folder in HEADNECK_DATASETS.items()},
     }
     known = folders[phantom.kind]
     contrast_of = {folder: name for name, folder in known.items()}
@@ -287,7 +287,8 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     used = list(dict.fromkeys(contrast_of[arm.dataset] for arm in study.arms.values()))
     if phantom.kind == "headneck":
         maps = None if phantom.anatomy is None else Path(phantom.anatomy)
-        make_headneck_cohort(base, contrasts=used, anatomy=maps, body=phantom.body, **wish)
+        contrasts = [contrast for contrast in HEADNECK_DATASETS if contrast in used]
+        make_headneck_cohort(base, contrasts=contrasts, anatomy=maps, body=phantom.body, **wish)
     else:
         make_orbit_cohort(base, sequences=used, counts=phantom.counts, **wish)
     write_json(stamp, wanted)

@@ -116,23 +116,23 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
     """
     rows: list[dict[str, Any]] = []
     for arm, group in values.groupby("arm", sort=False):
-        drawn = group[group["role"] == "reference"].set_index(["case", "label"])
-        found = group[group["role"] == "prediction"].set_index(["case", "label"])
+        drawn = group[group["role"] == "reference"]
+        found = group[group["role"] == "prediction"]
         for label in dict.fromkeys(group["label"]):
-            first = drawn[drawn["part"] == "holdout"].xs(label, level="label")
-            if label in found.index.get_level_values("label"):
-                second = found.xs(label, level="label")
+            first = drawn[(drawn["part"] == "holdout") & (drawn["label"] == label)]
+            second = found[found["label"] == label]
+            if len(second):
                 rows += _paired(str(arm), "label against prediction", label, first, second)
         for right, left in mirror_pairs:
-            both = [drawn.xs(side, level="label") for side in (right, left)]
-            rows += _paired(str(arm), "right against left", f"{right}|{left}", *both)
+            first, second = (drawn[drawn["label"] == side] for side in (right, left))
+            rows += _paired(str(arm), "right against left", f"{right}|{left}", first, second)
     return table_of(_adjust(rows), PAIRED_COLUMNS)
 
 
 def _paired(
     arm: str, comparison: str, label: str, first: pd.DataFrame, second: pd.DataFrame
 ) -> list[dict[str, Any]]:
-    joined = first.join(second, rsuffix="_second", how="inner")
+    joined = first.merge(second, on="case", suffixes=("", "_second"))
     joined = joined[(joined["voxels"] > 0) & (joined["voxels_second"] > 0)]
     rows = []
     for variable in VARIABLES:

@@ -131,6 +131,7 @@ def draw_look(rng: np.random.Generator, contrast: Contrast) -> Look:
     """
     if contrast == "ct":
         return _ct(rng)
+    spin: tuple[float, float, float | None]
     if contrast == "t1":
         post = rng.random() < 0.4
         agent = float(rng.uniform(0.6, 1.2)) if post else 0.0

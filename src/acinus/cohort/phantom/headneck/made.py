@@ -50,13 +50,15 @@ def make_anatomy(rng: np.random.Generator) -> Anatomy:
     read: dict[str, Organ] = {}
     for side, name in ((1, "right"), (-1, "left")):
         gland = head.glands[0 if side > 0 else 1]
-        own = {"lacrimal": (gland.distance_mm, gland.centre, 20.0, FINE_MM)}
-        for kind, (middle, reach, formula) in _large_glands(side, chin, jaw).items():
+        own: dict[str, tuple[Formula, Triple, float, float]] = {
+            "lacrimal": (gland.distance_mm, gland.centre, 20.0, FINE_MM)
+        }
+        for kind, (middle, reach, shape) in _large_glands(side, chin, jaw).items():
             mean, sd, least, most = VOLUMES_ML[kind]
             volume = float(np.clip(rng.normal(mean, sd), least, most))
-            own[kind] = (_of_volume(formula, middle, reach, volume), middle, reach, STEP_MM)
+            own[kind] = (_of_volume(shape, middle, reach, volume), middle, reach, STEP_MM)
         for kind, (formula, middle, reach, step) in own.items():
-            low, high = (tuple(m + s * reach for m in middle) for s in (-1.0, 1.0))
+            low, high = _corners(middle, reach)
             true[f"{kind}_{name}"] = sample_organ(formula, low, high, step)
             errors = _misread(formula, rng, 0.25 if kind == "lacrimal" else 0.5)
             read[f"{kind}_{name}"] = sample_organ(errors, low, high, step)
@@ -86,6 +88,12 @@ def _mandible(chin: Triple) -> Formula:
         return join(join(join(front, trunk, 4.0), ramus, 4.0), condyle, 4.0)
 
     return distance
+
+
+def _corners(middle: Triple, reach: float) -> tuple[Triple, Triple]:
+    """Lowest and highest corner of a box about its middle."""
+    x, y, z = middle
+    return (x - reach, y - reach, z - reach), (x + reach, y + reach, z + reach)
 
 
 def _large_glands(
@@ -128,7 +136,7 @@ def _of_volume(
 ) -> Formula:
     """The shape at the size at which it has the volume, within about 2%."""
     size = 1.0
-    low, high = (tuple(m + s * reach for m in middle) for s in (-1.0, 1.0))
+    low, high = _corners(middle, reach)
     for _ in range(4):
         inside = sample_organ(shape(size), low, high, 2.0).values
         found = float(np.clip(0.5 - inside / 2.0, 0, 1).sum()) * 8.0 / 1000.0

@@ -180,10 +180,10 @@ def _throat(
 ) -> Iterator[Body]:
     """Pharynx, larynx and trachea as one tube, with walls; gullet and thyroid."""
     larynx_z = min(anatomy.chin[2], anatomy.teeth_z - 25.0) - LARYNX_MM
-    front = np.interp(z, [larynx_z - 30.0, larynx_z + 15.0, -60.0], [40.0, 35.0, 33.0])
-    wide = np.interp(z, [larynx_z - 12.0, larynx_z, larynx_z + 25.0, -50.0], [8.5, 4.0, 12.0, 12.0])
-    deep = np.interp(z, [larynx_z - 12.0, larynx_z, larynx_z + 25.0, -50.0], [8.5, 9.0, 5.5, 6.0])
-    front, wide, deep = (a.astype(np.float32) for a in (front, wide, deep))
+    front = _along(z, (larynx_z - 30.0, larynx_z + 15.0, -60.0), (40.0, 35.0, 33.0))
+    stations = (larynx_z - 12.0, larynx_z, larynx_z + 25.0, -50.0)
+    wide = _along(z, stations, (8.5, 4.0, 12.0, 12.0))
+    deep = _along(z, stations, (8.5, 9.0, 5.5, 6.0))
     tube = (np.sqrt((u / wide) ** 2 + ((v - front) / deep) ** 2) - 1.0) * np.minimum(wide, deep)
     yield body("muscle", np.maximum(tube - 4.0, under))
     level = np.abs(z - larynx_z) - 16.0
@@ -194,3 +194,8 @@ def _throat(
     lobes = ellipsoid(np.abs(u), v, z, (17.0, 38.0, larynx_z - 30.0), (8.0, 9.0, 22.0))
     yield body("thyroid", np.maximum(lobes, under))
     yield body("air", np.maximum(tube, under))
+
+
+def _along(z: Array, stations: tuple[float, ...], values: tuple[float, ...]) -> Array:
+    """Values at heights, linear between stations from inferior to superior."""
+    return np.interp(z, stations, values).astype(np.float32)

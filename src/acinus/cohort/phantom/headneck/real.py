@@ -104,7 +104,7 @@ def read_anatomy(folder: Path, case: str, rng: np.random.Generator) -> Anatomy:
         for name, value in ORGANS.items()
         if counts[value]
     }
-    glands = {
+    glands: dict[str, dict[str, Organ]] = {
         reading: _read_glands(
             Path(folder).parent / place / f"{case}.nii.gz", volume.array, affine, to_head
         )
@@ -179,7 +179,7 @@ def _distance(mask: Array, affine: Affine, to_head: Affine, pad_mm: float) -> Or
     inside_mm = distance_transform_edt(inside, spacing)
     half = 0.5 * float(spacing.min())
     values = np.where(inside, half - inside_mm, outside_mm - half).astype(np.float32)
-    index = np.linalg.inv(to_head @ affine)
+    index = np.asarray(np.linalg.inv(to_head @ affine), np.float64)
     index[:3, 3] -= first[::-1]
     return Organ(values, index)
 

@@ -8,7 +8,8 @@ here, and the given organs are painted last. A later body covers an earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from acinus.cohort.phantom.anatomy import Body, body, intracranial, outline
 from acinus.cohort.phantom.head_bodies import NASAL_REACH_MM, large_bodies, nasal_bodies
 from acinus.cohort.phantom.headneck.contrast import CODES
 from acinus.cohort.phantom.headneck.neck import mouth_bodies, neck_bodies, neck_skin
-from acinus.cohort.phantom.headneck.organs import FAR_MM, Anatomy
+from acinus.cohort.phantom.headneck.organs import FAR_MM, Anatomy, Organ
 from acinus.cohort.phantom.orbit_bodies import ORBIT_REACH_MM, orbit_bodies
 from acinus.cohort.phantom.painting import fold_noise
 from acinus.cohort.phantom.shapes import join
@@ -26,8 +27,8 @@ COVER_MM = {"mandible": 9.0, "parotid": 6.0, "submandibular": 9.0}
 """Soft tissue between an organ and the skin, mm."""
 SKULL_MM = 7.0
 """Skull over the brain, mm."""
-JAWS_MM = -50.0
-"""Below this height the head of the orbit phantom ends, mm."""
+Points = tuple[Array, Array, Array]
+"""(right, anterior, superior), mm."""
 
 
 def paint_plane(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Array:
@@ -59,9 +60,10 @@ def paint_plane(anatomy: Anatomy, x: Array, y: Array, z: Array) -> Array:
             _cover(view, item)
         for item in neck_bodies(anatomy, x, y, z, np.maximum(skin, 5.0 - brain), noise[0]):
             _cover(view, item)
-    _paint_window(view, NASAL_REACH_MM, 1, x, y, z, lambda p: nasal_bodies(anatomy.head, *p))
+    points = (x, y, z)
+    _paint_window(view, NASAL_REACH_MM, 1, points, lambda p: nasal_bodies(anatomy.head, *p))
     for side in (1, -1):
-        _paint_window(view, ORBIT_REACH_MM, side, x, y, z, lambda p, s=side: _orbit(anatomy, s, *p))
+        _paint_window(view, ORBIT_REACH_MM, side, points, partial(_orbit, anatomy, side))
     for item in _organ_bodies(anatomy, x, y, z):
         _cover(view, item)
     return tissues
@@ -88,7 +90,7 @@ def skin_distance(anatomy: Anatomy, x: Array, y: Array, z: Array, brain: Array) 
     return np.asarray(skin, np.float32)
 
 
-def _named(anatomy: Anatomy, name: str) -> list:
+def _named(anatomy: Anatomy, name: str) -> list[Organ]:
     glands = anatomy.glands["reference"]
     found = [d for n, d in glands.items() if n.startswith(name)]
     return found + ([anatomy.organs[name]] if name in anatomy.organs else [])
@@ -99,7 +101,15 @@ def _cover(tissues: Array, item: Body) -> None:
     tissues[distance < 0] = CODES[item.tissue]
 
 
-def _paint_window(view: Array, reach, side: int, x, y, z, bodies) -> None:
+def _paint_window(
+    view: Array,
+    reach: Sequence[tuple[float, float]],
+    side: int,
+    points: Points,
+    bodies: Callable[[Points], Iterator[Body]],
+) -> None:
+    """Paint bodies that lie in a box, given for the right side and mirrored for the left."""
+    x, y, z = points
     inside = np.ones(x.shape, bool)
     for low_high, axis, sign in zip(reach, (x, y, z), (side, 1, 1), strict=True):
         values = axis * np.float32(sign)
@@ -113,8 +123,9 @@ def _paint_window(view: Array, reach, side: int, x, y, z, bodies) -> None:
         _cover(part, item)
 
 
-def _orbit(anatomy: Anatomy, side: int, x: Array, y: Array, z: Array) -> Iterator[Body]:
+def _orbit(anatomy: Anatomy, side: int, points: Points) -> Iterator[Body]:
     """One orbit of the orbit phantom around the given globe, gland and nerve."""
+    x, y, z = points
     name = "right" if side > 0 else "left"
     glands = anatomy.glands["reference"]
     gland = glands.get(f"lacrimal_{name}")
