@@ -236,8 +236,7 @@ def head_neck_oar(
     Structures overlap (cord and canal, lens and orbit): name those you want with --labels.
 
     ```console
-    acinus import head-neck-oar tcia-ct-scan-dataset Dataset027_Glands --reader radiographer \\
-        --labels lacrimal_right lacrimal_left
+    acinus import head-neck-oar tcia-ct-scan-dataset Dataset027_Heads --labels lacrimal_right
     ```
     """
     return _import("head-neck-oar", folder, dataset, options, reader=reader, parts=parts)
