@@ -239,7 +239,7 @@ def display_confusion(
     """Reference labels as rows, predicted labels as columns, in percent of the reference."""
     rows = []
     for (arm, reference), group in numbers.groupby(["arm", "reference"], sort=False):
-        row = {"Reference": label_title(str(reference), names), "Scan type": arm}
+        row = {"Reference": label_title(str(reference), names), "Scan type": str(arm)}
         for cell in records(group):
             title = f"as {label_title(cell['prediction'], names)}"
             row[title] = NONE if pd.isna(cell["share"]) else f"{100 * cell['share']:.1f}%"
