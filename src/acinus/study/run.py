@@ -33,7 +33,7 @@ from acinus.study.arm import (
     train_arm,
     train_one_fold,
 )
-from acinus.study.cascade import TIME_SHARE, first_share, keep_found
+from acinus.study.cascade import TIME_SHARE, first_share, keep_found, low_resolution
 from acinus.study.content import (
     FINAL,
     arm_content,
@@ -45,7 +45,7 @@ from acinus.study.costs import costed_jobs, measure_network_costs
 from acinus.study.folders import StudyFolder
 from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
-from acinus.study.locating import LOCATOR, entries_of
+from acinus.study.locating import LOCATOR, entries_of, locator_arm
 from acinus.study.locating import TIME_SHARE as LOCATOR_SHARE
 from acinus.study.machine import command_line, describe_machine, package_versions
 from acinus.study.outlook import outlook
@@ -296,8 +296,10 @@ def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJo
     if arm is not None and arm not in names:
         raise ConfigError(unknown_name("arm", arm, names))
     models = {job.model: job for job in session.arm_jobs() if job.name == (arm or names[0])}
+    firsts = [first for job in models.values() if (first := low_resolution(job)) is not None]
+    # Whether a network locates is known once it is planned.
     planned = [job for job in models.values() if job.folder.plan.is_file()]
-    firsts = [first for job in planned for first in before(job, plan_arm(job))]
+    firsts += [first for job in planned if (first := locator_arm(job, plan_arm(job))) is not None]
     models |= {first.model: first for first in firsts}
     if (variant or FINAL) not in models:
         variants = [model for model in models if model != FINAL]
