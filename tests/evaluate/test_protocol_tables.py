@@ -119,7 +119,7 @@ def test_what_is_undefined_or_missed_stands_beside_the_means():
     assert row["n"] == "3"
     assert row["Dice"].split("\n")[1] == "0.78"
     assert row["Change, %\n(95% interval)"].startswith("−")
-    assert "1 values are undefined" in note("centre_table", numbers)
+    assert "undefined and in no mean: 1." in note("centre_table", numbers)
 
 
 def test_one_case_a_centre_has_no_test_and_says_so():

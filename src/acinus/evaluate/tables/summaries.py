@@ -145,7 +145,8 @@ def gaps_words(numbers: pd.DataFrame) -> str:
     undefined, failed = int(numbers["n_undefined"].sum()), int(numbers["n_failed"].sum())
     if not undefined and not failed:
         return "No value is undefined."
-    return f"{undefined} values are undefined and in no mean, {failed} cases could not be judged."
+    judged = f"; of cases that could not be judged: {failed}" if failed else ""
+    return f"Values that are undefined and in no mean: {undefined}{judged}."
 
 
 def _left_out(group: pd.DataFrame) -> str:
