@@ -101,6 +101,7 @@ def _draw(rows: pd.DataFrame, labels: list[str], sides: Any) -> Any:
         axes.set_yticklabels(names if column == 0 else [""] * len(names))
         if variable == "volume_ml":
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel(title)
         plain_grid(axes, "x")
     return figure
