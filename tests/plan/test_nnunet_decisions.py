@@ -50,6 +50,21 @@ def test_a_whole_plan_is_made_and_holds_together(recipe: str) -> None:
     }
 
 
+def test_a_network_named_by_the_user_is_planned_like_the_recipes_own() -> None:
+    """Networks that are compared must not differ in levels or deep supervision unasked."""
+    own = decide("nnunet-3d", THICK)["network.config"]
+    named = decide("pansegnet-3d", THICK, "network.name=plain_unet")
+    assert named["network.name"] == "plain_unet"
+    assert named["network.config"] == own
+    narrow = [4 * 2**level for level in range(len(own["features"]))]
+    changes = ("network.name=plain_unet", f"network.config.features={narrow}")
+    config = decide("pansegnet-3d", THICK, *changes)["network.config"]
+    assert config == {**own, "features": narrow}
+    resenc = decide("nnunet-resenc-m", THICK, "network.name=resenc_unet")["network.config"]
+    assert resenc == decide("nnunet-resenc-m", THICK)["network.config"]
+    assert "network.name" not in decide("nnunet-3d", THICK, "network.name=unet_2d")
+
+
 def test_pansegnet_has_the_levels_of_the_plain_network() -> None:
     plain, ours = decide("nnunet-3d", THICK), decide("pansegnet-3d", THICK)
     assert ours.pop("network.name") == "pansegnet"

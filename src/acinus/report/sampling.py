@@ -84,7 +84,7 @@ def _shown(arms: Sequence[ArmContent]) -> list[str]:
 
 def _heading(column: int, sampling: str, used: set[str]) -> str:
     text = f"({_ROMAN[column]}) {sampling}"
-    return f"{text}, used here" if sampling in used else text
+    return f"{text}, used" if sampling in used else text
 
 
 def _maps(arms: Sequence[ArmContent]) -> tuple[tuple[ArmContent, PlaneMap] | None, str]:

@@ -214,9 +214,10 @@ def _draw_bounds(names: Sequence[str], cases: pd.DataFrame) -> Any:
     for error in MARKED_ERRORS:
         needed = dice_for_volume_error(error)
         right.plot([low, needed, needed], [100 * error, 100 * error, 0], color=INK, lw=0.8, ls=":")
-        right.text(
-            low + 0.01 * (1 - low), 100 * error, f"{100 * error:g}%: Dice {needed:.3f}",
-            fontsize=6.5, va="bottom", zorder=4,
-        )  # fmt: skip
+    needs = "\n".join(
+        f"error ≤ {100 * error:g}%: Dice ≥ {dice_for_volume_error(error):.3f}"
+        for error in MARKED_ERRORS
+    )
+    right.text(0.985, 0.97, needs, transform=right.transAxes, ha="right", va="top", fontsize=6.8)
     left.legend(loc="upper right", fontsize=6.8, borderaxespad=0.2)
     return figure

@@ -241,15 +241,17 @@ def _normalisation(
 
 
 def _network(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> dict[str, Decision]:
-    """Encoder and levels; none if the user has chosen a network.
+    """Encoder and levels; none for a network that the user has chosen and that has no such levels.
 
     Raises:
         PlanError: The recipe's network has the plain encoder and another is asked for.
     """
-    if recipe.provenance.get("network.name") == "user":
-        return {}
     levels, preset, stated = one.topology, plan.preset, recipe.network.name
     is_plain = preset.network == "plain_unet"
+    if recipe.provenance.get("network.name") == "user":
+        fits = stated == preset.network or (is_plain and stated in ON_PLAIN)
+        if not fits:
+            return {}
     if stated in ON_PLAIN and not is_plain:
         raise PlanError(
             f"nnunet.encoder must be plain for the network '{stated}'; got "
