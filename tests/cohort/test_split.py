@@ -303,6 +303,20 @@ def test_shares_divide_everyone_once(n: int, seed: int):
     assert learned == set(split.folds[1])
 
 
+def test_shares_keep_groups_together():
+    family = [f"f{n // 2}" for n in range(20)]
+    dataset = dataset_of(names(range(20)), {"family": family})
+    split = make_shares_split("a", dataset, validation=0.1, test=0.2, seed=3, group_by="family")
+    of = dict(zip(names(range(20)), family, strict=True))
+    parts = [{of[p] for p in part} for part in (split.holdout, *split.folds)]
+    assert [len(part) for part in parts] == [2, 1, 7]
+    assert len(set().union(*parts)) == 10
+    check_split(split, {"a": dataset})
+    alone = dataset_of(names(range(6)), {"family": ["x"] * 6})
+    with pytest.raises(DataError, match="those of one 'family' stay together"):
+        make_shares_split("a", alone, validation=0.1, test=0.2, seed=3, group_by="family")
+
+
 def test_shares_must_leave_somebody_to_train_on():
     with pytest.raises(DataError, match="leave participants to train on; of 3 1 are for the test"):
         make_shares_split("a", dataset_of(names(range(3))), validation=0.6, test=0.3, seed=1)

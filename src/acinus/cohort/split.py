@@ -165,6 +165,7 @@ def make_shares_split(
     test: float,
     seed: int,
     stratify_by: str | None = None,
+    group_by: str | None = None,
 ) -> Split:
     """A split of one dataset by shares: test, validation, and the rest to train on.
 
@@ -175,6 +176,7 @@ def make_shares_split(
         test: Share of the participants kept for the test, at least one.
         seed: Of NumPy's generator, >= 0.
         stratify_by: As for `make_split`, where the dataset has the column.
+        group_by: As for `make_split`; the shares are then the nearest that groups allow.
 
     Returns:
         The test is the hold-out. Of the two folds the first validates on the validation cases
@@ -185,24 +187,32 @@ def make_shares_split(
     """
     datasets = {arm: dataset}
     _require_request(datasets, test, 2, seed)
-    units = pool_units(datasets, stratify_by=stratify_by, group_by=None)
+    units = pool_units(datasets, stratify_by=stratify_by, group_by=group_by)
+    everyone = sum(unit.size for unit in units)
     rng = np.random.default_rng(seed)
     held = _draw(units, datasets, test, "any", rng)
     rest = [unit for unit in units if unit not in held]
-    wanted = max(1, round(validation * len(units)))
-    if wanted >= len(rest):
-        raise DataError(
-            f"arm '{arm}': the split must leave participants to train on; of {len(units)} "
-            f"{len(held)} are for the test and {wanted} for validation. Add cases."
-        )
+    wanted = max(1, round(validation * everyone))
     looked_at = draw_holdout(rest, wanted, rng)
     learned = [unit for unit in rest if unit not in looked_at]
-    conditions = {"holdout": test, "validation": validation, "stratify_by": stratify_by}
+    if not (held and looked_at and learned):
+        groups = f", and those of one '{group_by}' stay together" if group_by else ""
+        raise DataError(
+            f"arm '{arm}': the split must leave participants to train on; of {everyone} "
+            f"{sum(unit.size for unit in held)} are for the test and {wanted} for "
+            f"validation{groups}. Add cases."
+        )
     split = Split(
         holdout=_names(held),
         folds=(_names(looked_at), _names(learned)),
         seed=seed,
-        conditions=conditions,
+        by=group_by or "participant",
+        conditions={
+            "holdout": test,
+            "validation": validation,
+            "stratify_by": stratify_by,
+            "group_by": group_by,
+        },
     )
     return Split(**{**vars(split), "arms": _arms(split, datasets)})
 

@@ -332,6 +332,7 @@ def _make_benchmark_splits(study: Study, datasets: Mapping[str, Dataset]) -> dic
             test=study.benchmark.test,
             seed=study.split.seed,
             stratify_by=column,
+            group_by=study.split.group_by,
         )
     return splits
 
