@@ -14,6 +14,7 @@ from acinus.errors import DataError, GridError
 from acinus.evaluate import Pair, score_cases
 from acinus.progress import quiet
 from acinus.report import ArmContent, ReportContent, style
+from acinus.report.centres import OVERLAYS, SHIFT
 from acinus.report.choose import (
     largest_underestimation,
     median_case,
@@ -22,6 +23,7 @@ from acinus.report.choose import (
 )
 from acinus.report.figure import Folders
 from acinus.report.flow import draw_flow
+from acinus.report.inside import INSIDE
 from acinus.report.maps import read_maps
 from acinus.report.numbers import join_words, p_text, plural, seconds_text
 from acinus.report.reasons import reason_for_case
@@ -36,6 +38,7 @@ from acinus.report.views import (
     whole_window,
     window_about,
 )
+from acinus.report.volumetry import BOUNDS, VOLUMES
 
 
 def pixels(figure) -> np.ndarray:
@@ -296,6 +299,12 @@ def test_flow_stops_where_the_split_begins(tmp_path: Path) -> None:
 )
 def test_p_values_read_as_in_journals(p: float | None, text: str) -> None:
     assert p_text(p) == text
+
+
+def test_no_two_figures_share_a_number() -> None:
+    """They share the names of their files too."""
+    others = (OVERLAYS, VOLUMES, SHIFT, BOUNDS, INSIDE)
+    assert len({*range(1, 11), *others}) == 10 + len(others)
 
 
 def test_words() -> None:

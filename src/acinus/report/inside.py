@@ -1,4 +1,4 @@
-"""What lies inside the labels: tables and figure 11, volumes and values of every label.
+"""What lies inside the labels: tables and figure 15, volumes and values of every label.
 
 Enters: the tables of values, confusion and prepared voxels, where a study asked for
 them. Leaves: drafts of four tables, and strips of every case: the rest, the hold-out's
@@ -35,8 +35,10 @@ from acinus.report.style import (
     save_figure,
 )
 
+INSIDE = 15
+"""Number of the figure in the report."""
+
 _TITLE = "Volumes and values inside every label"
-_NUMBER = 11
 _PANELS = (("volume_ml", "Volume (mL)"), ("mean", "Mean value inside the label"))
 
 
@@ -61,22 +63,23 @@ def draft_inside(content: ReportContent) -> Iterator[Draft]:
 
 
 def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
-    """Figure 11 of the report: every case's volume and mean value, by label and role."""
+    """Figure 15 of the report: every case's volume and mean value, by label and role."""
     values = content.values
     if values.empty:
-        return FigureView(_NUMBER, _TITLE, absent="the study does not ask for it.")
+        return FigureView(INSIDE, _TITLE, absent="the study does not ask for it.")
     arm = content.arms[0]
     rows = values[(values["arm"] == arm.name) & (values["voxels"] > 0)]
-    csv = write_table(values, folders.tables / "figure-11.csv")
+    csv = write_table(values, folders.tables / f"figure-{INSIDE}.csv")
     labels = [label for label in arm.labels if (rows["label"] == label).any()]
     with report_style():
         figure = _draw(rows, labels, arm.sides)
-        path = save_figure(figure, folders.figures / "figure-11.png", synthetic=content.synthetic)
+        path = folders.figures / f"figure-{INSIDE}.png"
+        save_figure(figure, path, synthetic=content.synthetic)
     caption = (
         f"{arm.name}. Each point is a case: grey, references of the cases that are not held out; "
         "orange, references of the hold-out; blue, its predictions. Empty labels are not drawn."
     )
-    return FigureView(_NUMBER, _TITLE, ((path, caption),), (csv,))
+    return FigureView(INSIDE, _TITLE, ((path, caption),), (csv,))
 
 
 def _draw(rows: pd.DataFrame, labels: list[str], sides: Any) -> Any:

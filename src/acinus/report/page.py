@@ -28,7 +28,7 @@ from acinus.report.curves import draw_curves
 from acinus.report.distributions import draw_spread, draw_variants
 from acinus.report.figure import FigureView, Folders, TableView, write_table
 from acinus.report.flow import draw_flow
-from acinus.report.inside import draw_inside
+from acinus.report.inside import INSIDE, draw_inside
 from acinus.report.numbers import join_words, seconds_text
 from acinus.report.overlays import draw_overlays
 from acinus.report.pipeline import draw_pipeline
@@ -132,7 +132,7 @@ def _sections(
         "inside",
         "What lies inside the labels",
         "",
-        (figures[11], *of("holdout", "inside", "confusion", "grid")),
+        (figures[INSIDE], *of("holdout", "inside", "confusion", "grid")),
     )
     sections = [
         Section("data", "What was done, on what", _numbering(content),
