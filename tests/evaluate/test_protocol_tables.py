@@ -122,6 +122,13 @@ def test_what_is_undefined_or_missed_stands_beside_the_means():
     assert "undefined and in no mean: 1." in note("centre_table", numbers)
 
 
+def test_an_undefined_value_of_two_internal_centres_is_counted_once():
+    scores = table([("a", A, {}), ("b", [0.0, 0.8], {}), ("c", C, {"part": "holdout"})])
+    numbers = centre_table(scores, {"T1": SITES})
+    assert of(numbers, centre="all internal", metric="hausdorff_95_mm")["n_undefined"] == 1
+    assert "undefined and in no mean: 1." in note("centre_table", numbers)
+
+
 def test_one_case_a_centre_has_no_test_and_says_so():
     scores = table([("a", A, {}), ("c", [0.7], {"part": "holdout"})])
     row = of(centre_table(scores, {"T1": SITES}), centre="centre-c", metric="dice")

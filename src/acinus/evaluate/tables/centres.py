@@ -237,11 +237,12 @@ def note_on_centres(numbers: pd.DataFrame) -> str:
     """How internal and external are meant, and which test."""
     reasons = sorted({str(one) for one in numbers["test_reason"]} - {""})
     first = numbers["metric"].iloc[0] if len(numbers) else ""
+    once = numbers[numbers["centre"] != COMBINED]  # its cases stand in the rows of their centres
     return (
         "Internal: cases that a fold left out, segmented by the network that had not seen them, "
         "before post-processing. External: the centres kept for the test, segmented by the mean "
         "of all networks of the arm. Each cell: mean ± standard deviation, below it the median, "
-        f"over the defined values. {gaps_words(numbers)} Change: of the mean "
+        f"over the defined values. {gaps_words(once)} Change: of the mean "
         f"{first.replace('_', ' ')} against all internal cases, in % of their mean, with its 95% "
         "bootstrap interval over participants; p: Welch's unpaired t-test, in brackets corrected "
         "by Holm over the external centres of a scan type."
