@@ -245,6 +245,21 @@ def test_volumetry_tells_internal_from_external_and_lies_within_the_bounds():
     )
 
 
+def test_volumes_of_absent_structures_do_not_raise_a_correlation():
+    volumes = [(40, 44), (60, 50), (50, 80), (0, 12), (0, 0), (0, 0)]
+    scores = score_table(
+        [
+            row
+            for number, (drawn, predicted) in enumerate(volumes)
+            for row in rows(f"v{number}", 0.7, drawn=drawn, predicted=predicted)
+        ]
+    )
+    found = of(volumetry_table(scores), cases="internal")
+    assert found["n"] == 4
+    assert found["r"] == pytest.approx(stats.pearsonr(*zip(*volumes[:4], strict=True))[0])
+    assert found["reason"] == "% without 1 whose reference is empty"
+
+
 def test_the_published_bound_from_the_mean_dice_is_broken_by_two_cases():
     scores = score_table(
         [

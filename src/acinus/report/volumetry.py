@@ -76,9 +76,7 @@ _VOLUME_CAPTION = (
 def _cases(content: ReportContent) -> pd.DataFrame:
     cases = volume_cases(all_scores(content))
     arms = [arm.name for arm in content.arms if arm.site_column]
-    cases = cases[cases["arm"].isin(arms)]
-    some = (cases["reference_volume_ml"] > 0) | (cases["prediction_volume_ml"] > 0)
-    return cases[some].reset_index(drop=True)
+    return cases[cases["arm"].isin(arms)].reset_index(drop=True)
 
 
 def _draw_volumes(names: Sequence[str], cases: pd.DataFrame) -> Any:

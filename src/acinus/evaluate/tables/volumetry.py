@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.evaluate.structures import FAILED, select, structures
+from acinus.evaluate.structures import ABSENT, FAILED, select, structures
 from acinus.evaluate.tables.centres import EXTERNAL, INTERNAL
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import NONE, decimals, interval, label_title, signed
 from acinus.measure.statistics import (
+    Volumetry,
     dice_for_volume_error,
     limits_of_agreement,
     mean_volume_error_bound,
@@ -85,6 +86,9 @@ the wanted error; n_within_that_error: cases that have it."""
 def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
     """Every case that the model had not learned from, with Dice, volumes and its error.
 
+    Structures that were neither drawn nor predicted are left out: two volumes of 0 mL agree in
+    nothing but their absence, and would raise every correlation.
+
     Returns:
         Columns arm, cases (``internal`` or ``external``), case, participant, label, dice,
         reference_volume_ml, prediction_volume_ml, volume_error (share of the reference; NaN where
@@ -92,7 +96,9 @@ def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
     """
     wide = structures(select(scores, model=model))
     wide = wide.reindex(columns=[*dict.fromkeys([*wide.columns, *_MEASURED])])
-    wide = wide[wide["part"].isin(["holdout", "validation"]) & (wide["outcome"] != FAILED)]
+    wide = wide[
+        wide["part"].isin(["holdout", "validation"]) & ~wide["outcome"].isin([FAILED, ABSENT])
+    ]
     reference, prediction = wide["reference_volume_ml"], wide["prediction_volume_ml"]
     error = (prediction - reference) / reference.where(reference > 0)
     dice = wide["dice"].astype("float64")
@@ -140,10 +146,18 @@ def volumetry_table(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFra
                     **{figure: getattr(result, figure) for figure in _FIGURES},
                     "limit_lower_ml": limits.lower,
                     "limit_upper_ml": limits.upper,
-                    "reason": "; ".join(dict.fromkeys(result.reasons.values())),
+                    "reason": "; ".join(_remarks(result)),
                 }
             )
     return table_of(rows, VOLUMETRY_COLUMNS)
+
+
+def _remarks(found: Volumetry) -> list[str]:
+    """Why figures are missing, and of how many cases the percentages are not."""
+    remarks = list(dict.fromkeys(found.reasons.values()))
+    if 0 < found.n_reference_zero < found.n:
+        remarks.append(f"% without {found.n_reference_zero} whose reference is empty")
+    return remarks
 
 
 def display_volumetry(
@@ -179,7 +193,8 @@ NOTE_ON_VOLUMETRY = (
     "Internal: out of fold; external: centres kept for the test. R² is the square of Pearson's r: "
     "blind to a constant or proportional error, which concordance, slope and errors show. Slope of "
     "the line predicted = intercept + slope · reference. Errors in % of each reference. Bias: "
-    "predicted minus reference, with Bland and Altman's limits of agreement."
+    "predicted minus reference, with Bland and Altman's limits of agreement. Left out: structures "
+    "neither drawn nor predicted."
 )
 
 
