@@ -187,7 +187,8 @@ class BenchmarkSettings(Settings):
     """Networks compared with the first of them, on one split of each arm's whole dataset."""
 
     networks: dict[str, BenchmarkNetwork] = Field(min_length=2)
-    """Name as shown to the network; all are trained alike but for what is stated."""
+    """Name as shown, to the network; all are trained alike but for what is stated. The first is the
+    one that the others are compared with."""
     arms: list[str] | None = None
     """None: all."""
     validation: float = Field(0.05, gt=0, lt=1)

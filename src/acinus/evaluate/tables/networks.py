@@ -102,8 +102,8 @@ def note_on_networks(numbers: pd.DataFrame) -> str:
     reasons = sorted({str(one) for one in numbers["test_reason"]} - {""})
     return (
         "All networks of a scan type learned from the same cases, were looked at on the same and "
-        "tested on the same, with the same number of steps. Each cell: mean ± standard deviation, "
-        f"below it the median. {gaps_words(numbers)} Difference: from {firsts}, paired by case; "
+        "tested on the same. Each cell: mean ± standard deviation, below it the median. "
+        f"{gaps_words(numbers)} Difference: from {firsts}, paired by case; "
         "p: paired t-test, in brackets corrected by Holm over the networks of a scan type."
         + (f" Without a test: {'; '.join(reasons)}." if reasons else "")
     )
