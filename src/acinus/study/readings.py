@@ -50,6 +50,7 @@ def score_readings(job: ArmJob, settings: ReadingsSettings | None) -> pd.DataFra
                 model=name,
                 part=READINGS,
                 regions=job.dataset.regions,
+                ignore_label=job.dataset.ignore_label,
                 annotated=job.dataset.annotated,
             )
             for name, some in pairs.items()
