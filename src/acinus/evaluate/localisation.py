@@ -36,9 +36,9 @@ LOCALISATION_COLUMNS = (
     "reason",
 )
 """share_inside: of the reference's voxels those in the box as found, [0, 1]; share_inside_last: in
-the box as it was segmented at last; filled: volume of the box around the reference over that of
-the box as found; margin_mm: smallest distance between the faces of the two, negative where the
-reference comes out; NaN where there is no reference or no box."""
+the box as it was segmented at last; filled: volume that the box around the reference shares with
+the box as found, over that of the latter; margin_mm: smallest distance between the faces of the
+two, negative where the reference comes out; NaN where there is no reference or no box."""
 
 FOUND, CUT, MISSED, ABSENT, FALSE_BOX = "found", "cut", "missed", "absent", "false box"
 """Outcomes. found: the last box holds all of the reference; cut: a part of it; missed: nothing of
