@@ -95,6 +95,19 @@ def test_a_shifted_holdout_is_found_and_an_equal_one_is_not(rng: np.random.Gener
     assert "4 distributions none differ" in note("holdout_check", holdout_check(constant))
 
 
+def test_arms_that_share_their_references_are_tested_once(rng: np.random.Generator) -> None:
+    one = _values(30, rng, 1.0)
+    three = pd.concat([one, one.assign(arm="b"), _values(30, rng, 1.0).assign(arm="c")])
+    found = holdout_check(three)
+    assert list(found["arm"].unique()) == ["a, b", "c"] and len(found) == 8
+    pairs = inside_pairs(three, [("gland_right", "gland_left")])
+    assert list(pairs.loc[pairs["comparison"] == "right against left", "arm"].unique()) == [
+        "a, b",
+        "c",
+    ]
+    assert pairs.loc[pairs["comparison"] == "label against prediction", "arm"].nunique() == 3
+
+
 def test_predictions_that_are_brighter_are_told_from_their_labels(
     rng: np.random.Generator,
 ) -> None:

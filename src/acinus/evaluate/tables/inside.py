@@ -7,7 +7,7 @@ within patients with Wilcoxon; p-values of a table are adjusted together (Holm).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -76,11 +76,17 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
         values: Columns of `VALUE_COLUMNS`.
 
     Returns:
-        The columns of `HOLDOUT_COLUMNS`; empty labels are left out of both variables.
+        The columns of `HOLDOUT_COLUMNS`; empty labels are left out of both variables. Arms with
+        the same references (one dataset on several grids) are one row.
     """
     drawn = values[(values["role"] == "reference") & (values["voxels"] > 0)]
     rows: list[dict[str, Any]] = []
-    for (arm, label), group in drawn.groupby(["arm", "label"], sort=False):
+    parts = [
+        (arm, label, group)
+        for arm, references in _by_references(drawn)
+        for label, group in references.groupby("label", sort=False)
+    ]
+    for arm, label, group in parts:
         test, rest = group[group["part"] == "holdout"], group[group["part"] != "holdout"]
         for variable in VARIABLES:
             a, b = test[variable], rest[variable]
@@ -104,6 +110,22 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
     return table_of(_adjust(rows), HOLDOUT_COLUMNS)
 
 
+def _by_references(drawn: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Names of arms that have the same references, joined by commas, with these once.
+
+    The same test for each of them would be counted, and corrected for, as so many.
+    """
+    found: list[tuple[list[str], pd.DataFrame]] = []
+    for arm, group in drawn.groupby("arm", sort=False):
+        facts = group.drop(columns="arm").reset_index(drop=True)
+        twins = next((names for names, other in found if other.equals(facts)), None)
+        if twins is None:
+            found.append(([str(arm)], facts))
+        else:
+            twins.append(str(arm))
+    yield from ((", ".join(names), facts) for names, facts in found)
+
+
 def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """Label against prediction, and right against left, within the hold-out and all cases.
 
@@ -112,7 +134,8 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
         mirror_pairs: Labels that are each other's partner, right first.
 
     Returns:
-        The columns of `PAIRED_COLUMNS`.
+        The columns of `PAIRED_COLUMNS`; right against left once where arms have the same
+        references.
     """
     rows: list[dict[str, Any]] = []
     for arm, group in values.groupby("arm", sort=False):
@@ -123,9 +146,10 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
             second = found[found["label"] == label]
             if len(second):
                 rows += _paired(str(arm), "label against prediction", label, first, second)
+    for arms, drawn in _by_references(values[values["role"] == "reference"]):
         for right, left in mirror_pairs:
             first, second = (drawn[drawn["label"] == side] for side in (right, left))
-            rows += _paired(str(arm), "right against left", f"{right}|{left}", first, second)
+            rows += _paired(arms, "right against left", f"{right}|{left}", first, second)
     return table_of(_adjust(rows), PAIRED_COLUMNS)
 
 
