@@ -20,6 +20,7 @@ from acinus import progress
 from acinus.cohort import Dataset
 from acinus.errors import ConfigError, PlanError, unknown_name
 from acinus.evaluate import annotated_scores, read_scores, write_scores
+from acinus.evaluate.wording import decimals, mean_and_sd
 from acinus.files import hash_file, read_json, write_json
 from acinus.plan import Plan
 from acinus.prepare import Store
@@ -413,9 +414,9 @@ def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tup
             continue
         values = rows["value"].dropna()
         per_label = ", ".join(
-            f"{label} {part['value'].mean():.2f}" for label, part in rows.groupby("label")
+            f"{label} {decimals(part['value'].mean())}" for label, part in rows.groupby("label")
         )
-        mean = f"{values.mean():.2f} ± {values.std():.2f}" if len(values) > 1 else "undefined"
+        mean = mean_and_sd(values.mean(), values.std()) if len(values) else "undefined"
         made = " (synthetic images)" if dataset.synthetic else ""
         sentences.append(
             f"{arm}: Dice {mean} over {len(values)} structures of {rows['case'].nunique()} "
