@@ -52,6 +52,14 @@ def test_a_file_comes_whole_and_once(facts, server, tmp_path) -> None:
     assert bytes_missing(file(server, bytes=len(BODY)), path.parent) == 0
 
 
+def test_a_file_that_was_put_there_by_hand_is_checked_too(server, tmp_path) -> None:
+    (tmp_path / "data.zip").write_bytes(BODY[:-1] + b"?")
+    with pytest.raises(DataError, match="must have sha256"):
+        download(file(server, sha256=SHA), tmp_path)
+    assert names(tmp_path) == ["data.zip.wrong"]
+    assert not server.requests
+
+
 def test_what_breaks_off_is_asked_for_from_there(server, tmp_path) -> None:
     server.cut = 1_200_000
     path = download(file(server, sha256=SHA), tmp_path)

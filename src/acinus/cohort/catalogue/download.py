@@ -58,6 +58,8 @@ def download(file: PublicFile, folder: Path) -> Path:
     """
     target = folder / file.name
     if target.exists():
+        with explain_os_errors(target):
+            _check(file, target, None)  # who cannot download puts files there by hand
         return target
     part = partial_of(target)
     with explain_os_errors(target):
