@@ -48,17 +48,20 @@ def look_inside(
                 what["part"] = "holdout" if case.case_id in held_out else "train"
                 image, drawn = case.images[0], case.label
                 if image is not None and drawn is not None:
-                    rows += label_values(image, drawn, regions, role="reference", **what)
+                    known = dataset.annotated.get(case.case_id, regions)
+                    given = {label: regions[label] for label in regions if label in known}
+                    rows += label_values(image, drawn, given, role="reference", **what)
                     if case.case_id in arm.predictions:
                         predicted = arm.predictions[case.case_id]
                         rows += label_values(image, predicted, regions, role="prediction", **what)
                 prepared += _prepared(store, case.case_id, name)
                 bar.advance(1)
         if not dataset.regions:
+            # Where a label was not annotated, what it was taken for is not known.
             pairs = [
                 (arm.references[case], path)
                 for case, path in arm.predictions.items()
-                if case in arm.references
+                if case in arm.references and case not in dataset.annotated
             ]
             confusions.append(confusion_table(name, pairs, dataset.labels))
     first = next(iter(datasets.values()))
