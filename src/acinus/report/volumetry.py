@@ -67,9 +67,10 @@ def draw_volumes(content: ReportContent, folders: Folders) -> FigureView:
 
 _VOLUME_CAPTION = (
     "Above: predicted against reference volume; dashed: identity, solid: least-squares line of all "
-    "cases, R² the square of Pearson's r. Below: difference (predicted minus reference) against "
-    "the mean of both; solid: bias, dashed: limits of agreement (± 1.96 standard deviations). "
-    "Dark: internal centres, out of fold; light: external centres."
+    "cases, R² the square of Pearson's r, where there is one organ (the table has each). Below: "
+    "difference (predicted minus reference) against the mean of both; solid: bias, dashed: limits "
+    "of agreement (± 1.96 standard deviations). Dark: internal centres, out of fold; light: "
+    "external centres."
 )
 
 
@@ -112,7 +113,10 @@ def _scatter(axes: Any, name: str, rows: pd.DataFrame, *, is_first: bool) -> Non
     axes.plot([0, limit], [0, limit], color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=1)
     found = volume_comparison(reference.tolist(), prediction.tolist())
     words = f"n = {found.n}"
-    if found.slope is not None and found.intercept_ml is not None:
+    # Over organs of different size a line would show that they differ in size.
+    if rows["label"].nunique() > 1:
+        words = f"{words}, all organs"
+    elif found.slope is not None and found.intercept_ml is not None:
         ends = np.array([float(reference.min()), float(reference.max())])
         axes.plot(ends, found.intercept_ml + found.slope * ends, color=INK, lw=1.2, zorder=2)
         words = f"R² = {number_text(found.r_squared)}, slope {number_text(found.slope)}, {words}"
