@@ -157,9 +157,20 @@ def test_started_again_it_goes_on(tmp_path) -> None:
     assert convert(tmp_path).written == ("P001_1", "P002_1")
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == kept
     assert convert(tmp_path, mapping=mapped(tmp_path, missing="absent")).failed == {}
-    assert first.stat().st_ino != kept[0]  # other rules: made anew
+    assert (first.stat().st_ino, first.stat().st_mtime_ns) != kept  # other rules: made anew
     with pytest.raises(DataError, match="other channels or labels"):
         convert(tmp_path, mapping=mapped(tmp_path, channels={"other": {}}))
+
+
+def test_who_is_excluded_later_leaves_the_dataset(tmp_path) -> None:
+    """The pseudonym is known after the first conversion; consent may be withdrawn then."""
+    for number in (1, 2):
+        patient(tmp_path / "export", number)
+    convert(tmp_path)
+    assert convert(tmp_path, mapping=mapped(tmp_path, exclude=["P001"])).written == ("P002_1",)
+    left = [path.name for path in (tmp_path / "dataset").rglob("*") if "P001" in path.name]
+    assert left == []
+    assert acinus.open_dataset(tmp_path / "dataset").participant_ids == ("P002",)
 
 
 def test_workers_give_the_same_files(tmp_path, monkeypatch) -> None:

@@ -67,8 +67,7 @@ def choose_cases(
     belongs, failed = _by_series(export)
     choices, left_out = [], []
     for case, series in sorted(studies.items()):
-        participant = case.rsplit("_", 1)[0]
-        if {case, participant} & set(mapping.exclude):
+        if mapping.excludes(case):
             left_out.append(f"{case}: excluded in the mapping")
             continue
         failed |= _unknown_modalities(case, series, mapping)

@@ -124,7 +124,7 @@ def convert_export(
         written.append(case)
         if result["notes"]:
             notes[case] = tuple(result["notes"])
-    _remove_unfinished(dataset, identities)
+    _remove_unwanted(dataset, identities, wanted)
     is_dataset = _finish(dataset, wanted)
     left_out = tuple(censor(text) for text in chosen.left_out)
     return ConvertOutcome(
@@ -221,11 +221,12 @@ def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _remove_unfinished(dataset: Path, identities: Identities) -> None:
-    """Remove what a conversion that was killed left of cases without a record."""
+def _remove_unwanted(dataset: Path, identities: Identities, wanted: ExportMapping) -> None:
+    """Remove cases that are excluded by now, and what a conversion that was killed left of one."""
     for case in identities.cases:
         record = record_path(dataset, case)
-        if not record.is_file() or read_json(record)["stamp"] is None:
+        is_whole = record.is_file() and read_json(record)["stamp"] is not None
+        if wanted.excludes(case) or not is_whole:
             remove_case(dataset, case)
 
 

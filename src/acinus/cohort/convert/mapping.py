@@ -140,6 +140,10 @@ class ExportMapping(Settings):
                 )
         return self
 
+    def excludes(self, case_id: str) -> bool:
+        """Whether a case, or the participant that it belongs to, is to be left out."""
+        return not {case_id, case_id.rsplit("_", 1)[0]}.isdisjoint(self.exclude)
+
     @property
     def values(self) -> dict[str, int]:
         """Label to its value in the label maps."""
