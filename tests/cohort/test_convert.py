@@ -173,6 +173,20 @@ def test_who_is_excluded_later_leaves_the_dataset(tmp_path) -> None:
     assert acinus.open_dataset(tmp_path / "dataset").participant_ids == ("P002",)
 
 
+def test_corrected_contours_in_the_old_file_are_drawn_anew(tmp_path) -> None:
+    mrn = patient(tmp_path / "export")
+    convert(tmp_path)
+    path = tmp_path / "export" / mrn / "rs"
+    corrected = {**GLANDS, "Parotid_R": (slice(1, 3), slice(3, 6), slice(2, 5))}
+    write_rtstruct(path, corrected, affine_of(AXIAL), patient=mrn)
+    dataset = pydicom.dcmread(path)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
+    dataset.save_as(path)
+    convert(tmp_path)
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found == 1, mask_of(corrected["Parotid_R"]))
+
+
 def test_workers_give_the_same_files(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(series_module, "WORTH_A_PROCESS", 2)
     for number in (1, 2):

@@ -47,6 +47,7 @@ class StoredSegmentation:
         names: Of its structures, in the order of the file.
         series_uids: Series that it refers to.
         instance_uids: Images that it refers to.
+        uid: SOPInstanceUID of its own.
         patient_id: PatientID.
         study_uid: StudyInstanceUID.
         tags: What the header says about the person, by DICOM keyword.
@@ -58,6 +59,7 @@ class StoredSegmentation:
     names: tuple[str, ...]
     series_uids: tuple[str, ...]
     instance_uids: frozenset[str] = field(repr=False)
+    uid: str = ""
     patient_id: str = ""
     study_uid: str = ""
     tags: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -96,6 +98,7 @@ def read_references(path: Path) -> StoredSegmentation | str:
                 for one in referred
                 for image in one.get(images) or []
             ),
+            uid=str(header.get("SOPInstanceUID", "")),
             patient_id=str(header.get("PatientID", "")),
             study_uid=str(header.get("StudyInstanceUID", "")),
             tags={tag: str(header.get(tag, "")) for tag in PERSON_TAGS},

@@ -67,7 +67,11 @@ class CaseTask:
             ]
             for one in self.choice.channels
         ]
-        objects = [[str(one.path), one.label, *one.names] for _, one in self.choice.segmentations]
+        # By identity, not by file: corrected contours come under a new one, often in the old file.
+        objects = [
+            [one.uid or str(one.path), one.label, *one.names]
+            for _, one in self.choice.segmentations
+        ]
         return hash_data([FORMAT, wanted, images, objects, self.repair])
 
     def is_done(self) -> bool:
