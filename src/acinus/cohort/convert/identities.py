@@ -1,7 +1,7 @@
 """Who is who: pseudonyms, the table that links them to the headers, and what must not leak.
 
 Enters: headers of an export and the table of an earlier conversion. Leaves:
-participant and case ids, and texts without names, ids or birth dates. Ids made
+participant and case ids, and texts without names, ids or dates. Ids made
 from a hash of the header's id were rejected: whoever has a list of patients can
 undo them. Numbers follow a hash's order, so that they tell nothing about ids.
 """
@@ -27,6 +27,9 @@ OLDEST_YEARS = 90
 """Ages from here on are written as this one, as the Safe Harbor rule asks (45 CFR 164.514)."""
 
 HIDDEN = "***"
+
+_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
+"""UIDs that folders and descriptions are named after."""
 
 _SHORTEST_NAME = 3
 _SHORTEST_ID_INSIDE = 5
@@ -178,13 +181,14 @@ class Censor:
         for one in headers:
             name = re.split(r"[\s^=,.]+", one.get("PatientName", ""))
             words |= {word for word in name if len(word) >= _SHORTEST_NAME}
-            own_id, born = (one.get(tag, "").strip() for tag in ("PatientID", "PatientBirthDate"))
+            own_id = one.get("PatientID", "").strip()
             if len(own_id) >= _SHORTEST_ID_INSIDE:
                 anywhere.add(own_id)
             elif own_id:
                 words.add(own_id)
-            if len(born) == 8:
-                anywhere |= {born, f"{born[:4]}-{born[4:6]}-{born[6:]}"}
+            for tag in ("PatientBirthDate", "StudyDate"):
+                anywhere |= _spellings(one.get(tag, "").strip())
+            anywhere |= {uid for tag in _UIDS if (uid := one.get(tag, "").strip())}
         self._place = f"{source}/"
         self._pattern = re.compile(
             "|".join(
@@ -201,6 +205,19 @@ class Censor:
     def __call__(self, text: str) -> str:
         """The text with ``***`` in place of whatever identifies a person."""
         return self._pattern.sub(HIDDEN, text.replace(self._place, ""))
+
+
+def _spellings(date: str) -> set[str]:
+    """A date of DICOM, YYYYMMDD, as people write it; nothing for what is no date."""
+    if not re.fullmatch(r"\d{8}", date):
+        return set()
+    year, month, day = date[:4], date[4:6], date[6:]
+    return {
+        date,
+        *(mark.join((year, month, day)) for mark in "-./"),
+        *(mark.join((day, month, year)) for mark in "-./"),
+        *(mark.join((month, day, year)) for mark in "-./"),
+    }
 
 
 def _shuffled(person: str) -> str:
