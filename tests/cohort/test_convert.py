@@ -151,6 +151,31 @@ def test_pseudonyms_stay_when_patients_are_added(tmp_path) -> None:
         convert(tmp_path)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "case_id\tpatient_id\nP001_1\tMRN1\n",
+        "case_id\tparticipant_id\tpatient_id\tstudy_uid\tseries_uids\tremark\n"
+        "P001_1\tP001\tMRN1\t1.2\t\tmine\n",
+        "case_id\tparticipant_id\tpatient_id\tstudy_uid\tseries_uids\nP001\tP001\tM\t1.2\t\n",
+        "case_id\tparticipant_id\tpatient_id\tstudy_uid\tseries_uids\nP001_1\tP001\n",
+    ],
+)
+def test_a_table_of_ids_that_somebody_changed_is_refused(text, tmp_path) -> None:
+    patient(tmp_path / "export")
+    (tmp_path / "dataset-ids.tsv").write_text(text)
+    with pytest.raises(DataError, match=r"dataset-ids.tsv: must be the table of ids.*line 2"):
+        convert(tmp_path)
+
+
+def test_the_table_of_ids_lies_beside_the_folder_one_stands_in(tmp_path, monkeypatch) -> None:
+    patient(tmp_path / "export")
+    (tmp_path / "dataset").mkdir()
+    monkeypatch.chdir(tmp_path / "dataset")
+    found = acinus.convert_export("../export", ".", mapping=mapped(tmp_path))
+    assert found.ids == tmp_path / "dataset-ids.tsv"
+
+
 def test_started_again_it_goes_on(tmp_path) -> None:
     for number in (1, 2):
         patient(tmp_path / "export", number)

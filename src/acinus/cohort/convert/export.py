@@ -134,7 +134,11 @@ def convert_export(
 
 def ids_path(dataset: Path, ids: Path | str | None) -> Path:
     """Where the table of ids lies: beside the dataset unless said otherwise."""
-    return Path(ids) if ids is not None else dataset.with_name(f"{dataset.name}-ids.tsv")
+    if ids is not None:
+        return Path(ids)
+    # "." and ".." have no name of their own, and what is named after them would lie inside.
+    named = dataset.resolve() if dataset.name in ("", "..") else dataset
+    return named.with_name(f"{named.name}-ids.tsv")
 
 
 def _refuse_foreign(dataset: Path, wanted: ExportMapping, table: Path) -> None:

@@ -61,12 +61,15 @@ class Identities:
         try:
             with path.open(encoding="utf-8", newline="") as stream:
                 rows = list(csv.DictReader(stream, delimiter="\t"))
-            return cls(path, prefix, {row["case_id"]: row for row in rows if row["patient_id"]})
-        except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            for number, row in enumerate(rows, start=2):
+                _require_row(row, number)
+        except (OSError, ValueError, csv.Error) as error:
             raise DataError(
                 f"{path}: must be the table of ids of an earlier conversion, with the columns "
-                f"{', '.join(COLUMNS)}; it is not ({error}). Give another file (--ids)."
+                f"{', '.join(COLUMNS)} and no others; it is not ({error}). Give another file "
+                "(--ids)."
             ) from None
+        return cls(path, prefix, {row["case_id"]: row for row in rows})
 
     def assign(self, series: Iterable[Series]) -> dict[tuple[str, str], str]:
         """Person and study of each series to a case id; those known from before are kept."""
@@ -205,6 +208,15 @@ class Censor:
     def __call__(self, text: str) -> str:
         """The text with ``***`` in place of whatever identifies a person."""
         return self._pattern.sub(HIDDEN, text.replace(self._place, ""))
+
+
+def _require_row(row: Mapping[str | None, str | None], number: int) -> None:
+    """Refuse what a person or a table program has made of a row; a guess would mix up persons."""
+    if set(row) != set(COLUMNS) or None in row.values():
+        raise ValueError(f"line {number} has other columns")
+    case, participant = str(row["case_id"]), str(row["participant_id"])
+    if not row["patient_id"] or not re.fullmatch(rf"{re.escape(participant)}_\d+", case):
+        raise ValueError(f"line {number} links case '{case}' to no participant or no patient")
 
 
 def _spellings(date: str) -> set[str]:
