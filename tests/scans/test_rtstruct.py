@@ -205,6 +205,18 @@ def test_contours_between_slices_go_to_the_nearest_and_are_named(tmp_path, grid)
     assert "contours at 2 places between slices (slice 1.4, 2.6)" in notes[0]
 
 
+def test_contours_of_one_slice_are_drawn_together_however_they_were_rounded(tmp_path, grid) -> None:
+    contours = [
+        ("CLOSED_PLANAR", 1.0148, box(0.5, 2.5)),
+        ("CLOSED_PLANAR", 1.0152, box(4.5, 6.5)),
+    ]
+    mask, notes = drawn(structure_set(tmp_path / "a", contours), grid)
+    expected = np.zeros(SHAPE, bool)
+    expected[1, 1:3, 1:3] = expected[1, 5:7, 5:7] = True
+    np.testing.assert_array_equal(mask, expected)
+    assert notes == ()
+
+
 def test_a_structure_set_on_another_grid_is_refused(tmp_path, grid) -> None:
     between = structure_set(tmp_path / "a", [("CLOSED_PLANAR", z + 0.5, box(1, 5)) for z in (0, 1)])
     with pytest.raises(GridError, match="all 2 lie between slices"):

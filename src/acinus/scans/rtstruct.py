@@ -214,7 +214,9 @@ def _draw(contours: Sequence[_Contour], grid: Grid) -> Mask:
     mask = np.zeros(grid.shape, dtype=bool)
     planes: dict[float, list[_Contour]] = defaultdict(list)
     for one in contours:
-        planes[round(one.level, 2)].append(one)
+        # All that is drawn on a slice is one plane, however its points were rounded in the file.
+        level = round(one.level, 2) if _is_between(one) else float(round(one.level))
+        planes[level].append(one)
     nearest: dict[int, float] = {}
     for level in sorted(planes, key=lambda place: abs(place - round(place))):
         nearest.setdefault(min(max(round(level), 0), grid.shape[0] - 1), level)
