@@ -403,6 +403,17 @@ def test_an_object_of_another_series_is_named(tmp_path) -> None:
     assert "must refer to a series of the export; it refers to another one" in failure(tmp_path)
 
 
+def test_a_couch_beyond_the_images_stops_no_gland(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values())
+    couch = (slice(4, 9), slice(3, 6), slice(2, 10))
+    write_rtstruct(tmp_path / "export" / "rs", {"Couch": couch, **GLANDS}, affine_of(AXIAL))
+    assert convert(tmp_path).failed == {}
+    np.testing.assert_array_equal(np.asarray(labels(tmp_path).dataobj).T == 1, mask_of(RIGHT))
+    rules = mapped(tmp_path, labels={"couch": {"roi": ["couch"]}}, mirror_pairs=[])
+    outcome = acinus.convert_export(tmp_path / "export", tmp_path / "other", mapping=rules)
+    assert "one of 'Couch' lies in slice" in outcome.failed["P001_1"]
+
+
 def test_a_missing_structure_is_not_annotated_or_absent(tmp_path) -> None:
     write_series(tmp_path / "export" / "a", ct_values())
     write_rtstruct(tmp_path / "export" / "b", {"Parotid_R": RIGHT, "x": LEFT}, affine_of(AXIAL))

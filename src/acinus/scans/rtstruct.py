@@ -76,14 +76,15 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
 
     Raises:
         DataError: The file is no RTSTRUCT, or damaged.
-        GridError: Contours do not lie in slices of `grid`, or none lies on one.
+        GridError: No structure's contours lie in slices of `grid`. Where those of some do, the
+            others are refused when they are drawn: a couch may reach beyond the images.
     """
     path = Path(path)
     dataset = open_object(path, RTSTRUCT_CLASSES, _WHAT)
     notes: list[str] = []
     try:
         structures = tuple(_structures(dataset))
-        contours = {one.number: _contours(dataset, one, grid, path, notes) for one in structures}
+        contours, refused = _contours_of_all(dataset, structures, grid, path, notes)
         series_uid = rtstruct_series_uid(dataset)
     except dicom_faults() as error:
         if isinstance(error, DataError | GridError):
@@ -92,11 +93,15 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
     if not structures or "ROIContourSequence" not in dataset:
         lacking = "contours (ROIContourSequence)" if structures else "structures"
         raise DataError(f"{path}: a {_WHAT} must describe its {lacking}; found none.")
+    if refused and not any(contours.values()):
+        raise next(iter(refused.values()))
     _refuse_other_grid(contours, grid, path)
     for one in structures:
         notes += _between(one, contours[one.number])
 
     def draw(structure: Structure) -> Mask:
+        if structure.number in refused:
+            raise refused[structure.number]
         return _draw(contours[structure.number], grid)
 
     return DicomSegments(path, structures, series_uid, grid, tuple(notes), draw)
@@ -138,6 +143,21 @@ def _color(given: Any, order: int) -> Color:
         return SEGMENT_COLORS[order % len(SEGMENT_COLORS)]
     red, green, blue = (min(max(int(part) / 255, 0.0), 1.0) for part in given)
     return red, green, blue
+
+
+def _contours_of_all(
+    dataset: Any, structures: Sequence[Structure], grid: Grid, path: Path, notes: list[str]
+) -> tuple[dict[int, list[_Contour]], dict[int, GridError]]:
+    """Contours by number of their structure, and why those of some are refused; these have none."""
+    contours: dict[int, list[_Contour]] = {}
+    refused: dict[int, GridError] = {}
+    for one in structures:
+        try:
+            contours[one.number] = _contours(dataset, one, grid, path, notes)
+        except GridError as error:
+            contours[one.number] = []
+            refused[one.number] = error
+    return contours, refused
 
 
 def _contours(
