@@ -49,6 +49,7 @@ def test_uneven_distances_are_resampled_only_on_request(tmp_path) -> None:
     np.testing.assert_allclose(volume.spacing_mm[0], 3.0)
     np.testing.assert_array_equal(volume.array[:, 0, 0], [0, 30, 60, 90, 120, 150])
     assert volume.meta["interpolated"] == ()
+    assert volume.meta["notes"] == ("1 of 7 measured slices left out, between even places",)
 
 
 def test_copies_are_left_out_only_on_request(tmp_path) -> None:

@@ -87,6 +87,9 @@ def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: st
             f"were {np.diff(along).min():.4g} to {widest:.4g} mm and are now "
             f"{wanted[1] - wanted[0]:.4g} mm"
         )
+    n_unused = len(slices) - (n_even - len(interpolated))
+    if n_unused:
+        notes.append(f"{n_unused} of {len(slices)} measured slices left out, between even places")
     step = (slices[-1].position - slices[0].position) / (n_even - 1)
     grid = grid_of(slices[0], step, n_even, where)
     return Mended(grid, made, tuple(interpolated), tuple(notes))
