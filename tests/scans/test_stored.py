@@ -142,6 +142,17 @@ def test_links_in_circles_end(tmp_path) -> None:
     }  # fmt: skip
 
 
+def test_a_folder_that_two_links_name_is_read_once(tmp_path) -> None:
+    outside, root = tmp_path / "shared" / "outside", tmp_path / "export"
+    write_series(outside, ct_values())
+    (outside / "up").symlink_to(tmp_path / "shared")
+    root.mkdir()
+    for name in ("one", "two"):
+        (root / name).symlink_to(outside)
+    (found,) = list_export(root).series
+    assert found.n_slices == 6 and not found.faults
+
+
 def test_a_pipe_is_not_opened(tmp_path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert reasons(tmp_path) == [("pipe", "no regular file", False)]

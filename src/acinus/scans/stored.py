@@ -134,9 +134,12 @@ def _list_folder(root: Path) -> tuple[list[Path], list[Skipped]]:
         entered.add(folder.resolve())
         for inner in sorted(folders):
             path = folder / inner
-            if path.is_symlink() and _leads_into(path.resolve(), entered, root.resolve()):
+            target = path.resolve()
+            is_back = path.is_symlink() and _leads_into(target, entered, root.resolve())
+            if is_back or target in entered:
                 skipped.append(Skipped(path, "a link back into the folders that are read", False))
                 folders.remove(inner)
+            entered.add(target)
         folders.sort()
         for inner in sorted(names):
             reason = _passed_over(folder / inner, root.resolve())
