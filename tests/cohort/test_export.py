@@ -70,6 +70,15 @@ def test_a_label_map_of_any_program_becomes_dicom(name, read, folder, capsys) ->
     ]
 
 
+def test_an_image_of_the_series_is_not_replaced(folder, capsys) -> None:
+    image = next((folder / "series").iterdir())
+    before = image.read_bytes()
+    for name in (str(image.relative_to(folder)), "labels.json"):
+        status = main(["export", "map.nii.gz", "series", name, "--labels", "labels.json", "--manual"])
+        assert status == 2 and "must not replace what is read" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
 def test_who_made_it_must_be_told(folder, capsys) -> None:
     assert export(made=()) == 2
     assert "--algorithm NAME" in capsys.readouterr().err

@@ -68,7 +68,8 @@ def export_labelmap(
         allow_wrong_side: Write even if a structure lies on the other side than stated.
 
     Raises:
-        ConfigError: The format is unknown, `out` is a folder, or nobody made the label map.
+        ConfigError: The format is unknown, `out` is a folder or a file that is read, or nobody
+            made the label map.
         DataError: A file is missing or says what cannot be, the label map has values that
             `labels` does not name, or a structure lies on the wrong side.
         GridError: The label map does not hold the voxels of the series.
@@ -89,7 +90,14 @@ def export_labelmap(
     ]
     volume = read_labelmap(labelmap)
     _refuse_unnamed(volume, structures, labelmap, labels)
-    chosen = choose_series(list_series(series_folder), series)
+    found = list_series(series_folder)
+    chosen = choose_series(found, series)
+    read = {Path(labelmap), Path(labels), *(path for one in found for path in one.paths)}
+    if Path(out).resolve() in {path.resolve() for path in read}:
+        raise ConfigError(
+            f"{out}: must not replace what is read: an image of the series, the label map or its "
+            "names. Choose another file."
+        )
     export_volume(
         volume,
         chosen,
