@@ -58,6 +58,9 @@ def test_one_file_may_be_named(model_folder, tmp_path, capsys) -> None:
     assert main([*words, "--format", "rtstruct"]) == 0
     assert "1 DICOM object in" in capsys.readouterr().out
     assert read_rtstruct(tmp_path / "mine.dcm", read_grid(folder)).names == tuple(NAMES)
+    assert main([*words[:-1], str(tmp_path / "mine.nii.gz"), "--format", "rtstruct"]) == 2
+    assert "names a file of another kind" in capsys.readouterr().err
+    assert not (tmp_path / "mine.nii.gz").exists()
 
 
 def test_a_prediction_on_the_wrong_side_is_refused_unless_asked(

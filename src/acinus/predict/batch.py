@@ -25,10 +25,10 @@ from acinus.predict.located import BOX_COLUMNS, LocatedJob
 from acinus.predict.memory import check_memory, parse_memory
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
-from acinus.predict.results import SYNTHETIC_WARNING, OutputFormat, Results
+from acinus.predict.results import DICOM_SUFFIX, SYNTHETIC_WARNING, OutputFormat, Results
 from acinus.predict.source import Scan, find_scans
 from acinus.prepare import PreparedCase
-from acinus.scans import Volume
+from acinus.scans import KNOWN_SUFFIXES, Volume
 
 T = TypeVar("T")
 
@@ -117,10 +117,12 @@ def predict_paths(
     if single and len(scans) > 1:
         raise DataError(f"{out}: {len(scans)} scans need a folder to be written to; got a file.")
     folder = out.parent if single else out
-    if not single and out.is_file():
+    # A folder named result.nii.gz is nobody's wish.
+    is_other_kind = out.name.lower().endswith((DICOM_SUFFIX, *KNOWN_SUFFIXES)) and not out.is_dir()
+    if not single and (is_other_kind or out.is_file()):
         raise DataError(
             f"{out}: must be a folder, or the name of a result ({', '.join(results.suffixes)}); "
-            "it is a file of another kind. Choose another output."
+            "it names a file of another kind. Choose another output, or another --format."
         )
     targets = [out if single else folder / f"{scan.case}{results.suffix}" for scan in scans]
     _refuse_overwriting(scans, targets)
