@@ -74,7 +74,9 @@ def test_an_image_of_the_series_is_not_replaced(folder, capsys) -> None:
     image = next((folder / "series").iterdir())
     before = image.read_bytes()
     for name in (str(image.relative_to(folder)), "labels.json"):
-        status = main(["export", "map.nii.gz", "series", name, "--labels", "labels.json", "--manual"])
+        status = main(
+            ["export", "map.nii.gz", "series", name, "--labels", "labels.json", "--manual"]
+        )
         assert status == 2 and "must not replace what is read" in capsys.readouterr().err
     assert image.read_bytes() == before
 
