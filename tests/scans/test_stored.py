@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from acinus.errors import DataError
-from acinus.scans import list_export, read_series
+from acinus.scans import list_export, read_series, require_series
 from acinus.scans import stored as stored_module
 from acinus.scans.stored import list_stored, on_disk, open_stored
 from made_export import ct_values, write_series
@@ -140,6 +140,28 @@ def test_links_in_circles_end(tmp_path) -> None:
     assert {name for name, *_ in reasons(root)} == {
         "up", "again", "file", "nowhere", "x", "y", "loop"
     }  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_name_that_stands_twice_in_an_archive_hides_nothing(tmp_path) -> None:
+    """By its name only the last of both would be opened, whatever was looked at before."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as out:
+        for name in ("IM1", "./IM1", "IM2"):
+            out.writestr(name, name)
+    files, skipped = list_stored(tmp_path / "a.zip")
+    assert [path.name for path in files] == ["IM2"]
+    assert {one.reason for one in skipped} == {"in an archive under a name that stands there twice"}
+
+
+def test_a_damaged_member_packed_by_lzma_is_told(tmp_path) -> None:
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_LZMA) as out:
+        out.writestr("IM1", os.urandom(400))
+    data = bytearray(archive.read_bytes())
+    data[42:60] = b"\xff" * 18
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match="must hold the DICOM slices"):
+        require_series(list_export(archive), archive)
 
 
 def test_a_folder_that_two_links_name_is_read_once(tmp_path) -> None:

@@ -6,6 +6,7 @@ the LPS world, or in a few words why the file holds none. Only headers are read.
 
 from __future__ import annotations
 
+import lzma
 import os
 import struct
 import sys
@@ -208,6 +209,7 @@ def dicom_faults() -> tuple[type[Exception], ...]:
         RuntimeError,
         struct.error,
         zlib.error,
+        lzma.LZMAError,
         zipfile.BadZipFile,
     )
 

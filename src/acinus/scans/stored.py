@@ -14,6 +14,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -186,8 +187,11 @@ def _list_archive(archive: Path) -> tuple[list[Path], list[Skipped]]:
             return [], [Skipped(archive, f"a zip archive that claims to hold {found}")]
     files: dict[Path, None] = {}
     skipped = []
+    named = Counter(str(PurePosixPath(member.filename)) for member in members)
     for member in members:
         reason = _hostile(member)
+        if not reason and named[str(PurePosixPath(member.filename))] > 1:
+            reason = "in an archive under a name that stands there twice"
         if reason:
             skipped.append(Skipped(archive / member.filename.lstrip("/"), reason))
         else:
