@@ -201,6 +201,7 @@ def predict(model: Path, scan: Path, *, swept: bool) -> None:
 
     from acinus.predict import load_model
     from acinus.predict.located import LocatedJob
+    from acinus.predict.results import Results
     from acinus.predict.source import Scan
     from acinus.scans import read_volume
 
@@ -214,7 +215,12 @@ def predict(model: Path, scan: Path, *, swept: bool) -> None:
         n = nib.load(scan).shape[2]
         top = top_of(n, SPACING_MM[0], n)
         job = LocatedJob(
-            replace(loaded, locator=TrueBoxes(loaded.locator, top)), "plan", False, None, rows
+            replace(loaded, locator=TrueBoxes(loaded.locator, top)),
+            "plan",
+            overlay=False,
+            memory_bytes=None,
+            results=Results(),
+            boxes=rows,
         )
         (done,) = job.run([Scan("scan", (scan,))], [model.parent / "labels.nii.gz"])
         if isinstance(done[2], Exception):
