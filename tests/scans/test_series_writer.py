@@ -57,6 +57,7 @@ def test_read_by_others_and_by_us(tmp_path: Path, plane: str, modality: str) -> 
 
 def test_fractions_are_kept_to_the_stated_slope(tmp_path: Path) -> None:
     values = np.linspace(-3.0, 8.0, 60).reshape(3, 4, 5)
+    values = values / 3 + 1 / 7
     volume = Volume(values, np.eye(4))
     read = read_volume(write_series(volume, tmp_path / "s", modality="MR", patient_id="P"))
     np.testing.assert_allclose(canonical(read).array, canonical(volume).array, atol=11 / 65535)
@@ -101,6 +102,10 @@ def test_what_cannot_be_a_series_is_refused(tmp_path: Path) -> None:
         )
     with pytest.raises(ConfigError, match="got modality 'US'"):
         write_series(made(np.eye(3)), tmp_path / "s", modality="US", patient_id="P")
+    with pytest.raises(DataError, match="1 of 18 are not"):
+        values = np.zeros((2, 3, 3))
+        values[1, 2, 0] = np.nan
+        write_series(Volume(values, np.eye(4)), tmp_path / "s", modality="MR", patient_id="P")
     (tmp_path / "s").mkdir()
     with pytest.raises(DataError, match="this one exists"):
         write_series(made(np.eye(3)), tmp_path / "s", modality="CT", patient_id="P")

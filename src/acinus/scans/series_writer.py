@@ -61,7 +61,7 @@ def write_series(
     Raises:
         ConfigError: The modality is neither CT nor MR.
         GridError: The axes of the volume are sheared.
-        DataError: The folder exists or cannot be written.
+        DataError: The folder exists or cannot be written, or a value is not finite.
     """
     if modality not in _SOP_CLASSES:
         raise ConfigError(f"a series is written as CT or MR; got modality '{modality}'.")
@@ -121,13 +121,19 @@ def _geometry(volume: Volume) -> dict[str, Any]:
 def _stored(array: Array, modality: str) -> tuple[Array, float, float]:
     """Values of 16 bits, slope and intercept."""
     values = np.asarray(array)
+    if not np.isfinite(values).all():
+        raise DataError(
+            f"a DICOM series holds finite values only; {int((~np.isfinite(values)).sum())} of "
+            f"{values.size} are not. Replace them first."
+        )
     intercept = float(CT_INTERCEPT) if modality == "CT" else 0.0
     low, high = float(values.min()), float(values.max())
     whole = values.dtype.kind in "iub" or bool(np.all(values == np.round(values)))
     if whole and low >= intercept and high - intercept <= 65535:
         return (values.astype(np.int64) - int(intercept)).astype(np.uint16), 1.0, intercept
-    slope = (high - low) / 65535 or 1.0
-    return np.round((values - low) / slope).astype(np.uint16), float(_decimal(slope)), low
+    slope, base = float(_decimal((high - low) / 65535 or 1.0)), float(_decimal(low))
+    stored = np.clip(np.round((values - base) / slope), 0, 65535)
+    return stored.astype(np.uint16), slope, base
 
 
 def _header(attributes: Mapping[str, Any], plane: Array) -> Any:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acinus.errors import GridError
+from acinus.errors import DataError, GridError
 from acinus.plan import Plan
 from acinus.predict.locate.locators import Locator, values_of
 from acinus.predict.locate.place import Place
@@ -144,9 +144,13 @@ def common_grid(sources: Sequence[SlabReader | None]) -> Grid:
     """The grid of all channels.
 
     Raises:
+        DataError: There is no channel.
         GridError: They differ.
     """
-    first, *others = (one.grid for one in sources if one is not None)
+    there = [one.grid for one in sources if one is not None]
+    if not there:
+        raise DataError("a case must have at least one channel; all of them are missing.")
+    first, *others = there
     for other in others:
         if first.displacement_mm(other) > GRID_TOLERANCE_MM:
             raise GridError(
