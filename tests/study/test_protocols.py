@@ -15,6 +15,7 @@ import yaml
 
 from acinus import progress
 from acinus.cohort import read_participants, write_participants
+from acinus.errors import ConfigError
 from acinus.evaluate import read_scores
 from acinus.evaluate.tables import model_against
 from acinus.plan import parse_settings
@@ -35,7 +36,11 @@ def protocol(root: Path) -> dict[str, Any]:
         "split": {"seed": 7},
         "folds_trained": 1,
         "measure": ["dice", "hausdorff_95_mm"],
-        "readings": {"folders": {"second": "readings/second", "lost": "no/such"}, "margin": 0.05},
+        "readings": {
+            "folders": {"second": "readings/second", "again": "readings/again"},
+            "repeated": ["again"],
+            "margin": 0.05,
+        },
         "benchmark": {
             "networks": {
                 "First": {},
@@ -67,12 +72,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_participants(
         dataset / "participants.tsv", table.assign(site=table["participant_id"].map(CENTRES))
     )
-    (dataset / "readings" / "second").mkdir(parents=True)
-    for case in READ:
-        label = nib.load(dataset / "labelsTr" / f"{case}.nii.gz")
-        moved = np.roll(np.asarray(label.dataobj), 1, axis=0)
-        path = dataset / "readings" / "second" / f"{case}.nii.gz"
-        nib.save(nib.Nifti1Image(moved, label.affine), path)
+    for reading, cases in (("second", READ), ("again", READ[:1])):
+        (dataset / "readings" / reading).mkdir(parents=True)
+        for case in cases:
+            label = nib.load(dataset / "labelsTr" / f"{case}.nii.gz")
+            moved = np.roll(np.asarray(label.dataobj), 1, axis=0)
+            path = dataset / "readings" / reading / f"{case}.nii.gz"
+            nib.save(nib.Nifti1Image(moved, label.affine), path)
     path = root / "study.yaml"
     path.write_text(yaml.safe_dump(protocol(root)), encoding="utf-8")
     with progress.quiet():
@@ -86,7 +92,7 @@ def test_one_table_holds_the_scores_of_all_protocols(out: Path) -> None:
     models = scores.groupby("part")["model"].unique().map(set).to_dict()
     assert models["holdout"] == models["validation"] == {"final"}
     assert models["benchmark"] == {"First", "Wide"}
-    assert models["readings"] == {"second", model_against("second")}
+    assert models["readings"] == {"second", "again", model_against("second")}
     assert set(scores.loc[scores["part"] == "holdout", "case"].map(CENTRES)) == {"c", "d"}
     readings = scores[scores["model"] == "second"]
     assert set(readings["case"]) == set(READ)
@@ -143,6 +149,17 @@ def test_the_report_shows_every_protocol_and_its_numbers(out: Path) -> None:
     )
     assert list(cost["network"]) == ["First", "Wide"]
     assert (cost["n_runs"] == 2).all() and (cost["parameters"] > 0).all()
+
+
+def test_a_reading_that_no_arm_has_is_refused(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "Dataset001_Balls", ["p1", "p2", "p3", "p4"])
+    wanted = {**protocol(tmp_path), "readings": {"folders": {"second": "readings/secnod"}}}
+    wanted["arms"] = {"Balls": {"dataset": "Dataset001_Balls"}}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(wanted), encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"readings\.folders\.second: .*'readings/secnod'"):
+        run_study(path, out=tmp_path / "out")
+    assert not (tmp_path / "out" / "arms").exists()
 
 
 @pytest.mark.slow

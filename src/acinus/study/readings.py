@@ -37,7 +37,11 @@ def score_readings(job: ArmJob, settings: ReadingsSettings | None) -> pd.DataFra
         return empty_score_table()
     found = {name: _pairs(job, folder) for name, folder in settings.folders.items()}
     pairs = {name: read for name, (read, _) in found.items()}
-    pairs |= {model_against(name): predicted for name, (_, predicted) in found.items()}
+    pairs |= {
+        model_against(name): predicted
+        for name, (_, predicted) in found.items()
+        if name not in settings.repeated
+    }
     measures = tuple(dict.fromkeys([*job.measures, KAPPA]))
 
     def work() -> None:

@@ -159,6 +159,16 @@ class ReadingsSettings(Settings):
     margin: float | None = Field(None, gt=0, lt=1)
     """By how much the Dice of model and readers may fall short of that of the readers among
     themselves; None: not tested. Must be chosen before the data are seen."""
+    repeated: list[str] = Field(default_factory=list)
+    """Names of the folders in which the first reader read again. How well one agrees with himself
+    is shown, but a model is not held against it: it is no second opinion."""
+
+    @model_validator(mode="after")
+    def _repeated_are_folders(self) -> ReadingsSettings:
+        for name in self.repeated:
+            if name not in self.folders:
+                raise ValueError(unknown_name("reading", name, list(self.folders)))
+        return self
 
 
 class BenchmarkNetwork(Settings):

@@ -32,7 +32,7 @@ from acinus.cohort.phantom import (
     make_headneck_cohort,
     make_orbit_cohort,
 )
-from acinus.errors import DataError, PlanError, unknown_name
+from acinus.errors import ConfigError, DataError, PlanError, unknown_name
 from acinus.evaluate.tables import BENCHMARK
 from acinus.files import read_json, write_json, write_text
 from acinus.networks.device import best_device
@@ -198,6 +198,7 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     clock = Clock(folder.clock, _seconds(study))
     with clock.running() if study.phantom is not None else nullcontext():
         datasets = _open_datasets(study, folder, jobs)
+    _refuse_lost_readings(study, datasets)
     hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
     claim(folder, study, {**identity, "datasets": hashes})
     if not folder.study.is_file():
@@ -209,6 +210,17 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     for arm, one in benchmark_splits.items():
         write_split(one, folder.benchmark_split(arm))
     return Session(study, folder, datasets, split, benchmark_splits, clock, jobs)
+
+
+def _refuse_lost_readings(study: Study, datasets: Mapping[str, Dataset]) -> None:
+    """An arm may lack readings; a folder that no arm has is a slip of the pen."""
+    for name, place in (study.readings.folders if study.readings else {}).items():
+        if not any((dataset.folder / place).is_dir() for dataset in datasets.values()):
+            raise ConfigError(
+                f"readings.folders.{name}: some arm's dataset must have the folder '{place}'; "
+                f"none of {', '.join(str(one.folder) for one in datasets.values())} has it. "
+                "Correct the name, or leave the reading out."
+            )
 
 
 def write_study(study: Study, folder: StudyFolder) -> None:
