@@ -414,6 +414,20 @@ def test_a_couch_beyond_the_images_stops_no_gland(tmp_path) -> None:
     assert "one of 'Couch' lies in slice" in outcome.failed["P001_1"]
 
 
+def test_an_empty_structure_counts_as_not_drawn(tmp_path) -> None:
+    """Templates of planning systems put every name into every set; nothing was drawn there."""
+    patient(tmp_path / "export")
+    (path,) = (tmp_path / "export").rglob("rs")
+    dataset = pydicom.dcmread(path)
+    empty = dataset.ROIContourSequence[1]
+    del empty.ContourSequence
+    dataset.save_as(path)
+    outcome = convert(tmp_path)
+    opened = acinus.open_dataset(tmp_path / "dataset")
+    assert list(opened.annotated.values()) == [("parotid_right",)]
+    assert "is empty and counts as not drawn" in str(outcome.notes)
+
+
 def test_a_missing_structure_is_not_annotated_or_absent(tmp_path) -> None:
     write_series(tmp_path / "export" / "a", ct_values())
     write_rtstruct(tmp_path / "export" / "b", {"Parotid_R": RIGHT, "x": LEFT}, affine_of(AXIAL))

@@ -92,9 +92,11 @@ def draw_labels(
                     )
                 mask = _on_grid(drawn.draw(structure), drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
-                names.add(label)
-                if not mask.any():
-                    notes.append(f"structure '{structure.name}' has no voxels")
+                # Planning systems put empty structures of a template into every set.
+                if mask.any() or mapping.missing == "absent":
+                    names.add(label)
+                else:
+                    notes.append(f"structure '{structure.name}' is empty and counts as not drawn")
     if unnamed:
         notes.append(f"structures without a label: {', '.join(sorted(unnamed))}")
     n_voxels = {
