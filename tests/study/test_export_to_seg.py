@@ -19,7 +19,7 @@ GLANDS = [
     for gland in ("lacrimal", "parotid", "submandibular")
     for side in ("right", "left")
 ]
-N_PATIENTS = 20
+N_PATIENTS = 8
 
 
 def mapping(path: Path) -> Path:
