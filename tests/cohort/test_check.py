@@ -358,6 +358,20 @@ def test_one_structure_alone_is_judged_by_the_midline(make_dataset):
     assert "the field of view" in crop.found
 
 
+def test_an_arm_that_widens_the_body_is_no_error(make_dataset):
+    """The partner lies on the other side, far enough for the true midline to be between."""
+    folder = make_dataset(case_ids=IDS)
+    x = np.arange(SHAPE_XYZ[0])[:, None, None]
+    rewrite(image_of(folder, "p01"), lambda a: np.where((x > 0) & (x < 23), a, a / 50))
+    rewrite(
+        label_of(folder, "p01"),
+        lambda a: put((slice(8, 10), 12, 5), 1)(put((slice(1, 2), 12, 5), 2)(a * 0)),
+    )
+    (finding,) = (f for f in check_dataset(folder).findings if f.code == "wrong-side")
+    assert finding.severity == "warning"
+    assert "Nothing, if an arm or a couch" in finding.remedy
+
+
 def test_both_partners_on_one_side(make_dataset):
     folder = make_dataset(case_ids=IDS)
     x = np.arange(SHAPE_XYZ[0])[:, None, None]
@@ -367,6 +381,7 @@ def test_both_partners_on_one_side(make_dataset):
         lambda a: put((slice(18, 20), 12, 5), 1)(put((slice(14, 17), 12, 5), 2)(a * 0)),
     )
     (finding,) = (f for f in check_dataset(folder).findings if f.code == "wrong-side")
+    assert finding.severity == "error"
     assert "'gland_left' is stated to be left" in finding.found
 
 

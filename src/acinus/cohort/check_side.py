@@ -49,7 +49,8 @@ def side_findings(
     Two partners of a mirror pair are compared with each other: an error where the
     right one lies left of the left one. Otherwise a structure is compared with the
     midline of the body at its height: an error if the body is seen whole, else, in
-    a crop, a warning.
+    a crop, a warning. A raised arm moves that midline: where a partner lies on the other
+    side, and so far away that the midline may lie between them, it is a warning, too.
 
     Args:
         case_id: The case.
@@ -76,15 +77,20 @@ def side_findings(
     world_x = {name: float(label.grid.world(zyx)[0]) for name, zyx in index.items()}
     findings: list[Finding] = []
     swapped: set[str] = set()
+    apart_mm: dict[str, float] = {}
     for pair in mirror_pairs:
         if set(pair) <= set(box_of):
             right, left = sorted(pair, key=lambda name: sides[name], reverse=True)
             if sides[right] == "right" and world_x[right] < world_x[left] - SIDE_MARGIN_MM:
                 swapped |= set(pair)
                 findings.append(_swapped(case_id, right, left, world_x))
+            elif sides[right] != sides[left]:
+                apart_mm |= dict.fromkeys(pair, world_x[right] - world_x[left])
     for name, box in box_of.items():
         if name not in swapped:
-            findings += _beyond_midline(case_id, name, sides[name], index[name], box, image, label)
+            findings += _beyond_midline(
+                case_id, name, sides[name], index[name], box, image, label, apart_mm.get(name, 0.0)
+            )
     return findings
 
 
@@ -118,6 +124,7 @@ def _beyond_midline(
     box: tuple[slice, ...],
     image: Volume | None,
     label: Volume,
+    partner_apart_mm: float,
 ) -> Iterator[Finding]:
     spacing_x = label.spacing_mm[2]
     low, high, is_whole = 0.0, label.shape[2] - 1.0, False
@@ -129,14 +136,19 @@ def _beyond_midline(
     margin = max(SIDE_MARGIN_MM, share * (high - low) / 2 * spacing_x)
     if beyond <= margin:
         return
-    severity: Severity = "error" if is_whole else "warning"
+    is_between = beyond <= partner_apart_mm / 2
+    severity: Severity = "error" if is_whole and not is_between else "warning"
     of_what = "the body at its height" if is_whole else "the field of view"
     other = "left" if side == "right" else "right"
     found = (
         f"'{name}' is stated to be {side}; its centroid lies {beyond:.1f} mm {other} of the "
         f"middle of {of_what} (SIDE_MARGIN_MM is {SIDE_MARGIN_MM:g})"
     )
-    advice = _REMEDY if is_whole else f"Nothing, if the image shows one side only; else: {_REMEDY}"
+    advice = _REMEDY
+    if not is_whole:
+        advice = f"Nothing, if the image shows one side only; else: {_REMEDY}"
+    elif is_between:
+        advice = f"Nothing, if an arm or a couch makes the body look wider; else: {_REMEDY}"
     yield Finding(severity, "wrong-side", case_id, found, advice)
 
 
