@@ -21,6 +21,7 @@ from acinus.cohort.labels_file import JudgedLabels
 from acinus.evaluate.readings import VOLUMES, label_groups, measure_readings
 from acinus.evaluate.score_table import NOT_ANNOTATED
 from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.readings import ICC_FORM
 from acinus.evaluate.wording import NONE, decimals, interval, mean_and_sd, signed
 from acinus.files import whole_file
 from acinus.measure.statistics import (
@@ -32,10 +33,6 @@ from acinus.measure.statistics import (
 
 MARGIN_MM = 10.0
 """Margin of the box in which kappa counts voxels of neither mask, mm; it is in the name."""
-
-ICC_FORM = "ICC(2,1)"
-"""Form of the intraclass correlation of volumes: the readers are a sample of those who might
-read, and a constant difference between them counts as disagreement."""
 
 ALL_READERS = "all"
 """Stands for both readers in rows over all pairs of three or more."""

@@ -37,6 +37,8 @@ READINGS = "readings"
 """Part of the scores of readings against readings, and of a model against them."""
 
 ICC_FORM = "ICC(2,1)"
+"""Form of the intraclass correlation of volumes: the readers are a sample of those who might
+read, and a constant difference between them counts as disagreement."""
 
 _AGAINST = "model against "
 
