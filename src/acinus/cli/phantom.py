@@ -99,6 +99,10 @@ def headneck(
     anatomy: Path | None = None,
     body: Literal["none", "torso", "whole"] = "none",
     size: Literal["small", "full"] = "small",
+    glands: Annotated[
+        list[Literal["lacrimal", "parotid", "submandibular"]] | None,
+        Parameter(consume_multiple=True),
+    ] = None,
     jobs: Jobs = 1,
 ) -> int:
     """Make a cohort of synthetic heads and necks: six glands, right and left.
@@ -123,6 +127,7 @@ def headneck(
             radiographer beside it. Default: computed organs.
         body: How much is scanned below the neck: none, the torso, or the whole body.
         size: small: coarse voxels, for trainings on a CPU; full: grids of clinical scans.
+        glands: Which glands are labels. Default: all three.
         jobs: Processes that make patients side by side.
     """
     for folder in acinus.make_headneck_cohort(
@@ -133,6 +138,7 @@ def headneck(
         anatomy=anatomy,
         body=body,
         size=size,
+        glands=glands or ("lacrimal", "parotid", "submandibular"),
         jobs=jobs,
     ):
         sys.stdout.write(f"{folder}\n")

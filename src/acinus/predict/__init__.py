@@ -10,9 +10,10 @@ from acinus.predict.located import BOX_COLUMNS, box_rows
 from acinus.predict.model import Member, Model, Postprocess, load_model
 from acinus.predict.nnunet import import_nnunet
 from acinus.predict.postprocess import Cleaning, Evidence, clean
-from acinus.predict.source import Scan, find_scans
+from acinus.predict.source import ALL_SERIES, Scan, find_scans, holds_dicom
 
 __all__ = [
+    "ALL_SERIES",
     "BOX_COLUMNS",
     "Cleaning",
     "Evidence",
@@ -33,6 +34,7 @@ __all__ = [
     "find_head",
     "find_scans",
     "finding_rows",
+    "holds_dicom",
     "import_nnunet",
     "load_model",
     "network_from",

@@ -24,6 +24,9 @@ from acinus.scans import (
     strip_suffix,
 )
 
+ALL_SERIES = "all"
+"""Instead of one DICOM series: every series of the folder, each a scan of its own."""
+
 CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 """nnU-Net's file names: case, underscore, four digits of the channel."""
 
@@ -65,7 +68,8 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
     Args:
         source: File, folder of files, nnU-Net images folder, or DICOM folder.
         n_channels: Channels that the model needs.
-        series: Which DICOM series: number in the list, UID or part of the description.
+        series: Which DICOM series: number in the list, UID or part of the description; `ALL_SERIES`
+            for each of them.
 
     Raises:
         DataError: Nothing readable is there, or several series and none chosen.
@@ -76,13 +80,9 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
         _refuse_series(source, series)
         _one_channel(source, n_channels)
         return [Scan(_case_name(source), (source,))]
-    files = sorted(
-        path
-        for path in source.iterdir()
-        if path.is_file() and path.name.lower().endswith(tuple(KNOWN_SUFFIXES))
-    )
+    files = _scan_files(source)
     if not files:
-        return [_from_dicom(source, n_channels, series)]
+        return _from_dicom(source, n_channels, series)
     _refuse_series(source, series)
     numbered = [CHANNEL.match(strip_suffix(path)) for path in files]
     if all(numbered):
@@ -91,6 +91,19 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
     scans = [Scan(_case_name(path), (path,)) for path in files]
     _refuse_twins(source, scans)
     return scans
+
+
+def holds_dicom(source: Path) -> bool:
+    """Whether a path is a folder that is read as DICOM, since it holds no files of other scans."""
+    return source.is_dir() and not _scan_files(source)
+
+
+def _scan_files(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and path.name.lower().endswith(tuple(KNOWN_SUFFIXES))
+    )
 
 
 def _refuse_series(source: Path, series: str | None) -> None:
@@ -114,7 +127,7 @@ def _refuse_twins(source: Path, scans: list[Scan]) -> None:
             )
 
 
-def _from_dicom(folder: Path, n_channels: int, series: str | None) -> Scan:
+def _from_dicom(folder: Path, n_channels: int, series: str | None) -> list[Scan]:
     if not any(folder.iterdir()):
         raise DataError(
             f"{folder}: must hold scans ({', '.join(sorted(KNOWN_SUFFIXES))}) or DICOM images; "
@@ -122,9 +135,14 @@ def _from_dicom(folder: Path, n_channels: int, series: str | None) -> Scan:
         )
     found = list_series(folder)
     _one_channel(folder, n_channels)
-    chosen = choose_series(found, series)
-    name = re.sub(r"[^A-Za-z0-9.-]+", "_", chosen.description).strip("_") or "series"
-    return Scan(name, (chosen,))
+    chosen = found if series == ALL_SERIES else [choose_series(found, series)]
+    names = [
+        re.sub(r"[^A-Za-z0-9.-]+", "_", one.description).strip("_") or "series" for one in chosen
+    ]
+    return [
+        Scan(name if names.count(name) == 1 else f"{name}_{number}", (one,))
+        for number, (name, one) in enumerate(zip(names, chosen, strict=True), start=1)
+    ]
 
 
 def _from_images_folder(folder: Path, files: list[Path], n_channels: int) -> list[Scan]:

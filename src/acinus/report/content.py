@@ -43,6 +43,29 @@ FINAL_MODEL = "final"
 
 
 @dataclass(frozen=True, eq=False)
+class UnlabelledScan:
+    """A scan without a reference, and what a model made of it.
+
+    Attributes:
+        group: Whose scan it is, or of which kind.
+        case: Its name within the group.
+        failed: Why there is no prediction; empty if there is one, and only then the rest.
+        image: Its first channel.
+        prediction: Label map on the grid of the image.
+        volumes_ml: Label to predicted volume, mL.
+        warnings: Label to what should be looked at, empty if nothing.
+    """
+
+    group: str
+    case: str
+    failed: str = ""
+    image: Path | None = None
+    prediction: Path | None = None
+    volumes_ml: Mapping[str, float] = field(default_factory=dict)
+    warnings: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class ArmContent:
     """One arm: a dataset, the model trained on it and what the model made.
 
@@ -105,6 +128,7 @@ class ArmContent:
         external_sites: Centres kept for the test.
         localisation: Rows of ``localisation.csv`` of a model with a locate stage, see
             `acinus.evaluate.localisation.LOCALISATION_COLUMNS`, and ``part``; else empty.
+        unlabelled: Scans without a reference that the model segmented.
         notes: Sentences on how it was trained.
         caveats: Sentences that the results must be read with.
     """
@@ -143,6 +167,7 @@ class ArmContent:
     sites: Mapping[str, str] = field(default_factory=dict)
     external_sites: Sequence[str] = ()
     localisation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unlabelled: Sequence[UnlabelledScan] = ()
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
 
@@ -202,6 +227,8 @@ class ReportContent:
             ``as_in_table_5``, ``input_vox``, ``pass_s_median``, ``pass_s_mean``, ``pass_s_sd``,
             ``n_runs``, ``n_warm_up``, ``memory_bytes``, ``case_s_mean``, ``case_s_sd``,
             ``n_cases``, ``device``, ``threads``, ``machine``.
+        expected_ml: Label to the lowest and highest volume that would be usual, for scans without
+            a reference.
     """
 
     title: str
@@ -225,6 +252,7 @@ class ReportContent:
     readings_margin: float | None = None
     benchmark_split: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
+    expected_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:

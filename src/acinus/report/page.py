@@ -42,6 +42,7 @@ from acinus.report.tables import (
     make_tables,
     write_raw_tables,
 )
+from acinus.report.unlabelled import UNLABELLED, UNVERIFIED, draw_unlabelled
 from acinus.report.volumetry import BOUNDS, VOLUMES, draw_bounds, draw_volumes
 
 REPORT_NAME = "report.html"
@@ -98,6 +99,7 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
         draw_spread(content, folders),
         draw_variants(content, folders, numbers.variants),
         draw_inside(content, folders),
+        draw_unlabelled(content, folders),
     ]
     if content.has_centres:
         made += [
@@ -134,6 +136,12 @@ def _sections(
         "",
         (figures[INSIDE], *of("holdout", "inside", "confusion", "grid")),
     )
+    unlabelled = Section(
+        "unlabelled",
+        "Scans without a reference",
+        UNVERIFIED,
+        (figures[UNLABELLED], *of("unlabelled")),
+    )
     sections = [
         Section("data", "What was done, on what", _numbering(content),
                 (figures[4], figures[3], *of("characteristics"), figures[1])),
@@ -149,6 +157,7 @@ def _sections(
                 (*of("variants"), *([] if figures[10].absent else [figures[10]])),
                 tuple(content.variant_caveats)),
         *([] if content.values.empty else [inside]),
+        *([] if figures[UNLABELLED].absent else [unlabelled]),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
                 _failures(content)),

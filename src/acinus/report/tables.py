@@ -45,6 +45,7 @@ from acinus.report.record import (
     draft_split,
     draft_trainings,
 )
+from acinus.report.unlabelled import draft_unlabelled
 
 N_WORST = 10
 """Structures in the table of the worst."""
@@ -116,6 +117,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         _agreement(numbers),
         *_comparisons(content, numbers),
         *draft_protocols(content),
+        draft_unlabelled(content),
         _variants(content),
         _worst(content),
         _warnings(content),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -82,21 +83,54 @@ def view_case(arm: ArmContent, case: str) -> CaseView:
     paths = [path for path in arm.images.get(case, ()) if path is not None]
     if not paths:
         raise DataError(f"case '{case}' of arm '{arm.name}': an image is needed for its figure.")
-    image = canonical(read_volume(paths[0]))
+    return view_files(
+        case,
+        paths[0],
+        arm.references.get(case),
+        arm.predictions.get(case),
+        where=f"case '{case}' of arm '{arm.name}'",
+        ignore_label=arm.ignore_label,
+    )
+
+
+def view_files(
+    case: str,
+    image_path: Path,
+    reference: Path | None,
+    prediction: Path | None,
+    *,
+    where: str,
+    ignore_label: int | None = None,
+) -> CaseView:
+    """Read image, reference and prediction onto one canonical grid.
+
+    Args:
+        case: Its name.
+        image_path: The channel that is shown.
+        reference: Label map, or None.
+        prediction: Label map, or None.
+        where: What messages begin with.
+        ignore_label: Value of voxels that the reference says nothing about.
+
+    Raises:
+        DataError: A file cannot be read.
+        GridError: The label maps lie on another grid than the image.
+    """
+    image = canonical(read_volume(image_path))
     maps: dict[str, Labelmap | None] = {"reference": None, "prediction": None}
-    for role, source in (("reference", arm.references), ("prediction", arm.predictions)):
-        if case not in source:
+    for role, path in (("reference", reference), ("prediction", prediction)):
+        if path is None:
             continue
-        volume = canonical(read_labelmap(source[case]))
+        volume = canonical(read_labelmap(path))
         if not volume.grid.matches(image.grid):
             raise GridError(
-                f"case '{case}' of arm '{arm.name}': image and {role} must share a grid; image "
+                f"{where}: image and {role} must share a grid; image "
                 f"{image.shape}, {role} {volume.shape}, corners "
                 f"{volume.grid.displacement_mm(image.grid):.2f} mm apart."
             )
         maps[role] = volume.array
-    if maps["reference"] is not None and arm.ignore_label is not None:
-        maps["reference"] = np.where(maps["reference"] == arm.ignore_label, 0, maps["reference"])
+    if maps["reference"] is not None and ignore_label is not None:
+        maps["reference"] = np.where(maps["reference"] == ignore_label, 0, maps["reference"])
     finite = image.array[np.isfinite(image.array)]
     low, high = np.percentile(finite, [0.5, 99.7]) if finite.size else (0.0, 1.0)
     if maps["reference"] is not None and (maps["reference"] > 0).any():

@@ -216,6 +216,7 @@ def report_content(
         readings_margin=None if study.readings is None else study.readings.margin,
         benchmark_split=benchmark_split,
         costs=costs,
+        expected_ml={} if study.unlabelled is None else study.unlabelled.expected_ml,
     )
 
 

@@ -85,6 +85,11 @@ class RunFolder:
         """Second and repeated readings against the first: a row per case, label and measure."""
         return self.root / "readings.csv"
 
+    @property
+    def unlabelled(self) -> Path:
+        """What was made of scans without a reference, a folder a group, and their table."""
+        return self.root / "unlabelled"
+
     def training(self, fold: int) -> Path:
         """Curves and checkpoint of a fold."""
         return self.root / "training" / f"fold_{fold}"

@@ -55,6 +55,7 @@ from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
+from acinus.study.unlabelled import segment_unlabelled
 from acinus.train import check_cases
 
 
@@ -437,6 +438,11 @@ def _report(session: Session, notes: list[str]) -> Path:
             session.study.external(name),
         )
         for name, dataset in session.datasets.items()
+    ]
+    jobs = {job.name: job for job in session.final_jobs()}
+    arms = [
+        replace(arm, unlabelled=segment_unlabelled(jobs[arm.name], session.study.unlabelled))
+        for arm in arms
     ]
     content = report_content(
         session.study,

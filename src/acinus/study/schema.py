@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from acinus.cohort.phantom import LEAST_PEOPLE
-from acinus.cohort.phantom.headneck import Extent
+from acinus.cohort.phantom.headneck import GLANDS, Extent
 from acinus.config import Settings, read_yaml
 from acinus.errors import ConfigError, unknown_name
 from acinus.losses import LOSSES
@@ -116,6 +116,8 @@ class PhantomSettings(Settings):
     """Of `headneck` only: folder of real organ maps. None: computed organs."""
     body: Extent = "none"
     """Of `headneck` only: how much of the body is scanned below the neck."""
+    glands: list[str] = Field(list(GLANDS), min_length=1)
+    """Of `headneck` only: kinds of glands that are labels."""
 
     @field_validator("size")
     @classmethod
@@ -131,7 +133,8 @@ class PhantomSettings(Settings):
 
     @model_validator(mode="after")
     def _fits_kind(self) -> PhantomSettings:
-        for name, kind in (("counts", "orbit"), ("anatomy", "headneck"), ("body", "headneck")):
+        own = {"counts": "orbit"} | dict.fromkeys(("anatomy", "body", "glands"), "headneck")
+        for name, kind in own.items():
             if self.kind != kind and name in self.model_fields_set:
                 raise ValueError(
                     f"phantom.{name} belongs to '{kind}'; remove it from kind '{self.kind}'"
@@ -228,6 +231,34 @@ class BenchmarkSettings(Settings):
         return self
 
 
+class UnlabelledSettings(Settings):
+    """Scans without a reference that the final models segment, to be looked at."""
+
+    scans: dict[str, str] = Field(min_length=1)
+    """Name of a group of scans, such as a patient, to a file, a folder of scans or a DICOM folder,
+    all series of which are segmented; relative to the working folder."""
+    expected_ml: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Label to the volumes that would be usual, mL: lowest and highest."""
+
+    @field_validator("scans")
+    @classmethod
+    def _names_can_be_folders(cls, scans: dict[str, str]) -> dict[str, str]:
+        for name in scans:
+            if not re.fullmatch(r"[\w.+-]+( [\w.+-]+)*", name):
+                raise ValueError(f"names of scans name folders; must be plain words; got {name!r}")
+        return scans
+
+    @field_validator("expected_ml")
+    @classmethod
+    def _ranges_rise(cls, ranges: dict[str, tuple[float, float]]) -> dict[str, tuple[float, float]]:
+        for label, (low, high) in ranges.items():
+            if not 0 <= low < high:
+                raise ValueError(
+                    f"must be a lower and a higher volume; got {low:g} and {high:g} for '{label}'"
+                )
+        return ranges
+
+
 class CostSettings(Settings):
     """What the networks cost."""
 
@@ -271,6 +302,8 @@ class Study(Settings):
     """Second and repeated readings, for the agreement of observers; None: there are none."""
     benchmark: BenchmarkSettings | None = None
     """Networks compared on a split of their own; None: no comparison."""
+    unlabelled: UnlabelledSettings | None = None
+    """Scans without a reference, segmented and shown; None: there are none."""
     cost: CostSettings | None = None
     """Parameters, operations and time of the networks; None: not measured."""
     budget: str | None = None

@@ -300,7 +300,8 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     if phantom.kind == "headneck":
         maps = None if phantom.anatomy is None else Path(phantom.anatomy)
         contrasts = [contrast for contrast in HEADNECK_DATASETS if contrast in used]
-        make_headneck_cohort(base, contrasts=contrasts, anatomy=maps, body=phantom.body, **wish)
+        wish |= {"contrasts": contrasts, "anatomy": maps, "body": phantom.body}
+        make_headneck_cohort(base, glands=phantom.glands, **wish)
     else:
         make_orbit_cohort(base, sequences=used, counts=phantom.counts, **wish)
     write_json(stamp, wanted)

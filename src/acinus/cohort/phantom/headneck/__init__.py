@@ -2,7 +2,8 @@
 
 from acinus.cohort.phantom.headneck.cohort import DATASETS, make_headneck_cohort
 from acinus.cohort.phantom.headneck.contrast import CONTRASTS, Contrast
+from acinus.cohort.phantom.headneck.organs import GLANDS
 from acinus.cohort.phantom.headneck.protocol import Size
 from acinus.cohort.phantom.headneck.torso import Extent
 
-__all__ = ["CONTRASTS", "DATASETS", "Contrast", "Extent", "Size", "make_headneck_cohort"]
+__all__ = ["CONTRASTS", "DATASETS", "GLANDS", "Contrast", "Extent", "Size", "make_headneck_cohort"]

@@ -25,7 +25,7 @@ from acinus.cohort.phantom.headneck.contrast import CONTRASTS, HU, Contrast, dra
 from acinus.cohort.phantom.headneck.faults import add_couch, finish_ct, finish_mr
 from acinus.cohort.phantom.headneck.layers import STEPS, Layer, paint_layers
 from acinus.cohort.phantom.headneck.made import make_anatomy
-from acinus.cohort.phantom.headneck.organs import LABELS, MIRROR_PAIRS, Anatomy
+from acinus.cohort.phantom.headneck.organs import GLANDS, MIRROR_PAIRS, Anatomy, labels_of
 from acinus.cohort.phantom.headneck.pose import draw_pose
 from acinus.cohort.phantom.headneck.protocol import Size, draw_grid
 from acinus.cohort.phantom.headneck.real import READINGS, list_sources, read_anatomy, source_patient
@@ -74,6 +74,7 @@ class _Task:
     width: int
     body: Extent
     size: Size
+    labels: dict[str, int]
 
 
 def make_headneck_cohort(
@@ -85,6 +86,7 @@ def make_headneck_cohort(
     anatomy: Path | None = None,
     body: Extent = "none",
     size: Size = "small",
+    glands: Sequence[str] = GLANDS,
     jobs: int = 1,
 ) -> list[Path]:
     """Write a synthetic cohort of head and neck scans with known glands.
@@ -102,6 +104,7 @@ def make_headneck_cohort(
             ``oncologist`` and ``radiographer`` beside it; None makes anatomy.
         body: How much of the body the scan shows below the head and neck.
         size: ``"full"`` has the grids of clinical scans, ``"small"`` coarser ones.
+        glands: Kinds of glands that are drawn as labels; all are there in the images.
         jobs: Processes, >= 1.
 
     Returns:
@@ -112,7 +115,8 @@ def make_headneck_cohort(
         DataError: The maps cannot be used, the folder cannot be written, the disk is
             full, or a dataset folder holds something else.
     """
-    _refuse_impossible(patients, seed, contrasts, body, size, jobs)
+    _refuse_impossible(patients, seed, contrasts, body, size, glands, jobs)
+    labels = labels_of(glands)
     out = Path(out)
     ordered = tuple(c for c in CONTRASTS if c in contrasts)
     sources = list_sources(anatomy) if anatomy is not None else []
@@ -124,12 +128,13 @@ def make_headneck_cohort(
         "sources": sources,
         "body": body,
         "size": size,
+        **({} if len(labels) == 2 * len(GLANDS) else {"glands": sorted(glands)}),
     }
     for contrast in ordered:
         claim_folder(out / DATASETS[contrast], made_from)
     width = max(3, len(str(patients)))
     tasks = [
-        _Task(out, seed, ordered, anatomy, source, numbers, width, body, size)
+        _Task(out, seed, ordered, anatomy, source, numbers, width, body, size, labels)
         for source, numbers in _share_out(sources, patients)
     ]
     rows = make_patients(
@@ -140,18 +145,27 @@ def make_headneck_cohort(
         sizes=[len(task.patients) for task in tasks],
     )
     rows.sort(key=lambda row: str(row["case"]))
-    return [_finish_dataset(out, contrast, rows, sources) for contrast in ordered]
+    return [_finish_dataset(out, contrast, rows, sources, labels) for contrast in ordered]
 
 
 def _refuse_impossible(
-    patients: int, seed: int, contrasts: Sequence[str], body: str, size: str, jobs: int
+    patients: int,
+    seed: int,
+    contrasts: Sequence[str],
+    body: str,
+    size: str,
+    glands: Sequence[str],
+    jobs: int,
 ) -> None:
     refuse_small(patients=(patients, 1), seed=(seed, 0), jobs=(jobs, 1))
     if not contrasts:
         raise ConfigError("contrasts must name at least one contrast; got none.")
-    for contrast in contrasts:
-        if contrast not in CONTRASTS:
-            raise ConfigError(unknown_name("contrast", contrast, CONTRASTS))
+    if not glands:
+        raise ConfigError(f"glands must name at least one of {', '.join(GLANDS)}; got none.")
+    for kind, names, possible in (("contrast", contrasts, CONTRASTS), ("gland", glands, GLANDS)):
+        for name in names:
+            if name not in possible:
+                raise ConfigError(unknown_name(kind, name, possible))
     for name, value, known in (("body", body, get_args(Extent)), ("size", size, get_args(Size))):
         if value not in known:
             raise ConfigError(unknown_name(name, value, known))
@@ -202,7 +216,10 @@ def _make_scan(
     grid = draw_grid(streams[1], contrast, look.modality, task.body, task.size)
     folder = task.out / DATASETS[contrast]
     readings = {reading: folder / READING_FOLDERS[reading] for reading in READINGS}
-    labels = {reading: draw_labels(anatomy.glands[reading], grid, pose) for reading in readings}
+    labels = {
+        reading: draw_labels(anatomy.glands[reading], grid, pose, task.labels)
+        for reading in readings
+    }
     image_path = folder / "imagesTr" / f"{case}_0000.nii.gz"
     paths = [image_path, *(place / f"{case}.nii.gz" for place in readings.values())]
     if not all(path.is_file() for path in paths):
@@ -221,7 +238,7 @@ def _make_scan(
                 labels[reading], grid.affine, place / f"{case}.nii.gz", description=DESCRIPTION
             )
     voxel_ml = abs(float(np.linalg.det(grid.affine[:3, :3]))) / 1000.0
-    counts = np.bincount(labels["reference"].ravel(), minlength=len(LABELS) + 1)
+    counts = np.bincount(labels["reference"].ravel(), minlength=len(task.labels) + 1)
     return {
         "contrast": contrast,
         "case": case,
@@ -234,11 +251,13 @@ def _make_scan(
         "pixel_mm": round(grid.pixel_mm, 4),
         "slice_mm": round(grid.slice_mm, 4),
         "n_slices": grid.shape[0],
-        **{f"{name}_ml": round(float(counts[v]) * voxel_ml, 4) for name, v in LABELS.items()},
+        **{f"{name}_ml": round(float(counts[v]) * voxel_ml, 4) for name, v in task.labels.items()},
     }
 
 
-def _finish_dataset(out: Path, contrast: Contrast, rows: list[Row], sources: list[str]) -> Path:
+def _finish_dataset(
+    out: Path, contrast: Contrast, rows: list[Row], sources: list[str], labels: dict[str, int]
+) -> Path:
     """Write the tables and ``dataset.json`` of one contrast."""
     folder = out / DATASETS[contrast]
     own = [row for row in rows if row["contrast"] == contrast]
@@ -262,18 +281,19 @@ def _finish_dataset(out: Path, contrast: Contrast, rows: list[Row], sources: lis
         folder,
         name=DATASETS[contrast],
         channel_names=[CHANNELS[contrast]],
-        labels=LABELS,
+        labels=labels,
         n_training=len(own),
         file_ending=".nii.gz",
         description=(
             f"Synthetic: {DESCRIPTION}, {contrast}. {origin}; no image of a patient is in it. "
             "Not for clinical use."
         ),
-        sides={name: name.rsplit("_", 1)[1] for name in LABELS},
-        mirror_pairs=[list(pair) for pair in MIRROR_PAIRS],
+        sides={name: name.rsplit("_", 1)[1] for name in labels},
+        mirror_pairs=[list(pair) for pair in MIRROR_PAIRS if pair[0] in labels],
         structures={
-            name: [label for label in LABELS if label.startswith(name)]
-            for name in ("lacrimal", "parotid", "submandibular")
+            kind: [label for label in labels if label.startswith(kind)]
+            for kind in GLANDS
+            if f"{kind}_right" in labels
         },
         synthetic=True,
     )

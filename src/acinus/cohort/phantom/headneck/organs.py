@@ -8,7 +8,7 @@ the globes, as in the orbit phantom.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -30,7 +30,16 @@ LABELS = MappingProxyType(
     }
 )
 
-MIRROR_PAIRS = tuple((f"{g}_right", f"{g}_left") for g in ("lacrimal", "parotid", "submandibular"))
+GLANDS = ("lacrimal", "parotid", "submandibular")
+
+MIRROR_PAIRS = tuple((f"{g}_right", f"{g}_left") for g in GLANDS)
+
+
+def labels_of(glands: Sequence[str]) -> dict[str, int]:
+    """Labels of some kinds of glands, numbered from 1 in the order of `LABELS`."""
+    names = [name for name in LABELS if name.rsplit("_", 1)[0] in glands]
+    return {name: value for value, name in enumerate(names, start=1)}
+
 
 FAR_MM = 40.0
 """Distance that stands for all that is farther from an organ, mm."""

@@ -111,20 +111,25 @@ def _look_up(values: Array, layer: Layer, volume: Array, points: Points) -> None
         )
 
 
-def draw_labels(glands: Mapping[str, Organ], grid: ScanGrid, pose: Pose) -> Array:
+def draw_labels(
+    glands: Mapping[str, Organ], grid: ScanGrid, pose: Pose, values: Mapping[str, int] = LABELS
+) -> Array:
     """The label map of a reading on the grid.
 
     Args:
         glands: Gland to its signed distance; absent glands are not drawn.
         grid: The scan.
         pose: Where the head lies; a mirrored one exchanges right and left names.
+        values: Label to its value; glands that are not named are not drawn.
 
     Returns:
-        (Z, Y, X) uint8, values of `LABELS`.
+        (Z, Y, X) uint8.
     """
     labels = np.zeros(grid.shape, np.uint8)
-    named = _mirrored_names() if pose.mirrored else {name: name for name in LABELS}
-    world = {name: _world_box(organ, pose) for name, organ in glands.items()}
+    named = _mirrored_names() if pose.mirrored else {name: name for name in glands}
+    world = {
+        name: _world_box(organ, pose) for name, organ in glands.items() if named[name] in values
+    }
     to_index = np.linalg.inv(grid.affine)
     pixel = np.float32(grid.pixel_mm)
     for name, corners in world.items():
@@ -140,7 +145,7 @@ def draw_labels(glands: Mapping[str, Organ], grid: ScanGrid, pose: Pose) -> Arra
                 place = s + offset * grid.thickness_mm / grid.slice_mm
                 x, y, z = (p[rows, columns] for p in head_plane(grid, pose, place))
                 share += np.clip(0.5 - glands[name](x, y, z) / pixel, 0.0, 1.0)
-            labels[s, rows, columns][share / len(LABEL_PLANES) > DRAWN_SHARE] = LABELS[named[name]]
+            labels[s, rows, columns][share / len(LABEL_PLANES) > DRAWN_SHARE] = values[named[name]]
     return labels
 
 

@@ -1,0 +1,117 @@
+"""Scans without a reference: what the final model of an arm makes of them, to be looked at.
+
+Enters: an arm whose model is complete, and where the scans lie. Leaves: label maps, their
+volumes and warnings, and the records that the report shows. Nothing is scored: there is nothing
+to hold a result against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from acinus.errors import ConfigError
+from acinus.files import hash_file, read_json, write_json
+from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
+from acinus.report.content import UnlabelledScan
+from acinus.scans import Series, write_volume
+from acinus.study.job import ArmJob
+from acinus.study.schema import UnlabelledSettings
+from acinus.study.stamps import once
+
+
+def segment_unlabelled(
+    job: ArmJob, settings: UnlabelledSettings | None
+) -> tuple[UnlabelledScan, ...]:
+    """Segment scans without a reference; nothing where a study names none.
+
+    A scan that cannot be segmented is kept with the reason; the others go on.
+
+    Args:
+        job: The arm, its model complete.
+        settings: Where the scans lie; None: there are none.
+
+    Raises:
+        ConfigError: A volume is expected of what is no label.
+        DataError: A place is not there, or holds nothing that can be read.
+    """
+    if settings is None:
+        return ()
+    for label in settings.expected_ml:
+        if label not in job.dataset.labels:
+            raise ConfigError(
+                f"unlabelled.expected_ml must name labels of {job.dataset.name}, "
+                f"{', '.join(job.dataset.labels)}; got '{label}'."
+            )
+    found = {name: _find(job, Path(place)) for name, place in settings.scans.items()}
+    folder = job.folder.unlabelled
+    record = folder / "scans.json"
+
+    def work() -> None:
+        groups = [
+            _segment(job, Path(settings.scans[name]), scans, folder / name)
+            for name, scans in found.items()
+        ]
+        write_json(record, dict(zip(found, groups, strict=True)))
+
+    key = [
+        hash_file(job.folder.model / "model.json"),
+        [[name, scan.case, *_hashes(scan)] for name, scans in found.items() for scan in scans],
+    ]
+    once(job.folder.root, "unlabelled", key, work, results=[record])
+    return tuple(
+        UnlabelledScan(group, **_with_paths(facts))
+        for group, scans in read_json(record).items()
+        for facts in scans
+    )
+
+
+def _find(job: ArmJob, place: Path) -> list[Scan]:
+    series = ALL_SERIES if holds_dicom(place) else None
+    return find_scans(place, len(job.dataset.channel_names), series)
+
+
+def _hashes(scan: Scan) -> Iterator[str]:
+    for channel in scan.channels:
+        paths = channel.paths if isinstance(channel, Series) else (channel,)
+        yield from (hash_file(path) for path in paths if path is not None)
+
+
+def _segment(job: ArmJob, place: Path, scans: list[Scan], folder: Path) -> list[dict[str, Any]]:
+    """Label maps of the scans of one group; what `UnlabelledScan` holds of each."""
+    outcome = predict_paths(
+        job.folder.model, place, folder, series=ALL_SERIES if holds_dicom(place) else None
+    )
+    table = pd.read_csv(outcome.table, keep_default_na=False, dtype={"case": str})
+    made = []
+    for scan in scans:
+        facts: dict[str, Any] = {"case": scan.case, "failed": outcome.failed.get(scan.case, "")}
+        if not facts["failed"]:
+            rows = table[table["case"] == scan.case].set_index("label")
+            facts |= {
+                "image": str(_image(scan, folder)),
+                "prediction": str(folder / f"{scan.case}.nii.gz"),
+                "volumes_ml": rows["volume_ml"].astype(float).to_dict(),
+                "warnings": rows["warnings"].to_dict(),
+            }
+        made.append(facts)
+    return made
+
+
+def _image(scan: Scan, folder: Path) -> Path:
+    """The first channel as a file: of a DICOM series a copy without its header's names."""
+    first = next(channel for channel in scan.channels if channel is not None)
+    if isinstance(first, Path):
+        return first
+    path = folder / "images" / f"{scan.case}.nii.gz"
+    image = next(channel for channel in scan.read() if channel is not None)
+    write_volume(image, path)
+    return path
+
+
+def _with_paths(facts: dict[str, Any]) -> dict[str, Any]:
+    places = {name: Path(facts[name]) for name in ("image", "prediction") if name in facts}
+    return facts | places
