@@ -97,6 +97,28 @@ def test_same_seed_same_bytes_whatever_is_asked_beside(
             assert hash_file(path) == hash_file(again[0] / path.relative_to(cohort[0])), path
 
 
+def test_chosen_glands_are_numbered_from_1_and_the_images_stay_the_same(
+    cohort: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(making, "STEPS", COARSE)
+    [few] = make_headneck_cohort(
+        tmp_path, patients=2, seed=6, contrasts=["ct"], glands=["submandibular"]
+    )
+    whole = next(folder for folder in cohort if folder.name == few.name)
+    stated = json.loads((few / "dataset.json").read_text(encoding="utf-8"))
+    names = ["submandibular_right", "submandibular_left"]
+    assert stated["labels"] == {"background": 0, names[0]: 1, names[1]: 2}
+    assert stated["mirror_pairs"] == [names]
+    assert stated["structures"] == {"submandibular": names}
+    for path in sorted((few / "labelsTr").iterdir()):
+        drawn, all_drawn = (
+            np.asarray(nib.load(place / "labelsTr" / path.name).dataobj) for place in (few, whole)
+        )
+        assert np.array_equal(drawn, np.where(all_drawn > 4, all_drawn - 4, 0))
+        image = f"imagesTr/{path.name.replace('.nii.gz', '_0000.nii.gz')}"
+        assert (few / image).read_bytes() == (whole / image).read_bytes()
+
+
 def test_a_folder_of_another_cohort_is_refused(cohort: list[Path]) -> None:
     with pytest.raises(DataError, match="must be empty or hold the same synthetic cohort"):
         make_headneck_cohort(cohort[0].parent, patients=2, seed=7)
@@ -232,6 +254,8 @@ def test_looks_follow_what_radiologists_know() -> None:
         ({"contrasts": ["pet"]}, "unknown contrast 'pet'"),
         ({"body": "half"}, "unknown body 'half'"),
         ({"size": "tiny"}, "unknown size 'tiny'"),
+        ({"glands": []}, "at least one of lacrimal"),
+        ({"glands": ["thyroid"]}, "unknown gland 'thyroid'"),
     ],
 )
 def test_impossible_wishes_are_refused(

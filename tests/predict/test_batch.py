@@ -17,7 +17,7 @@ from PIL import Image
 from acinus import progress
 from acinus.cli import main
 from acinus.errors import AcinusError, ConfigError, DataError
-from acinus.predict import predict_paths
+from acinus.predict import ALL_SERIES, predict_paths
 from acinus.study import plan_dataset, train_run
 from made_series import write_series as write_ct
 from tiny_cohort import QUICK, affine_of, dice, head, make_dataset, save, train_model
@@ -285,6 +285,20 @@ def test_of_several_series_one_is_chosen(
     assert (tmp_path / "out" / "AX_FLAIR.nii.gz").is_file()
     assert main([*words, "--series", "T2"]) == 2
     assert "'T2'" in capsys.readouterr().err
+
+
+def test_all_series_of_a_folder_are_scans_of_their_own(model_folder: Path, tmp_path: Path) -> None:
+    image, _ = head(np.random.default_rng(7))
+    for seed, description in ((1, "AX T1"), (2, "AX T1"), (3, "AX FLAIR")):
+        write_series(tmp_path / "d" / str(seed), image, description=description, seed=seed)
+    outcome = predict_paths(model_folder, tmp_path / "d", tmp_path / "out", series=ALL_SERIES)
+    assert not outcome.failed
+    names = sorted(path.name for path in outcome.written)
+    assert len(names) == 3 and "AX_FLAIR.nii.gz" in names, "series of one name do not meet"
+    one = predict_paths(model_folder, tmp_path / "d", tmp_path / "one", series="flair")
+    assert nib.load(one.written[0]).get_fdata().tolist() == (
+        nib.load(tmp_path / "out" / "AX_FLAIR.nii.gz").get_fdata().tolist()
+    )
 
 
 def test_a_series_is_chosen_among_dicom_only(model_folder: Path, tmp_path: Path) -> None:

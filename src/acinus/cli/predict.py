@@ -49,7 +49,7 @@ def predict(
         model: Model folder, e.g. RUN/model, or that of an ensemble.
         source: What to segment.
         out: Folder of the label maps, or the file of a single one.
-        series: Which DICOM series.
+        series: Which DICOM series: its number, UID or part of its description; all: each of them.
         overlay: Also write a PNG per case with the contours drawn on its slices.
         postprocess: What is done after the network: as the plan decided, nothing, or only the
             largest component of each label is kept.

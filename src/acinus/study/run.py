@@ -55,7 +55,7 @@ from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
-from acinus.study.unlabelled import segment_unlabelled
+from acinus.study.unlabelled import find_unlabelled, segment_unlabelled
 from acinus.train import check_cases
 
 
@@ -336,6 +336,9 @@ def report_run(run_folder: Path) -> Path:
 
 def _run(session: Session, on: Place) -> RunOutcome:
     begin, started = time.monotonic(), datetime.now(UTC)
+    if session.study.unlabelled is not None:
+        for dataset in session.datasets.values():
+            find_unlabelled(dataset, session.study.unlabelled)
     with open_workers(on, session.arm_jobs(), session.jobs) as workers:
         if workers is None:
             notes = _one_after_the_other(session)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.cohort import Dataset
 from acinus.errors import ConfigError
 from acinus.files import hash_file, read_json, write_json
 from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
@@ -40,13 +41,7 @@ def segment_unlabelled(
     """
     if settings is None:
         return ()
-    for label in settings.expected_ml:
-        if label not in job.dataset.labels:
-            raise ConfigError(
-                f"unlabelled.expected_ml must name labels of {job.dataset.name}, "
-                f"{', '.join(job.dataset.labels)}; got '{label}'."
-            )
-    found = {name: _find(job, Path(place)) for name, place in settings.scans.items()}
+    found = find_unlabelled(job.dataset, settings)
     folder = job.folder.unlabelled
     record = folder / "scans.json"
 
@@ -61,7 +56,15 @@ def segment_unlabelled(
         hash_file(job.folder.model / "model.json"),
         [[name, scan.case, *_hashes(scan)] for name, scans in found.items() for scan in scans],
     ]
-    once(job.folder.root, "unlabelled", key, work, results=[record])
+    results = [record]
+    if record.is_file():
+        results += [
+            Path(one["prediction"])
+            for scans in read_json(record).values()
+            for one in scans
+            if "prediction" in one
+        ]
+    once(job.folder.root, "unlabelled", key, work, results=results)
     return tuple(
         UnlabelledScan(group, **_with_paths(facts))
         for group, scans in read_json(record).items()
@@ -69,9 +72,31 @@ def segment_unlabelled(
     )
 
 
-def _find(job: ArmJob, place: Path) -> list[Scan]:
-    series = ALL_SERIES if holds_dicom(place) else None
-    return find_scans(place, len(job.dataset.channel_names), series)
+def find_unlabelled(dataset: Dataset, settings: UnlabelledSettings) -> dict[str, list[Scan]]:
+    """The scans of each group, before anything is trained that could not be shown.
+
+    Args:
+        dataset: Of the arm.
+        settings: Where the scans lie.
+
+    Raises:
+        ConfigError: A volume is expected of what is no label.
+        DataError: A place is not there, or holds nothing that can be read.
+    """
+    for label in settings.expected_ml:
+        if label not in dataset.labels:
+            raise ConfigError(
+                f"unlabelled.expected_ml must name labels of {dataset.name}, "
+                f"{', '.join(dataset.labels)}; got '{label}'."
+            )
+    n_channels = len(dataset.channel_names)
+    places = {name: Path(place) for name, place in settings.scans.items()}
+    return {name: find_scans(at, n_channels, _series(at)) for name, at in places.items()}
+
+
+def _series(place: Path) -> str | None:
+    """Of a DICOM folder all series; other scans have none to choose."""
+    return ALL_SERIES if holds_dicom(place) else None
 
 
 def _hashes(scan: Scan) -> Iterator[str]:
@@ -82,9 +107,7 @@ def _hashes(scan: Scan) -> Iterator[str]:
 
 def _segment(job: ArmJob, place: Path, scans: list[Scan], folder: Path) -> list[dict[str, Any]]:
     """Label maps of the scans of one group; what `UnlabelledScan` holds of each."""
-    outcome = predict_paths(
-        job.folder.model, place, folder, series=ALL_SERIES if holds_dicom(place) else None
-    )
+    outcome = predict_paths(job.folder.model, place, folder, series=_series(place))
     table = pd.read_csv(outcome.table, keep_default_na=False, dtype={"case": str})
     made = []
     for scan in scans:
