@@ -152,6 +152,10 @@ class AugmentSettings(Settings):
     gamma_inverted: float = Field(0.0, ge=0, le=1)
     gamma_range: tuple[float, float] = (0.7, 1.5)
     """Exponent on intensities scaled to [0, 1]; mean and standard deviation are kept."""
+    curve: float = Field(0.0, ge=0, le=1)
+    """Probability that intensities go through a random curve, for models of any contrast."""
+    curve_knots: int = Field(6, ge=3)
+    """Knots of that curve, evenly over the range of the patch; straight lines between them."""
     channel_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that a channel is taken away, for scans that will lack some; one always stays."""
     previous_shape: float = Field(0.0, ge=0, le=1)

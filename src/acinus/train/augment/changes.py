@@ -52,6 +52,8 @@ class Changes:
         previous_shapes: (N, K) number of the change of shape, 0 leaves it; see `previous.py`.
         previous_radii_vox: (N, K) radius of that change.
         previous_parts: (N, K) which connected part is taken away, from 0 to 1; NaN leaves all.
+        curves: (N, C, K) knots of the curve that intensities go through, scaled to [0, 1]; NaN
+            leaves them.
         absent: (N, C) bool, channels that are taken away; see `channels.py`.
         absent_ranks: (N, C) order of the channels, by which one stays where all would go.
         in_plane: Whether rotation, scaling and low resolution leave S alone.
@@ -73,6 +75,7 @@ class Changes:
     previous_shapes: Array
     previous_radii_vox: Array
     previous_parts: Array
+    curves: Array
     absent: Array
     absent_ranks: Array
     in_plane: bool = False
@@ -109,6 +112,7 @@ def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
         previous_shapes=nothing.astype(int),
         previous_radii_vox=nothing,
         previous_parts=nothing + np.nan,
+        curves=np.full((n, channels, 0), np.nan),
         absent=present["absent"],
         absent_ranks=present["absent_ranks"],
     )
@@ -172,6 +176,7 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
         gammas=factors(settings.gamma, settings.gamma_range),
         **_draw_previous(settings, n, len(plan.previous_values), rng),
         **_draw_absent(settings, n, channels, rng),
+        curves=_draw_curves(settings, n, channels, rng),
         in_plane=in_plane,
         keep_zeros=plan.settings.prepare.normalise_nonzero,
     )
@@ -217,14 +222,27 @@ def _draw_previous(
 def _draw_absent(
     settings: AugmentSettings, n: int, channels: int, rng: np.random.Generator
 ) -> dict[str, Array]:
-    """Which channels are taken away; last of all, and only where any can be, so that other draws
-    do not depend on it."""
+    """Which channels are taken away; after all others, and only where any can be, so that other
+    draws do not depend on it."""
     if settings.channel_dropout == 0 or channels == 1:
         return _all_present(n, channels)
     return {
         "absent": rng.random((n, channels)) < settings.channel_dropout,
         "absent_ranks": np.argsort(rng.random((n, channels)), axis=1),
     }
+
+
+def _draw_curves(
+    settings: AugmentSettings, n: int, channels: int, rng: np.random.Generator
+) -> Array:
+    """Random curves, drawn last of all and only where any is wanted. They begin at 0: air, the
+    darkest of a scan, stays the darkest."""
+    if settings.curve == 0:
+        return np.full((n, channels, 0), np.nan)
+    knots = rng.random((n, channels, settings.curve_knots))
+    knots[..., 0] = 0.0
+    drawn: Array = np.where(rng.random((n, 1, 1)) < settings.curve, knots, np.nan)
+    return drawn
 
 
 def _all_present(n: int, channels: int) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""Changes of intensity: noise, blur, brightness, contrast, low resolution, gamma.
+"""Changes of intensity: curve, noise, blur, brightness, contrast, low resolution, gamma.
 
 Enters: patches without rim. Leaves: the same patches, changed in place, in
 nnU-Net's order and by its definitions. Channels are handled as rows of one
@@ -6,7 +6,9 @@ table; each change takes the rows it concerns together. Blur and low resolution
 are linear along each axis, so both are a product with a small matrix an axis:
 any mixture of widths is one pass, faster than convolutions of unequal kernels.
 
-Source: nnU-Net (batchgeneratorsv2 0.3.6, transforms/intensity and /spatial).
+Source: nnU-Net (batchgeneratorsv2 0.3.6, transforms/intensity and /spatial); the curve after
+Zhou et al. 2019, MICCAI, arXiv 1908.06912 (non-linear transformation), here with straight lines
+and not always rising, so that it exchanges bright and dark tissues as sequences do.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ def change_intensities(image: torch.Tensor, changes: Changes) -> None:
     n, channels = image.shape[0], changes.gains.shape[1]
     table = image.view(n * image.shape[1], *image.shape[2:])
     rows = np.arange(len(table)).reshape(n, -1)[:, :channels]
+    _curve(table, rows, changes.curves)
     _add_noise(table, rows, changes.noise_sd, changes.noise_seeds)
     _blur(table, rows, changes.blur_sigma_vox)
     _multiply(table, rows, changes.gains)
@@ -169,6 +172,29 @@ def _bend(table: torch.Tensor, rows: Array, exponents: Array, sign: float) -> No
     new_mean, new_sd = _spread(flat)
     flat.sub_(new_mean).mul_(sd / new_sd.clamp(min=SMALLEST_RANGE)).add_(mean)
     table.index_copy_(0, where, flat.mul_(sign).view_as(part))
+
+
+def _curve(table: torch.Tensor, rows: Array, curves: Array) -> None:
+    """Intensities through a curve of straight lines over their range; mean and spread are kept."""
+    chosen = ~np.isnan(curves).any(axis=2) & (curves.shape[2] > 0)
+    if not chosen.any():
+        return
+    where = upload(rows[chosen], table.device)
+    part = table[where]
+    flat = part.flatten(1)
+    knots = upload(curves[chosen].astype(np.float32), table.device)
+    mean, sd = _spread(flat)
+    low = flat.amin(dim=1, keepdim=True)
+    span = (flat.amax(dim=1, keepdim=True) - low).clamp(min=SMALLEST_RANGE)
+    place = (flat - low).div_(span).mul_(knots.shape[1] - 1)
+    below = place.floor().clamp_(max=knots.shape[1] - 2)
+    first = below.long()
+    share = place.sub_(below)
+    start, end = knots.gather(1, first), knots.gather(1, first.add_(1))
+    flat = start.add_(share.mul_(end.sub_(start)))
+    new_mean, new_sd = _spread(flat)
+    flat.sub_(new_mean).mul_(sd / new_sd.clamp(min=SMALLEST_RANGE)).add_(mean)
+    table.index_copy_(0, where, flat.view_as(part))
 
 
 def _spread(flat: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
