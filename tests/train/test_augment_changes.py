@@ -45,6 +45,7 @@ PROBABILITIES = (
     "gamma",
     "gamma_inverted",
 )
+CURVES = {"curve": 1.0, "curve_knots": 4}
 VOLUMES: dict[str, Any] = {"patch_vox": list(VOLUME)}
 
 
@@ -261,3 +262,16 @@ def test_changes_can_be_replayed_and_touch_no_global_random_state(
     assert torch.equal(batch.label, before[1])
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_before)  # noqa: NPY002
     assert torch.equal(torch.random.get_rng_state(), torch_before)
+
+
+def test_curves_begin_at_air_and_leave_all_other_draws_alone() -> None:
+    without = draw_changes(plan_of({}), 6, np.random.default_rng(3))
+    with_them = draw_changes(plan_of(CURVES), 6, np.random.default_rng(3))
+    assert without.curves.shape == (6, 2, 0)
+    assert with_them.curves.shape == (6, 2, 4)
+    assert (with_them.curves[..., 0] == 0).all()
+    assert ((with_them.curves >= 0) & (with_them.curves <= 1)).all()
+    for name in (*PER_PATCH, *PER_CHANNEL, "noise_seeds", "absent"):
+        assert np.array_equal(getattr(without, name), getattr(with_them, name)), name
+    some = draw_changes(plan_of({**CURVES, "curve": 0.5}), 400, np.random.default_rng(4))
+    assert 0.4 < np.isfinite(some.curves).all(axis=(1, 2)).mean() < 0.6

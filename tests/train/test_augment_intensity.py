@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate
 
 from acinus.train.augment import SideSwap, apply_changes
 from acinus.train.augment.intensity import blur_matrices, resolution_matrices
+from acinus.train.patches import Batch
 
 EVERYTHING = {
     "noise_sd": 0.1,
@@ -211,6 +212,35 @@ def test_gamma_is_the_power_of_the_scaled_intensities() -> None:
     power = ((kept - kept.min()) / np.ptp(kept)) ** 0.8
     expected = (power - power.mean()) / power.std() * kept.std() + kept.mean()
     np.testing.assert_allclose(image[0, 0].numpy(), expected, atol=1e-4)
+
+
+KNOTS = (0.0, 0.9, 0.2, 1.0, 0.4)
+
+
+def with_curve(knots: np.ndarray, n: int = 1, channels: int = 1) -> tuple[Batch, torch.Tensor]:
+    """Patches before and after their curves, without their rim."""
+    batch = made_batch(n, channels=channels)
+    curved = replace(changes_of(batch), curves=knots)
+    image, _ = apply_changes(batch, curved, PLAIN, 3)
+    return inner(batch.image, batch), image
+
+
+def test_the_curve_is_straight_lines_over_the_range_of_a_patch() -> None:
+    before, after = with_curve(np.array(KNOTS).reshape(1, 1, -1))
+    values = before[0, 0].numpy().astype(np.float64)
+    scaled = (values - values.min()) / np.ptp(values)
+    bent = np.interp(scaled, np.linspace(0, 1, len(KNOTS)), KNOTS)
+    expected = (bent - bent.mean()) / bent.std() * values.std() + values.mean()
+    np.testing.assert_allclose(after[0, 0].numpy(), expected, atol=1e-4)
+
+
+def test_a_straight_curve_changes_nothing_and_others_only_their_channel() -> None:
+    knots = np.full((2, 2, 5), np.nan)
+    knots[0, 0], knots[1, 1] = np.linspace(0, 1, 5), KNOTS
+    before, after = with_curve(knots, n=2, channels=2)
+    torch.testing.assert_close(after[0], before[0], atol=1e-5, rtol=0)
+    assert torch.equal(after[1, 0], before[1, 0])
+    assert not torch.allclose(after[1, 1], before[1, 1], atol=0.1)
 
 
 def test_a_constant_patch_stays_finite_and_as_it_is() -> None:
