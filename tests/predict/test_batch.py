@@ -47,8 +47,14 @@ def table_of(folder: Path) -> list[dict[str, str]]:
 
 def test_one_file_to_a_folder(model_folder: Path, tmp_path: Path) -> None:
     scan, label = a_scan(tmp_path / "scan.nii.gz")
+    image = nib.load(scan)
+    image.set_sform(image.affine, code=4)
+    image.set_qform(image.affine, code=1)
+    nib.save(image, scan)
     outcome = predict_paths(model_folder, scan, tmp_path / "out")
     assert outcome.written == (tmp_path / "out" / "scan.nii.gz",)
+    header = nib.load(outcome.written[0]).header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (4, 1)
     assert outcome.failed == {}
     assert dice(labels_of(outcome.written[0]) > 0, label > 0) > 0.8
     np.testing.assert_array_equal(nib.load(outcome.written[0]).affine, nib.load(scan).affine)

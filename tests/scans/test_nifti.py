@@ -21,7 +21,8 @@ from acinus.scans import (
     strip_suffix,
     write_volume,
 )
-from acinus.scans.nifti import read_nifti_grid
+from acinus.scans.nifti import geometry_codes, read_nifti_grid
+from acinus.scans.slabs import open_slabs
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -281,6 +282,37 @@ def test_a_description_travels_with_the_scan(tmp_path) -> None:
     write_volume(marked, tmp_path / "a.nii.gz")
     assert read_volume(tmp_path / "a.nii.gz").meta["description"] == "synthetic"
     assert bytes(nibabel.load(tmp_path / "a.nii.gz").header["descrip"].item()) == b"synthetic"
+
+
+@pytest.mark.parametrize(
+    ("codes", "moved", "written"),
+    [
+        ((2, 1), False, (2, 1)),
+        ((4, 0), False, (4, 0)),
+        ((0, 3), False, (3, 3)),  # the qform holds; its place is stated as sform too
+        ((2, 1), True, (2, 2)),  # the qform speaks of another space, which nothing is put in
+    ],
+)
+def test_a_label_map_inherits_the_codes_of_its_image_and_not_its_description(
+    codes, moved, written, tmp_path
+) -> None:
+    sform = np.eye(4)
+    sform[:3, 3] = (0, 0, 9) if moved else (5, 6, 7)
+    path = with_codes(tmp_path / "scan.nii.gz", sform, *codes)
+    image = nibabel.load(path)
+    image.header["descrip"] = b"of whom it is"
+    image.to_filename(path)
+    affine = nibabel.load(path).affine
+    for meta in (read_volume(path).meta, open_slabs(path).meta):
+        assert meta["description"] == "of whom it is"
+        labels = Volume(np.zeros((5, 4, 3), np.uint8), affine, geometry_codes(meta))
+        write_volume(labels, tmp_path / "labels.nii.gz")
+        header = nibabel.load(tmp_path / "labels.nii.gz").header
+        assert (int(header["sform_code"]), int(header["qform_code"])) == written
+        assert bytes(header["descrip"].item()) == b""
+        np.testing.assert_array_equal(header.get_sform(), affine)
+        if written[1]:
+            np.testing.assert_allclose(header.get_qform(), affine, atol=1e-6)
 
 
 def test_suffixes_are_stripped_whole() -> None:

@@ -138,11 +138,19 @@ def test_training_sees_boxes_and_a_case_is_located_by_what_has_not_seen_it(run: 
 
 def test_a_new_scan_gives_what_the_hold_out_gave(run: Path, dataset: Path, tmp_path: Path) -> None:
     case = sorted((run / "predictions" / "holdout").iterdir())[0].name[:-7]
-    scan = dataset / "imagesTr" / f"{case}_0000.nii.gz"
+    scan = tmp_path / f"{case}.nii.gz"
+    image = nib.load(dataset / "imagesTr" / f"{case}_0000.nii.gz")
+    image.set_sform(image.affine, code=2)
+    image.set_qform(image.affine, code=1)
+    image.header["descrip"] = b"of whom it is"
+    nib.save(image, scan)
     with progress.quiet():
         outcome = predict_paths(run / "model", scan, tmp_path / "labels", overlay=True)
     assert not outcome.failed
     ours = read_labelmap(tmp_path / "labels" / f"{case}.nii.gz")
+    written = nib.load(tmp_path / "labels" / f"{case}.nii.gz").header
+    assert (int(written["sform_code"]), int(written["qform_code"])) == (2, 1)
+    assert bytes(written["descrip"].item()) == b""
     theirs = read_labelmap(run / "predictions" / "holdout" / f"{case}.nii.gz")
     np.testing.assert_array_equal(ours.array, theirs.array)
     boxes = pd.read_csv(tmp_path / "labels" / "boxes.csv")

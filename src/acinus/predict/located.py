@@ -23,6 +23,7 @@ from acinus.predict.results import Results
 from acinus.predict.source import Scan
 from acinus.scans import Volume, read_series
 from acinus.scans.box import Slices, part_affine
+from acinus.scans.nifti import geometry_codes
 from acinus.scans.series import Series
 from acinus.scans.slabs import (
     SlabReader,
@@ -106,7 +107,7 @@ class LocatedJob:
                 assembled(located), target, scan=scan, image=None, plan=self.model.plan
             )
         else:
-            write_pieces(located.parts(), located.grid, first.meta, target)
+            write_pieces(located.parts(), located.grid, geometry_codes(first.meta), target)
         if self.overlay:
             _draw(first, located, self.model, target.parent / f"{scan.case}.png")
         plan = self.model.plan

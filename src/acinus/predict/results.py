@@ -22,6 +22,7 @@ from acinus.scans import (
     Volume,
     write_volume,
 )
+from acinus.scans.nifti import geometry_codes
 from acinus.version import __version__
 
 SYNTHETIC_WARNING = (
@@ -100,7 +101,8 @@ class Results:
         """
         series = scan.channels[0]
         if self.format == "nifti" or not isinstance(series, Series):
-            write_volume(labelmap, target)
+            meta = {} if image is None else geometry_codes(image.meta)
+            write_volume(Volume(labelmap.array, labelmap.affine, meta), target)
             return
         dataset = plan.dataset
         export_volume(

@@ -44,6 +44,9 @@ _VOXELS_FROM = 352
 _SCANNER_CODE = 1
 """NIFTI_XFORM_SCANNER_ANAT, written where the input had no code of its own."""
 
+_CODES = "nifti_codes"
+"""Key of what is known besides: codes of sform and qform as they are to be written."""
+
 
 def read_nifti(path: Path) -> Volume:
     """The image with its values scaled as the header says.
@@ -87,18 +90,34 @@ def read_nifti_volume(path: Path, number: int) -> Volume:
                 f"{path}: must hold at least {number + 1} volumes along the fourth axis; found "
                 f"shape (x, y, z, ...) {shape}."
             )
-        affine, code = _affine(image.header, path)
+        affine, codes = _affine(image.header, path)
         array = np.asanyarray(image.dataobj[..., number])
     if array.dtype.kind == "f" and image.dataobj.dtype.kind in "iu":
         array = array.astype(np.float32)
     array = np.ascontiguousarray(array.T, dtype=array.dtype.newbyteorder("="))
-    return Volume(array, affine, {"path": str(path), "format": "NIfTI", "nifti_code": code})
+    return Volume(array, affine, {"path": str(path), "format": "NIfTI", _CODES: codes})
 
 
 def read_nifti_grid(path: Path) -> Grid:
     """The grid alone, from the header."""
+    return read_nifti_header(path)[0]
+
+
+def read_nifti_header(path: Path) -> tuple[Grid, dict[str, Any]]:
+    """The grid and what is known besides, as of a volume; voxels are not read."""
     with _explain(path), _open(path) as stream:
-        return _geometry(_parse(stream, path).header, path)[0]
+        return _geometry(_parse(stream, path).header, path)
+
+
+def geometry_codes(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What a label map inherits of its image: how its geometry is to be understood, no more.
+
+    The description is left behind: it is that of the image, and may say more than a result should.
+
+    Args:
+        meta: What is known of the image besides its voxels.
+    """
+    return {_CODES: meta[_CODES]} if _CODES in meta else {}
 
 
 def nifti_planes(path: Path, n_planes: int, stop: int | None = None) -> Iterator[Array]:
@@ -182,9 +201,9 @@ def _image(array: Array, affine: Affine, meta: Mapping[str, Any], path: Path) ->
     require_usable_affine(affine, path)
     image = nibabel.Nifti1Image(array.T, affine, dtype=array.dtype)
     header = image.header
-    code = int(meta.get("nifti_code", _SCANNER_CODE))
-    header.set_sform(affine, code=code)
-    header.set_qform(affine, code=code, strip_shears=True)
+    sform_code, qform_code = meta.get(_CODES, (_SCANNER_CODE, _SCANNER_CODE))
+    header.set_sform(affine, code=sform_code)
+    header.set_qform(affine, code=qform_code, strip_shears=True)
     z, y, x = array.shape
     if not Grid((z, y, x), header.get_qform()).matches(Grid((z, y, x), affine)):
         header["qform_code"] = 0
@@ -259,9 +278,9 @@ def _parse(stream: BufferedIOBase, path: Path, *, several: bool = False) -> Any:
 
 def _geometry(header: Any, path: Path) -> tuple[Grid, dict[str, Any]]:
     """Grid and what else is known, from a nibabel header."""
-    affine, code = _affine(header, path)
+    affine, codes = _affine(header, path)
     shape = tuple(int(n) for n in header.get_data_shape())
-    meta: dict[str, Any] = {"path": str(path), "format": "NIfTI", "nifti_code": code}
+    meta: dict[str, Any] = {"path": str(path), "format": "NIfTI", _CODES: codes}
     description = bytes(header["descrip"].item()).decode("latin-1").strip("\0 ")
     if description:
         meta["description"] = description
@@ -288,8 +307,8 @@ def three_axes(shape_xyz: tuple[int, ...], path: Path) -> Shape:
     return z, y, x
 
 
-def _affine(header: Any, path: Path) -> tuple[Affine, int]:
-    """RAS+ mm affine by sform, else qform, and its code."""
+def _affine(header: Any, path: Path) -> tuple[Affine, tuple[int, int]]:
+    """RAS+ mm affine by sform, else qform, and the codes with which it is to be written again."""
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     if sform_code <= 0 and qform_code <= 0:
         raise DataError(
@@ -308,5 +327,18 @@ def _affine(header: Any, path: Path) -> tuple[Affine, int]:
             f"{path}: the {source} affine must place the voxels in space (three independent "
             f"axes, mm); found {problem}. Export the scan again with its geometry.{hint}"
         )
+    codes = (sform_code, qform_code) if source == "sform" else (qform_code, qform_code)
+    if source == "sform" and qform_code > 0 and not _is_qform(header, affine):
+        codes = (sform_code, sform_code)  # the qform speaks of another space, which is not kept
     affine[:3] *= _MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)
-    return affine, sform_code if source == "sform" else qform_code
+    return affine, codes
+
+
+def _is_qform(header: Any, affine: Affine) -> bool:
+    """Whether the qform says the same as an affine in the units of the header."""
+    x, y, z = (int(n) for n in (*header.get_data_shape(), 1, 1)[:3])
+    try:
+        qform = header.get_qform()
+    except ValueError:  # its quaternion is none
+        return False
+    return Grid((z, y, x), qform).matches(Grid((z, y, x), affine))

@@ -19,7 +19,7 @@ import numpy as np
 from acinus.files import whole_file
 from acinus.scans.box import Slices, part_affine
 from acinus.scans.formats import read_volume, write_volume
-from acinus.scans.nifti import nifti_planes, read_nifti_grid, write_nifti_planes
+from acinus.scans.nifti import nifti_planes, read_nifti_header, write_nifti_planes
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Array
 
@@ -90,7 +90,7 @@ def open_slabs(path: Path) -> SlabReader:
         DataError: No scan, or a broken one.
     """
     if path.name.lower().endswith((".nii", ".nii.gz")):
-        return NiftiSlabs(path, read_nifti_grid(path), {"path": str(path), "format": "NIfTI"})
+        return NiftiSlabs(path, *read_nifti_header(path))
     return VolumeSlabs(read_volume(path))
 
 

@@ -46,6 +46,7 @@ from acinus.predict import (
 )
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
+from acinus.scans.nifti import geometry_codes
 from acinus.scans.slabs import open_slabs, write_pieces
 from acinus.study.cascade import bound_to, full_share, keep_found, low_resolution
 from acinus.study.explaining import explain_arm
@@ -415,7 +416,7 @@ def _predict_located(model: Model, case: Case, target: Path, postprocess: Postpr
     sources = [None if path is None else open_slabs(path) for path in case.images]
     located = model.predict_located(sources, postprocess=postprocess)
     first = next(one for one in sources if one is not None)
-    write_pieces(located.parts(), located.grid, first.meta, target)
+    write_pieces(located.parts(), located.grid, geometry_codes(first.meta), target)
     return located
 
 
