@@ -357,6 +357,10 @@ def test_a_ct_whose_rescaling_is_lost_is_refused(tmp_path) -> None:
     write_series(tmp_path / "export", ct_values() + 1024, rescale=(0, 0))
     reason = failure(tmp_path)
     assert "a CT must hold Hounsfield units" in reason and "rescale intercept lost" in reason
+    shutil.rmtree(tmp_path / "export")
+    wrong = np.where(ct_values() > 0, 90_000, -1000)
+    write_series(tmp_path / "export", wrong, rescale=(10.0, -1024.0))
+    assert "found -1004 to 89996 (rescale wrong)" in failure(tmp_path)
     rule = {"CT": {"modality": "CT", "check_hu": False}}
     shutil.rmtree(tmp_path / "dataset")
     assert convert(tmp_path, mapping=mapped(tmp_path, channels=rule)).failed == {}
@@ -501,10 +505,9 @@ def test_a_label_map_drawn_by_hand_stays(tmp_path) -> None:
     assert drawn.read_bytes() == b"drawn"
 
 
-def test_a_coded_side_that_contradicts_the_label_is_refused(tmp_path) -> None:
-    write_series(tmp_path / "export" / "a", ct_values(), patient="X77777")
-    path = tmp_path / "export" / "b"
-    write_seg(path, {"Parotid_R": mask_of(RIGHT)}, patient="X77777")
+def coded_left(path: Path, mask: np.ndarray, name: str) -> None:
+    """A SEG of one parotid gland that is coded as the left one."""
+    write_seg(path, {name: mask}, patient="X77777")
     dataset = pydicom.dcmread(path)
     kind, side = pydicom.Dataset(), pydicom.Dataset()
     for item, value, meaning in ((kind, "45289007", "Parotid"), (side, "7771000", "Left")):
@@ -512,7 +515,65 @@ def test_a_coded_side_that_contradicts_the_label_is_refused(tmp_path) -> None:
     kind.SegmentedPropertyTypeModifierCodeSequence = [side]
     dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence = [kind]
     dataset.save_as(path)
+
+
+def test_a_coded_side_that_contradicts_the_label_is_refused(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values(), patient="X77777")
+    coded_left(tmp_path / "export" / "b", mask_of(RIGHT), "Parotid_R")
     assert "'Parotid_R' is coded as left; its label 'parotid_right' is stated" in failure(tmp_path)
+
+
+def test_a_coded_side_that_contradicts_the_position_is_refused(tmp_path) -> None:
+    """The mapping states no side, so that the code alone can tell."""
+    wide = np.repeat(ct_values(), 4, axis=2)
+    write_series(tmp_path / "export" / "a", wide, patient="X77777")
+    coded_left(tmp_path / "export" / "b", mask_of(RIGHT, wide.shape), "gland")
+    rules = {"parotid": {"roi": ["gland", "Parotid_R"]}}
+    reason = failure(tmp_path, labels=rules, mirror_pairs=[])
+    assert "'parotid' is stated to be left; its centroid lies" in reason
+
+
+def test_structures_without_a_name_are_told_and_mapped_by_number(tmp_path) -> None:
+    write_series(tmp_path / "export" / "a", ct_values())
+    path = tmp_path / "export" / "b"
+    write_rtstruct(path, {"Parotid_R": RIGHT, "x": LEFT}, affine_of(AXIAL))
+    dataset = pydicom.dcmread(path)
+    dataset.StructureSetROISequence[1].ROIName = " "
+    number = dataset.StructureSetROISequence[1].ROINumber
+    dataset.save_as(path)
+    outcome = convert(tmp_path)
+    told = str(outcome.notes)
+    assert f"ROI number {number} has no name; it is called 'ROI_{number}' here" in told
+    assert f"structures without a label: ROI_{number}" in told
+    named = {**MAPPING["labels"], "parotid_left": {"roi": [f"ROI_{number}"], "side": "left"}}
+    assert convert(tmp_path, mapping=mapped(tmp_path, labels=named)).failed == {}
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found == 2, mask_of(LEFT))
+
+
+def test_a_case_that_a_narrower_mapping_leaves_out_stays_and_is_named(tmp_path) -> None:
+    patient(tmp_path / "export", 1)
+    write_series(tmp_path / "export" / "thin", ct_values()[:3], patient="MRN9", series="thin")
+    assert len(convert(tmp_path).written) == 2
+    images = tmp_path / "dataset" / "imagesTr"
+    narrow = {"CT": {"modality": "CT", "orientation": "axial", "slices": [4, 9]}}
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, channels=narrow))
+    assert len(outcome.written) == 1 and len(list(images.iterdir())) == 2
+    (left_out,) = {"P001_1", "P002_1"} - set(outcome.written)
+    assert "is not chosen now; it stays in the dataset" in outcome.notes[left_out][-1]
+    gone = mapped(tmp_path, channels=narrow, exclude=[left_out])
+    assert left_out not in convert(tmp_path, mapping=gone).notes
+    assert len(list(images.iterdir())) == 1
+
+
+def test_a_file_that_was_deleted_is_written_again(tmp_path) -> None:
+    patient(tmp_path / "export")
+    convert(tmp_path)
+    for path in list((tmp_path / "dataset").rglob("*.nii.gz")):
+        before = path.read_bytes()
+        path.unlink()
+        convert(tmp_path)
+        assert path.read_bytes() == before
 
 
 def test_two_persons_under_one_id_are_told(tmp_path) -> None:

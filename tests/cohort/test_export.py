@@ -107,6 +107,19 @@ def test_a_single_gland_on_the_wrong_side_of_the_body_is_refused(folder, capsys)
     assert "'parotid_right' is stated to be right" in capsys.readouterr().err
 
 
+def test_regions_of_one_side_or_both_are_coded_and_contradictions_refused(folder, capsys) -> None:
+    named = {"background": 0, "parotids": [1, 2], **LABELS}
+    Path("labels.json").write_text(json.dumps({"labels": named}), encoding="utf-8")
+    assert export() == 0
+    sides = [one.side for one in read_dicom_seg(Path("out.dcm"), read_grid("series")).structures]
+    assert sides == [None, "right", "left"]
+    wrong = {"labels": named, "sides": {"parotids": "right"}}
+    Path("labels.json").write_text(json.dumps(wrong), encoding="utf-8")
+    assert export() == 2
+    error = capsys.readouterr().err
+    assert "'parotids' is stated to be right and unites 'parotid_left', which is left" in error
+
+
 def test_what_does_not_fit_is_refused(folder, capsys) -> None:
     save(glands(left=7))
     assert export() == 2

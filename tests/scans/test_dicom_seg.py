@@ -31,7 +31,7 @@ from acinus.scans import (
     write_rtstruct,
 )
 from acinus.scans import coding as coding_module
-from acinus.scans.coding import SIDES, TISSUE, coding_of
+from acinus.scans.coding import BILATERAL, SIDES, TISSUE, coding_of
 from made_export import AXIAL, OBLIQUE, write_enhanced
 from made_series import PLANES, write_series
 
@@ -260,6 +260,94 @@ def test_frames_are_placed_by_position_whatever_their_order(tmp_path, rng) -> No
     np.testing.assert_array_equal(read.segments[0].mask.array, expected.array)
 
 
+@pytest.mark.parametrize(
+    ("spacing_mm", "thickness_mm", "filled", "step_mm", "told"),
+    [
+        (None, 1.0, (1, 2, 4), 3.0, "SliceThickness is 1 mm and the nearest two slices lie 3 mm"),
+        (None, 5.0, (1, 2, 4), 3.0, "SliceThickness is 5 mm"),
+        (3.0, 5.0, (1, 2, 4), 3.0, ""),  # slices overlap
+        (3.0, 3.0, (1, 3, 5), 3.0, "what lies between counts as empty"),
+        (2.0, 2.0, (1, 2, 4), 3.0, "SpacingBetweenSlices is 2 mm"),
+        (None, 3.0, (1, 3, 6), 3.0, "what lies between counts as empty"),  # 6 and 9 mm apart
+        (None, 4.0, (2,), 4.0, ""),  # a single slice has its thickness alone
+    ],
+)
+def test_without_a_grid_the_positions_of_frames_count(
+    spacing_mm, thickness_mm, filled, step_mm, told, tmp_path
+) -> None:
+    """Slices of the series are 3 mm apart."""
+    series = made_series(tmp_path / "s", spacing_mm=(3, 2, 2))
+    masks = np.zeros((*SHAPE, 2), bool)
+    masks[list(filled), 2:5, 3:6, 0] = True
+    path = highdicom_seg(series, masks, "BINARY", tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    for keyword, value in (
+        ("SpacingBetweenSlices", spacing_mm),
+        ("SliceThickness", thickness_mm),
+    ):
+        if keyword in measures:
+            delattr(measures, keyword)
+        if value is not None:
+            setattr(measures, keyword, value)
+    dataset.save_as(path)
+    read = read_dicom_seg(path)
+    assert read.grid.spacing_mm[0] == pytest.approx(step_mm)
+    mask = read.segments[0].mask.array
+    places = np.flatnonzero(mask.any(axis=(1, 2)))
+    expected = [round(3 * (z - filled[0]) / step_mm) for z in filled]
+    assert list(places) == expected
+    assert mask.sum() == 9 * len(filled)
+    assert told in " ".join(read.notes) and bool(told) == bool(read.notes)
+
+
+def test_segments_without_a_name_are_called_by_number(tmp_path, rng) -> None:
+    series = made_series(tmp_path / "s")
+    masks = np.stack([labels(rng) == 1, labels(rng) == 3], axis=-1)
+    path = highdicom_seg(series, masks, "BINARY", tmp_path / "a.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.SegmentSequence[1].SegmentLabel = ""
+    dataset.save_as(path)
+    read = read_dicom_seg(path, read_grid(tmp_path / "s"))
+    assert read.names == ("one", "Segment_2")
+    assert "Segment number 2 has no name; it is called 'Segment_2' here." in read.notes
+    found = read.labelmap({"one": 1, "Segment_2": 2}, overlap="order").array
+    np.testing.assert_array_equal(found == 2, masks[..., 1])
+
+
+@pytest.mark.parametrize("write", [write_dicom_seg, write_rtstruct])
+def test_a_region_of_both_sides_is_coded_as_bilateral(write, tmp_path) -> None:
+    """Whatever unites right and left; what holds only one side of something has no side."""
+    series = made_series(tmp_path / "s")
+    array = np.zeros(SHAPE, np.uint8)
+    array[2:4, 1:3, 1:3], array[2:4, 1:3, 7:9], array[2:4, 6:8, 4:6] = 1, 2, 3
+    structures = [
+        LabelledStructure("parotid glands", (1, 2)),
+        LabelledStructure("parotid_right", (1,), "right"),
+        LabelledStructure("parotid_left", (2,), "left"),
+        LabelledStructure("all tumour", (1, 3)),
+        LabelledStructure("glands of the right", (1,)),
+    ]
+    grid = read_grid(tmp_path / "s")
+    write(Volume(array, grid.affine), structures, series, tmp_path / "a.dcm", origin=ORIGIN)
+    assert faults_of(tmp_path / "a.dcm") == []
+    dataset = pydicom.dcmread(tmp_path / "a.dcm")
+    if write is write_dicom_seg:
+        items = [one.SegmentedPropertyTypeCodeSequence[0] for one in dataset.SegmentSequence]
+    else:
+        items = [
+            one.RTROIIdentificationCodeSequence[0] for one in dataset.RTROIObservationsSequence
+        ]
+    coded = [
+        [side.CodeMeaning for side in item.get("SegmentedPropertyTypeModifierCodeSequence", ())]
+        for item in items
+    ]
+    assert coded == [["Bilateral"], ["Right"], ["Left"], [], ["Right"]]
+    read = read_dicom_seg if write is write_dicom_seg else read_rtstruct
+    sides = [one.side for one in read(tmp_path / "a.dcm", grid).structures]
+    assert sides == [None, "right", "left", None, "right"]
+
+
 def test_a_segmentation_of_another_series_is_refused(tmp_path, rng) -> None:
     series = made_series(tmp_path / "s")
     grid = read_grid(tmp_path / "s")
@@ -332,7 +420,7 @@ def test_codes_are_those_of_the_standard() -> None:
         for value, entry in group.items()
     }
     ours = [code for _, code in coding_module._STRUCTURES]
-    ours += [*SIDES.values(), *coding_module.PARTS.values(), TISSUE]
+    ours += [*SIDES.values(), *coding_module.PARTS.values(), BILATERAL, TISSUE]
     for code in ours:
         assert code.value in known, code
         assert (code.value, code.meaning.casefold()) in meanings, code

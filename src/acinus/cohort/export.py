@@ -154,6 +154,7 @@ def _refuse_wrong_sides(
     sides = {one.name: one.side for one in structures if one.side is not None}
     if not sides:
         return
+    _refuse_contradictions(structures)
     scan = image or read_series(series)
     found = [
         finding
@@ -173,6 +174,19 @@ def _refuse_wrong_sides(
             "the labels or the orientation of the file, or write it all the same "
             "(--allow-wrong-side)."
         )
+
+
+def _refuse_contradictions(structures: Sequence[LabelledStructure]) -> None:
+    """A region of one side must not unite structures of the other."""
+    for region in structures:
+        for one in structures:
+            is_within = set(one.values) <= set(region.values)
+            if is_within and None not in (one.side, region.side) and one.side != region.side:
+                raise DataError(
+                    f"every structure must lie on the side that its code tells; '{region.name}' is "
+                    f"stated to be {region.side} and unites '{one.name}', which is {one.side}. "
+                    "Correct 'sides', or write it all the same (--allow-wrong-side)."
+                )
 
 
 def _refuse_unnamed(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["right", "left"]
+Laterality = Literal["right", "left", "both"]
+"""Side of a structure, or of a region that unites right and left."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ TISSUE = Code("85756007", "Tissue")
 """Category, and code, of whatever the table does not know."""
 
 SIDES: dict[Side, Code] = {"right": Code("24028007", "Right"), "left": Code("7771000", "Left")}
+
+BILATERAL = Code("51440002", "Bilateral")
+"""Of CID 244, as right and left are."""
 
 PARTS = {
     "anterior": Code("255549009", "Anterior"),
@@ -96,12 +101,13 @@ class Coding:
     modifiers: tuple[Code, ...] = ()
 
 
-def coding_of(name: str, side: Side | None = None) -> Coding:
+def coding_of(name: str, side: Laterality | None = None) -> Coding:
     """Codes of a structure.
 
     Args:
         name: e.g. ``"parotid_right"``; words are told apart by blanks and punctuation.
-        side: Of the patient, where it has one; the name itself tells no side here.
+        side: Of the patient, where it has one, or both; the name itself tells no side here.
+            None: no laterality is coded.
     """
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
     text = f" {' '.join(words)} "
@@ -112,7 +118,9 @@ def coding_of(name: str, side: Side | None = None) -> Coding:
     else:
         category = ABNORMAL_STRUCTURE if code.value in _ABNORMAL else ANATOMICAL_STRUCTURE
     parts = tuple(part for word, part in PARTS.items() if word in words)
-    return Coding(category, code, (*([SIDES[side]] if side else []), *parts))
+    if side is None:
+        return Coding(category, code, parts)
+    return Coding(category, code, (BILATERAL if side == "both" else SIDES[side], *parts))
 
 
 def side_of_codes(codes: tuple[Code, ...]) -> Side | None:

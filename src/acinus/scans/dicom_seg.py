@@ -23,6 +23,7 @@ from acinus.scans.dicom_segments import (
     damaged,
     first_code,
     open_object,
+    structure_name,
 )
 from acinus.scans.itk import LPS_TO_RAS
 from acinus.scans.orientation import describe_grid, require_usable_affine
@@ -74,8 +75,9 @@ def read_dicom_seg(
     Args:
         path: The file.
         grid: Grid of the series. None: from the first to the last stored slice, at the distance
-            that the file states, or else at the smallest one between them; a file that left out
-            its empty slices gives a smaller grid than the series has.
+            that the file states (SpacingBetweenSlices) if their positions fit it, or else at the
+            smallest one between them; a file that left out its empty slices gives a smaller grid
+            than the series has. A contradiction stands in the notes.
         threshold: Of a fractional segment: what is at least this share counts as inside, in
             (0, 1].
 
@@ -93,18 +95,19 @@ def read_dicom_seg(
     dataset = open_object(path, SEG_CLASSES, _WHAT)
     try:
         frames = _frames(dataset, path)
-        structures = tuple(_structures(dataset))
+        notes: list[str] = []
+        structures = tuple(_structures(dataset, notes))
         series_uid = _series_uid(dataset)
         size = int(dataset.Rows), int(dataset.Columns)
         level = _level(dataset, threshold)
-        stated_mm = _stated_spacing(dataset)
+        stated = _stated(dataset)
     except dicom_faults() as error:
         if isinstance(error, DataError):
             raise
         raise damaged(path, _WHAT, error) from error
     if not structures:
         raise DataError(f"{path}: a {_WHAT} must describe its segments; found none.")
-    whole = grid or _stack(frames, size, stated_mm, path)
+    whole = grid or _stack(frames, size, stated, path, notes)
     places = [_place(frame, size, whole, path) for frame in frames]
     of_number: dict[int | None, list[int]] = defaultdict(list)
     for frame in frames:
@@ -126,8 +129,8 @@ def read_dicom_seg(
             )
         return mask
 
-    notes = _notes(dataset, threshold)
-    return DicomSegments(path, structures, series_uid, whole, notes, draw)
+    notes += _notes(dataset, threshold)
+    return DicomSegments(path, structures, series_uid, whole, tuple(notes), draw)
 
 
 def _frames(dataset: Any, path: Path) -> list[_Frame]:
@@ -182,14 +185,14 @@ def _plane_affine(position: Any, cosines: Any, pixel_mm: Any) -> Affine:
     return np.asarray(LPS_TO_RAS @ lps)
 
 
-def _structures(dataset: Any) -> Iterable[Structure]:
+def _structures(dataset: Any, notes: list[str]) -> Iterable[Structure]:
     for order, item in enumerate(dataset.get("SegmentSequence") or ()):
         number = int(item.SegmentNumber)
         code, side = first_code(item, "SegmentedPropertyTypeCodeSequence")
         side = side or first_code(item, "AnatomicRegionSequence")[1]
-        name = str(item.get("SegmentLabel", "") or f"Segment_{number}").strip()
         color = SEGMENT_COLORS[order % len(SEGMENT_COLORS)]
         if number:  # 0: background of a label map
+            name = structure_name(item.get("SegmentLabel"), number, "Segment", notes)
             yield Structure(name, number, color, code, side)
 
 
@@ -199,12 +202,25 @@ def _series_uid(dataset: Any) -> str:
     return ""
 
 
-def _stated_spacing(dataset: Any) -> float | None:
+@dataclass(frozen=True)
+class _Stated:
+    """What a file says of its slices, mm; None: nothing.
+
+    Attributes:
+        spacing_mm: From the middle of one to that of the next (SpacingBetweenSlices).
+        thickness_mm: How thick one is (SliceThickness): slices overlap, or leave gaps.
+    """
+
+    spacing_mm: float | None
+    thickness_mm: float | None
+
+
+def _stated(dataset: Any) -> _Stated:
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
     own = (dataset.get("PerFrameFunctionalGroupsSequence") or [{}])[0]
     group = _group("PixelMeasuresSequence", own, shared)
-    stated = group.get("SpacingBetweenSlices") or group.get("SliceThickness")
-    return abs(float(stated)) if stated else None
+    found = (group.get(name) for name in ("SpacingBetweenSlices", "SliceThickness"))
+    return _Stated(*(abs(float(one)) if one else None for one in found))
 
 
 def _level(dataset: Any, threshold: float) -> float:
@@ -222,17 +238,20 @@ def _notes(dataset: Any, threshold: float) -> tuple[str, ...]:
 
 
 def _stack(
-    frames: Sequence[_Frame], size: tuple[int, int], stated_mm: float | None, path: Path
+    frames: Sequence[_Frame],
+    size: tuple[int, int],
+    stated: _Stated,
+    path: Path,
+    notes: list[str],
 ) -> Grid:
-    """Grid from the first to the last stored slice."""
+    """Grid from the first to the last stored slice; what contradicts it is noted."""
     if not frames:
         raise DataError(f"{path}: a segmentation without frames needs the grid of its series.")
     first = min(frames, key=lambda frame: frame.along_mm)
     last = max(frames, key=lambda frame: frame.along_mm)
     along = np.array([frame.along_mm for frame in frames])
     along = np.sort(along)[np.flatnonzero(np.diff(np.sort(along), prepend=-np.inf) > SAME_PLACE_MM)]
-    gaps = np.diff(along)
-    step_mm = _step_mm(gaps, stated_mm, path)
+    step_mm = _step_mm(np.diff(along), stated, path, notes)
     length = float(along[-1] - along[0])
     n_slices = round(length / step_mm) + 1
     affine = first.affine.copy()
@@ -241,22 +260,40 @@ def _stack(
     return Grid((n_slices, *size), affine)
 
 
-def _step_mm(gaps: Array, stated_mm: float | None, path: Path) -> float:
-    """Distance of slices: as stated where that fits all gaps, else the smallest gap."""
-    candidates = [one for one in (stated_mm, float(gaps.min()) if len(gaps) else None) if one]
-    for step_mm in candidates:
-        steps = gaps / step_mm
-        if np.all(np.abs(steps - np.rint(steps)) < OFF_GRID_VOX * np.maximum(steps, 1)):
-            return step_mm
-    if not candidates:
+def _step_mm(gaps: Array, stated: _Stated, path: Path, notes: list[str]) -> float:
+    """Distance of slices: as stated where the positions of all frames fit it, else as they lie.
+
+    The thickness counts for a single slice alone, or where nothing else fits.
+    """
+    nearest_mm = float(gaps.min()) if len(gaps) else None
+    candidates = (stated.spacing_mm, nearest_mm, stated.thickness_mm)
+    step_mm = next((one for one in candidates if one and _fits(gaps, one)), None)
+    if step_mm is None and not len(gaps):
         raise DataError(
             f"{path}: a single slice must state SpacingBetweenSlices or SliceThickness; found "
             "neither. Give the grid of the series."
         )
-    raise DataError(
-        f"{path}: slices must lie at multiples of one distance; found {gaps.min():.4g} to "
-        f"{gaps.max():.4g} mm. Give the grid of the series that was segmented."
-    )
+    if step_mm is None:
+        raise DataError(
+            f"{path}: slices must lie at multiples of one distance; found {gaps.min():.4g} to "
+            f"{gaps.max():.4g} mm. Give the grid of the series that was segmented."
+        )
+    claim = "SpacingBetweenSlices" if stated.spacing_mm else "SliceThickness"
+    claimed_mm = stated.spacing_mm or stated.thickness_mm
+    if nearest_mm and claimed_mm and abs(claimed_mm - nearest_mm) > OFF_GRID_VOX * nearest_mm:
+        follows = "what lies between counts as empty" if step_mm < nearest_mm else "that counts"
+        notes.append(
+            f"{claim} is {claimed_mm:g} mm and the nearest two slices lie {nearest_mm:.4g} mm "
+            f"apart; {follows}. Give the grid of the series if it is another."
+        )
+    return step_mm
+
+
+def _fits(gaps: Array, step_mm: float) -> bool:
+    """Whether all distances are multiples of one, as far as positions are rounded."""
+    steps = gaps / step_mm
+    rounded = np.rint(steps)
+    return bool(np.all(np.abs(steps - rounded) < OFF_GRID_VOX * np.maximum(steps, 1)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from acinus.scans.dicom_source import (
     Origin,
     SourceSeries,
     are_apart,
+    laterality_of,
     on_series,
     read_source,
 )
@@ -110,7 +111,7 @@ def _segmentation(
         )
     dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):
-        modifiers = coding_of(one.name, one.side).modifiers
+        modifiers = coding_of(one.name, laterality_of(one, structures)).modifiers
         if modifiers:
             kind = item.SegmentedPropertyTypeCodeSequence[0]
             kind.SegmentedPropertyTypeModifierCodeSequence = [_concept(code) for code in modifiers]
@@ -153,7 +154,7 @@ def _description(number: int, structure: LabelledStructure, origin: Origin) -> A
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
 
-    coding = coding_of(structure.name, structure.side)
+    coding = coding_of(structure.name)  # its modifiers are added to the finished object
     color = SEGMENT_COLORS[(number - 1) % len(SEGMENT_COLORS)]
     algorithm = AlgorithmIdentificationSequence(
         name=origin.algorithm[:64],

@@ -127,6 +127,24 @@ class DicomSegments:
         return Volume(merged.array, merged.affine, meta)
 
 
+def structure_name(given: Any, number: int, kind: str, notes: list[str] | None = None) -> str:
+    """Name of a structure without blanks around it; of one without a name, one by its number.
+
+    Args:
+        given: SegmentLabel or ROIName; None or empty: there is none.
+        number: Its number in the object.
+        kind: ``ROI`` or ``Segment``: a nameless third is called ``ROI_3``.
+        notes: Gets a sentence about a structure without a name.
+    """
+    name = str(given or "").strip()
+    if name:
+        return name
+    name = f"{kind}_{number}"
+    if notes is not None:
+        notes.append(f"{kind} number {number} has no name; it is called '{name}' here.")
+    return name
+
+
 def open_object(path: Path, sop_classes: Mapping[str, str], what: str) -> Any:
     """The pydicom dataset of a file that must be of one of some classes.
 

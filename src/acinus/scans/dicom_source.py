@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from acinus.errors import DataError, GridError
-from acinus.scans.coding import Side
+from acinus.scans.coding import Laterality, Side
 from acinus.scans.orientation import on_grid_of
 from acinus.scans.series import Series
 from acinus.scans.slices import Slice, open_dicom
@@ -177,6 +177,28 @@ def read_source(series: Series) -> SourceSeries:
     headers = [opened[item.path] for item in series.slices]
     grid = stack_grid(series.slices, series.description, series.skipped)
     return SourceSeries(series, tuple(headers), series.slices, grid)
+
+
+def laterality_of(
+    structure: LabelledStructure, structures: Sequence[LabelledStructure]
+) -> Laterality | None:
+    """Side of a structure as stated, or of a region by what it unites; None: it has none.
+
+    A region has a side, or both, where structures with a side make up all of it. What only holds
+    some of them, such as a tumour with a part on the right, has none: nobody stated it.
+
+    Args:
+        structure: One of the structures.
+        structures: Of one label map.
+    """
+    if structure.side is not None:
+        return structure.side
+    own = set(structure.values)
+    within = [one for one in structures if one.side is not None and set(one.values) <= own]
+    sides: set[Side] = {one.side for one in within if one.side is not None}
+    if own != {value for one in within for value in one.values}:
+        return None
+    return sides.pop() if len(sides) == 1 else "both"
 
 
 def are_apart(structures: Sequence[LabelledStructure]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from acinus.scans.dicom_segments import structure_name
 from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
@@ -44,7 +45,7 @@ class StoredSegmentation:
         path: The file, or the member of an archive.
         kind: Which of both.
         label: StructureSetLabel or ContentLabel, or else the series description.
-        names: Of its structures, in the order of the file.
+        names: Of its structures, in the order of the file; see `structure_name`.
         series_uids: Series that it refers to.
         instance_uids: Images that it refers to.
         uid: SOPInstanceUID of its own.
@@ -79,11 +80,17 @@ def read_references(path: Path) -> StoredSegmentation | str:
         header = open_dicom(path, stop_before_pixels=True, specific_tags=list(_TAGS))
         is_contours = str(header.SOPClassUID) == RTSTRUCT
         if is_contours:
-            names = [str(roi.ROIName) for roi in header.get("StructureSetROISequence") or []]
+            names = [
+                structure_name(roi.get("ROIName"), int(roi.ROINumber), "ROI")
+                for roi in header.get("StructureSetROISequence") or []
+            ]
             referred = list(_series_of_contours(header))
             images = "ContourImageSequence"
         else:
-            names = [str(one.SegmentLabel) for one in header.get("SegmentSequence") or []]
+            names = [
+                structure_name(one.get("SegmentLabel"), int(one.SegmentNumber), "Segment")
+                for one in header.get("SegmentSequence") or []
+            ]
             referred = list(header.get("ReferencedSeriesSequence") or [])
             images = "ReferencedInstanceSequence"
         label = header.get("StructureSetLabel") or header.get("ContentLabel")
@@ -91,7 +98,7 @@ def read_references(path: Path) -> StoredSegmentation | str:
             path=path,
             kind="RTSTRUCT" if is_contours else "SEG",
             label=str(label or header.get("SeriesDescription") or "").strip(),
-            names=tuple(name.strip() for name in names),
+            names=tuple(names),
             series_uids=tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in referred)),
             instance_uids=frozenset(
                 str(image.ReferencedSOPInstanceUID)

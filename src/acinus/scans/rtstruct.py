@@ -25,6 +25,7 @@ from acinus.scans.dicom_segments import (
     damaged,
     first_code,
     open_object,
+    structure_name,
 )
 from acinus.scans.itk import LPS_TO_RAS
 from acinus.scans.orientation import describe_grid
@@ -83,7 +84,7 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
     dataset = open_object(path, RTSTRUCT_CLASSES, _WHAT)
     notes: list[str] = []
     try:
-        structures = tuple(_structures(dataset))
+        structures = tuple(_structures(dataset, notes))
         contours, refused = _contours_of_all(dataset, structures, grid, path, notes)
         series_uid = rtstruct_series_uid(dataset)
     except dicom_faults() as error:
@@ -120,7 +121,7 @@ def rtstruct_series_uid(dataset: Any) -> str:
     return ""
 
 
-def _structures(dataset: Any) -> list[Structure]:
+def _structures(dataset: Any, notes: list[str]) -> list[Structure]:
     codes = {
         int(item.ReferencedROINumber): first_code(item, "RTROIIdentificationCodeSequence")
         for item in dataset.get("RTROIObservationsSequence") or ()
@@ -133,7 +134,7 @@ def _structures(dataset: Any) -> list[Structure]:
     for order, item in enumerate(dataset.get("StructureSetROISequence") or ()):
         number = int(item.ROINumber)
         code, side = codes.get(number, (None, None))
-        name = str(item.get("ROIName", "") or f"ROI_{number}").strip()
+        name = structure_name(item.get("ROIName"), number, "ROI", notes)
         found.append(Structure(name, number, _color(colors.get(number), order), code, side))
     return found
 

@@ -24,6 +24,7 @@ from acinus.scans.dicom_source import (
     LabelledStructure,
     Origin,
     SourceSeries,
+    laterality_of,
     on_series,
     read_source,
 )
@@ -95,7 +96,7 @@ def write_rtstruct(
     for number, one in enumerate(structures, start=1):
         dataset.StructureSetROISequence.append(_roi(number, one, source, origin))
         dataset.ROIContourSequence.append(_contours(number, one, array, source))
-        dataset.RTROIObservationsSequence.append(_observation(number, one))
+        dataset.RTROIObservationsSequence.append(_observation(number, one, structures))
     with whole_file(path) as beside:
         dataset.save_as(beside, enforce_file_format=True)
 
@@ -204,8 +205,10 @@ def _in_the_patient(points: Points, place: Slice) -> list[str]:
     return [f"{value:.4f}" for value in lps.ravel()]
 
 
-def _observation(number: int, structure: LabelledStructure) -> Any:
-    coding = coding_of(structure.name, structure.side)
+def _observation(
+    number: int, structure: LabelledStructure, structures: Sequence[LabelledStructure]
+) -> Any:
+    coding = coding_of(structure.name, laterality_of(structure, structures))
     kind = _coded(coding.structure)
     if coding.modifiers:
         kind.SegmentedPropertyTypeModifierCodeSequence = [_coded(one) for one in coding.modifiers]

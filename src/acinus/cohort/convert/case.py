@@ -6,6 +6,7 @@ one label map, and last of all its record, which makes the case count.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,13 +76,36 @@ class CaseTask:
         return hash_data([FORMAT, wanted, images, objects, self.repair])
 
     def is_done(self) -> bool:
-        """Whether the case was written before, from the same things."""
-        return self.record.is_file() and read_json(self.record).get("stamp") == self.stamp
+        """Whether the case was written before, from the same things, and is still there."""
+        if not self.record.is_file():
+            return False
+        record = read_json(self.record)
+        return record.get("stamp") == self.stamp and all(
+            path.is_file() for path in self._files(record)
+        )
+
+    def _files(self, record: dict[str, Any]) -> Iterator[Path]:
+        """The files that a record speaks of."""
+        for number, name in enumerate(self.mapping.channels):
+            if name in record["channels"]:
+                yield image_path(self.dataset, self.choice.case_id, number)
+        if record["labels"]:
+            yield label_path(self.dataset, self.choice.case_id)
 
 
 def record_path(dataset: Path, case_id: str) -> Path:
     """Where the record of a case lies."""
     return dataset / RECORDS / f"{case_id}.json"
+
+
+def image_path(dataset: Path, case_id: str, channel: int) -> Path:
+    """Where the image of a channel lies; channels are numbered from 0."""
+    return dataset / IMAGES / f"{case_id}_{channel:04d}{ENDING}"
+
+
+def label_path(dataset: Path, case_id: str) -> Path:
+    """Where the label map of a case lies."""
+    return dataset / LABELS / f"{case_id}{ENDING}"
 
 
 def convert_case(task: CaseTask) -> dict[str, Any] | str:
@@ -119,7 +143,7 @@ def remove_case(dataset: Path, case_id: str) -> None:
     for image in (dataset / IMAGES).glob(f"{case_id}_[0-9][0-9][0-9][0-9]{ENDING}"):
         image.unlink()
     if record.is_file() and read_json(record).get("labels"):
-        (dataset / LABELS / f"{case_id}{ENDING}").unlink(missing_ok=True)
+        label_path(dataset, case_id).unlink(missing_ok=True)
     record.unlink(missing_ok=True)
 
 
@@ -148,7 +172,7 @@ def _convert(task: CaseTask) -> dict[str, Any]:
                 )
         write_volume(
             Volume(image.array, image.affine),
-            task.dataset / IMAGES / f"{choice.case_id}_{number:04d}{ENDING}",
+            image_path(task.dataset, choice.case_id, number),
         )
         channels[name] = _described(series)
     record: dict[str, Any] = {
@@ -181,14 +205,14 @@ def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
         canonical(labelmap),
         canonical(image),
         values,
-        mapping.sides,
+        drawn.sides,
         tuple(pair for pair in mapping.mirror_pairs if set(pair) <= set(drawn.n_voxels)),
     )
     for finding in findings:
         if finding.severity == "error":
             raise DataError(f"{finding.found}. {finding.remedy}")
         notes.append(finding.found)
-    target = task.dataset / LABELS / f"{choice.case_id}{ENDING}"
+    target = label_path(task.dataset, choice.case_id)
     write_volume(Volume(labelmap.array, labelmap.affine), target)
     return {"labels": drawn.n_voxels}
 

@@ -8,7 +8,7 @@ out. Started again it goes on: a case whose record is there is not made twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
@@ -125,6 +125,8 @@ def convert_export(
         if result["notes"]:
             notes[case] = tuple(result["notes"])
     _remove_unwanted(dataset, identities, wanted)
+    for case in _kept_from_before(dataset, tasks, case_of.values()):
+        notes[case] = (*notes.get(case, ()), KEPT)
     is_dataset = _finish(dataset, wanted)
     left_out = tuple(censor(text) for text in chosen.left_out)
     return ConvertOutcome(
@@ -232,6 +234,28 @@ def _remove_unwanted(dataset: Path, identities: Identities, wanted: ExportMappin
         is_whole = record.is_file() and read_json(record)["stamp"] is not None
         if wanted.excludes(case) or not is_whole:
             remove_case(dataset, case)
+
+
+KEPT = (
+    "was converted before and is not chosen now; it stays in the dataset as it was. List it under "
+    "'exclude' to remove it, or convert into a new folder"
+)
+
+
+def _kept_from_before(
+    dataset: Path, tasks: Sequence[CaseTask], here: Iterable[str]
+) -> Iterator[str]:
+    """Cases of this export that an earlier mapping chose and this one does not.
+
+    Args:
+        dataset: The folder.
+        tasks: What is chosen now.
+        here: Cases of the studies in this export; those of other exports stay rightly.
+    """
+    chosen = {task.choice.case_id for task in tasks}
+    for case in sorted(set(here) - chosen):
+        if record_path(dataset, case).is_file():
+            yield case
 
 
 def _finish(dataset: Path, wanted: ExportMapping) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from acinus.cohort.convert.mapping import ExportMapping
+from acinus.cohort.header import Side
 from acinus.errors import DataError, GridError
 from acinus.scans import (
     DicomSegments,
@@ -42,11 +43,13 @@ class Drawn:
         labelmap: Label values on the grid of the image.
         n_voxels: Label that has a structure to its number of voxels, by value.
         notes: What a user must know.
+        sides: Side of each label that has one: as stated, or else as its structure is coded.
     """
 
     labelmap: Volume
     n_voxels: dict[str, int]
     notes: tuple[str, ...]
+    sides: dict[str, Side]
 
 
 def draw_labels(
@@ -72,6 +75,7 @@ def draw_labels(
     notes: list[str] = []
     names: set[str] = set()
     unnamed: set[str] = set()
+    coded: dict[str, Side] = {}
     for series, one in objects:
         with on_disk(one.path) as file:
             grid = image.grid if series is first and series.faults else _stored_grid(series)
@@ -90,6 +94,8 @@ def draw_labels(
                         f"structure '{structure.name}' is coded as {structure.side}; its label "
                         f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
                     )
+                if structure.side is not None:
+                    coded[label] = structure.side
                 mask = _on_grid(drawn.draw(structure), drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
                 # Planning systems put empty structures of a template into every set.
@@ -104,7 +110,8 @@ def draw_labels(
         for name, value in mapping.values.items()
         if name in names
     }
-    return Drawn(image.with_array(labels), n_voxels, tuple(notes))
+    sides = {**coded, **mapping.sides}
+    return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides)
 
 
 def _stored_grid(series: Series) -> Grid:
