@@ -23,7 +23,7 @@ from acinus.report.choose import (
 )
 from acinus.report.figure import Folders
 from acinus.report.flow import draw_flow
-from acinus.report.inside import INSIDE
+from acinus.report.inside import INSIDE, draw_inside
 from acinus.report.maps import read_maps
 from acinus.report.numbers import join_words, p_text, plural, seconds_text
 from acinus.report.reasons import reason_for_case
@@ -331,3 +331,31 @@ def test_a_prediction_everywhere_does_not_push_the_reference_out(tmp_path: Path)
     assert view.reference is not None
     assert np.array_equal(view.structures(), view.reference > 0)
     assert set(spread_slices(view.structures(), 3)) <= {2, 3, 4, 5}
+
+
+def test_each_arm_shows_what_lies_inside_its_labels_on_axes_of_one_range(tmp_path: Path) -> None:
+    content = cohort(tmp_path, {"a": (boxes(), boxes())})
+    first = content.arms[0]
+    content = replace(content, arms=(first, replace(first, name="another")))
+    row = {"participant": "p", "part": "holdout", "voxels": 9, "sd": 1.0}
+    rows = [
+        {**row, "arm": arm.name, "case": "c", "label": label, "role": role,
+         "volume_ml": 0.5 + position, "mean": 100.0 * position}
+        for position, arm in enumerate(content.arms)
+        for label in LABELS
+        for role in ("reference", "prediction")
+    ]  # fmt: skip
+    drawn: list[tuple[float, float]] = []
+
+    def keep(figure, path: Path, *, synthetic: bool) -> Path:
+        drawn.append(tuple(figure.axes[1].get_xlim()))
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("acinus.report.inside.save_figure", keep)
+        view = draw_inside(replace(content, values=pd.DataFrame(rows)), Folders(tmp_path))
+    assert [path.name for path in view.paths] == ["figure-15a.png", "figure-15b.png"]
+    assert [words.split(".")[0] for _, words in view.parts] == [arm.name for arm in content.arms]
+    assert drawn[0] == drawn[1] and drawn[0][0] < 0 and drawn[0][1] > 100
+    one = replace(content, values=pd.DataFrame(rows[:4]))
+    assert [path.name for path in draw_inside(one, Folders(tmp_path)).paths] == ["figure-15.png"]

@@ -7,7 +7,7 @@ references, and its predictions, right beside left.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -63,26 +63,49 @@ def draft_inside(content: ReportContent) -> Iterator[Draft]:
 
 
 def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
-    """Figure 15 of the report: every case's volume and mean value, by label and role."""
+    """Figure 15 of the report, a picture an arm: every case's volume and mean value, by role.
+
+    All arms share their axes, so that pictures can be laid side by side.
+    """
     values = content.values
     if values.empty:
         return FigureView(INSIDE, _TITLE, absent="the study does not ask for it.")
-    arm = content.arms[0]
-    rows = values[(values["arm"] == arm.name) & (values["voxels"] > 0)]
     csv = write_table(values, folders.tables / f"figure-{INSIDE}.csv")
-    labels = [label for label in arm.labels if (rows["label"] == label).any()]
+    seen = values[values["voxels"] > 0]
+    arms = [arm for arm in content.arms if (seen["arm"] == arm.name).any()]
+    parts = []
     with report_style():
-        figure = _draw(rows, labels, arm.sides)
-        path = folders.figures / f"figure-{INSIDE}.png"
-        save_figure(figure, path, synthetic=content.synthetic)
-    caption = (
-        f"{arm.name}. Each point is a case: grey, references of the cases that are not held out; "
-        "orange, references of the hold-out; blue, its predictions. Empty labels are not drawn."
-    )
-    return FigureView(INSIDE, _TITLE, ((path, caption),), (csv,))
+        for position, arm in enumerate(arms):
+            rows = seen[seen["arm"] == arm.name]
+            labels = [label for label in arm.labels if (rows["label"] == label).any()]
+            suffix = "" if len(arms) == 1 else chr(ord("a") + position)
+            path = folders.figures / f"figure-{INSIDE}{suffix}.png"
+            figure = _draw(
+                rows, labels, arm.sides, {name: _range(seen[name]) for name, _ in _PANELS}
+            )
+            save_figure(figure, path, synthetic=content.synthetic)
+            parts.append((path, f"{arm.name}. {_CAPTION if position == 0 else 'As above.'}"))
+    if not parts:
+        return FigureView(INSIDE, _TITLE, csv=(csv,), absent="all labels are empty.")
+    return FigureView(INSIDE, _TITLE, tuple(parts), (csv,))
 
 
-def _draw(rows: pd.DataFrame, labels: list[str], sides: Any) -> Any:
+_CAPTION = (
+    "Each point is a case: grey, references of the cases that are not held out; orange, references "
+    "of the hold-out; blue, its predictions. Empty labels are not drawn."
+)
+
+
+def _range(values: pd.Series) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
+
+
+def _draw(
+    rows: pd.DataFrame,
+    labels: list[str],
+    sides: Mapping[str, str],
+    ranges: Mapping[str, tuple[float, float]],
+) -> Any:
     total = 0.75 + 0.42 * len(labels)
     figure = new_figure(total)
     for column, (variable, title) in enumerate(_PANELS):
@@ -105,6 +128,8 @@ def _draw(rows: pd.DataFrame, labels: list[str], sides: Any) -> Any:
         if variable == "volume_ml":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
+        axes.update_datalim([(end, 0) for end in ranges[variable]])
+        axes.autoscale_view(scaley=False)
         axes.set_xlabel(title)
         plain_grid(axes, "x")
     return figure
