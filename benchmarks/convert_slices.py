@@ -19,8 +19,11 @@ import time
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+import acinus
+from acinus.scans import write_series
+
+SPACING_MM = (2.0, 0.97, 0.97)
 
 
 def make_export(folder: Path, n_slices: int, n_series: int, size: int = 512) -> None:
@@ -29,31 +32,18 @@ def make_export(folder: Path, n_slices: int, n_series: int, size: int = 512) -> 
     y, x = np.ogrid[:size, :size]
     body = (y - size / 2) ** 2 / 0.6 + (x - size / 2) ** 2 < (0.42 * size) ** 2
     noise = rng.normal(0, 12, (16, size, size)).round()
+    planes = (np.where(body, 40, -1000) + noise).clip(-1024).astype(np.int16)
+    affine = np.diag([-SPACING_MM[2], -SPACING_MM[1], SPACING_MM[0], 1.0])
+    scan = acinus.Volume(planes[np.arange(n_slices) % len(planes)], affine)
     for number in range(n_series):
-        study, series = generate_uid(), generate_uid()
-        (folder / f"patient{number}").mkdir(parents=True)
-        for z in range(n_slices):
-            item = Dataset()
-            item.file_meta = FileMetaDataset()
-            item.file_meta.MediaStorageSOPClassUID = CTImageStorage
-            item.file_meta.MediaStorageSOPInstanceUID = generate_uid()
-            item.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            item.SOPClassUID = CTImageStorage
-            item.SOPInstanceUID = item.file_meta.MediaStorageSOPInstanceUID
-            item.StudyInstanceUID, item.SeriesInstanceUID = study, series
-            item.PatientID, item.Modality = f"patient{number}", "CT"
-            item.SeriesDescription = "benchmark"
-            item.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-            item.ImagePositionPatient = [-250, -250, 2.0 * z]
-            item.PixelSpacing, item.SliceThickness = [0.97, 0.97], 2
-            item.Rows = item.Columns = size
-            item.BitsAllocated = item.BitsStored = 16
-            item.HighBit, item.PixelRepresentation, item.SamplesPerPixel = 15, 0, 1
-            item.PhotometricInterpretation = "MONOCHROME2"
-            item.RescaleSlope, item.RescaleIntercept = 1, -1024
-            values = np.where(body, 1064, 24) + noise[z % len(noise)]
-            item.PixelData = np.clip(values, 0, 4095).astype("<u2").tobytes()
-            item.save_as(folder / f"patient{number}" / f"{z:05d}", enforce_file_format=True)
+        write_series(
+            scan,
+            folder / f"patient{number}",
+            modality="CT",
+            patient_id=f"patient{number}",
+            description="benchmark",
+            image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
+        )
 
 
 def main() -> None:

@@ -17,30 +17,7 @@ import sys
 import time
 from pathlib import Path
 
-import yaml
-
-PAIRS = ("lacrimal", "parotid", "submandibular")
-
-
-def write_mapping(path: Path) -> None:
-    """Six glands by the names that the phantom gives them."""
-    labels = {
-        f"{gland}_{side}": {"roi": [f"{gland}_{side}"], "side": side}
-        for gland in PAIRS
-        for side in ("right", "left")
-    }
-    wanted = {
-        "channels": {"CT": {"modality": "CT", "kinds": ["original", "derived"]}},
-        "labels": labels,
-        "mirror_pairs": [[f"{gland}_right", f"{gland}_left"] for gland in PAIRS],
-        "structures": {
-            "orbit_right": ["lacrimal_right"],
-            "orbit_left": ["lacrimal_left"],
-            "neck_right": ["parotid_right", "submandibular_right"],
-            "neck_left": ["parotid_left", "submandibular_left"],
-        },
-    }
-    path.write_text(yaml.safe_dump(wanted, sort_keys=False), encoding="utf-8")
+MAPPING = Path(__file__).with_name("six_glands.yaml")
 
 
 def main() -> None:
@@ -54,10 +31,9 @@ def main() -> None:
     given = parser.parse_args()
     out = given.out
     out.mkdir(parents=True, exist_ok=True)
-    write_mapping(out / "mapping.yaml")
     cohort, export, dataset = out / "cohort", out / "export", out / "Dataset001_Glands"
     phantom = ["--patients", str(given.patients), "--size", given.size, "--body", given.body]
-    convert = ["--map", str(out / "mapping.yaml"), "--jobs", given.jobs]
+    convert = ["--map", str(MAPPING), "--jobs", given.jobs]
     made = cohort / "Dataset031_HeadNeckCT"
     steps = {
         "phantom": ["phantom", "headneck", "--out", cohort, *phantom, "--jobs", given.jobs],

@@ -110,3 +110,13 @@ def test_what_cannot_be_a_series_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="this one exists"):
         write_series(made(np.eye(3)), tmp_path / "s", modality="CT", patient_id="P")
     assert not list((tmp_path / "s").iterdir())
+
+
+def test_the_kind_of_image_is_derived_unless_stated(tmp_path: Path) -> None:
+    write_series(made(np.eye(3)), tmp_path / "made", modality="CT", patient_id="P")
+    write_series(
+        made(np.eye(3)), tmp_path / "scanned", modality="CT", patient_id="P",
+        image_type=("ORIGINAL", "PRIMARY", "AXIAL"),
+    )  # fmt: skip
+    kinds = {name: list_series(tmp_path / name)[0].kind for name in ("made", "scanned")}
+    assert kinds == {"made": "derived", "scanned": "original"}

@@ -8,7 +8,7 @@ not read them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ def write_series(
     description: str = "",
     seed: str = "",
     tags: Mapping[str, Any] | None = None,
+    image_type: Sequence[str] = ("DERIVED", "PRIMARY", "AXIAL"),
 ) -> Path:
     """Write a volume as a DICOM series of one file a slice, along the first axis.
 
@@ -54,6 +55,8 @@ def write_series(
             description; the same text gives the same identifiers.
         tags: Further attributes by DICOM keyword, such as ``{"PatientSex": "F"}``. Those of
             the study (``StudyInstanceUID``) may be among them.
+        image_type: Values of ImageType: derived, since a volume in memory has passed through a
+            program, unless the caller knows better.
 
     Returns:
         The folder.
@@ -84,6 +87,7 @@ def write_series(
         "SeriesInstanceUID": _uid(patient_id, seed, description, "series"),
         "RescaleSlope": slope,
         "RescaleIntercept": intercept,
+        "ImageType": list(image_type),
         **(tags or {}),
     }
     if modality == "MR" and (slope, intercept) == (1.0, 0.0):
@@ -130,7 +134,7 @@ def _stored(array: Array, modality: str) -> tuple[Array, float, float]:
     low, high = float(values.min()), float(values.max())
     whole = values.dtype.kind in "iub" or bool(np.all(values == np.round(values)))
     if whole and low >= intercept and high - intercept <= 65535:
-        return (values.astype(np.int64) - int(intercept)).astype(np.uint16), 1.0, intercept
+        return (values.astype(np.int32) - int(intercept)).astype(np.uint16), 1.0, intercept
     slope, base = float(_decimal((high - low) / 65535 or 1.0)), float(_decimal(low))
     stored = np.clip(np.round((values - base) / slope), 0, 65535)
     return stored.astype(np.uint16), slope, base
@@ -144,7 +148,6 @@ def _header(attributes: Mapping[str, Any], plane: Array) -> Any:
     header = Dataset()
     for keyword, value in attributes.items():
         setattr(header, keyword, value)
-    header.ImageType = ["DERIVED", "PRIMARY", "AXIAL"]
     header.Rows, header.Columns = plane.shape
     header.SamplesPerPixel = 1
     header.PhotometricInterpretation = "MONOCHROME2"
