@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from acinus.errors import DataError
 from acinus.predict import find_head
-from acinus.scans import Volume, oriented
+from acinus.scans import Volume, oriented, read_volume, write_series
 from acinus.scans.box import Box
 from acinus.scans.slabs import VolumeSlabs, overview
 from made_body import body
@@ -54,6 +55,19 @@ def test_the_order_of_the_voxels_does_not_matter(codes: str) -> None:
     here = find_head(scan)
     np.testing.assert_allclose(turned.low_mm, here.low_mm)
     np.testing.assert_allclose(turned.high_mm, here.high_mm)
+
+
+@pytest.mark.parametrize("position", ["HFS", "FFS"])
+def test_a_patient_may_lie_head_first_or_feet_first(position: str, tmp_path: Path) -> None:
+    """What is stored is where the voxels lie in the patient, whichever end went in first."""
+    scan, _ = body(height_mm=400, width_mm=300, arms_up=False)
+    first = scan if position == "HFS" else oriented(scan, "RAI")
+    folder = write_series(
+        first, tmp_path / "ct", modality="CT", patient_id="P", tags={"PatientPosition": position}
+    )
+    found, known = find_head(read_volume(folder)), find_head(scan)
+    np.testing.assert_allclose(found.low_mm, known.low_mm, atol=0.01)
+    np.testing.assert_allclose(found.high_mm, known.high_mm, atol=0.01)
 
 
 def test_coarse_scans_will_do() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import nibabel as nib
@@ -89,6 +90,27 @@ def test_parts_and_overview_of_a_file_are_those_of_its_voxels(
     np.testing.assert_allclose(
         seen.grid.world(np.array([0, 0, 0])), scan.grid.world(np.array([1, 0, 0.5]))
     )
+
+
+def test_nothing_as_large_as_the_scan_is_ever_held(
+    rng: np.random.Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slabs_module, "SLAB_VOX", 4 * 64**2)
+    shape = (200, 64, 64)
+    path = tmp_path / "scan.nii.gz"
+    write_volume(Volume(rng.integers(0, 9, shape).astype(np.int16), np.eye(4)), path)
+    part = (slice(90, 98), slice(8, 16), slice(8, 16))
+    open_slabs(path)  # what is imported at the first use is no part of the scan
+    tracemalloc.start()
+    source = open_slabs(path)
+    seen = overview(source, 8.0)
+    found = read_parts(source, [part])[0]
+    write_pieces([(part, np.ones(found.shape, np.uint8))], source.grid, {}, tmp_path / "o.nii.gz")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert seen.shape == (25, 8, 8)
+    assert peak < 0.3 * 2 * np.prod(shape)
+    assert read_labelmap(tmp_path / "o.nii.gz").array.sum() == 8**3
 
 
 def test_scaled_and_swapped_files_read_alike(scan: Volume, tmp_path: Path) -> None:
