@@ -73,7 +73,7 @@ class LabelRule(Settings):
     """Which structures of RTSTRUCT and SEG objects become one label."""
 
     roi: tuple[str, ...] = ()
-    """Names, upper or lower case."""
+    """Names, upper or lower case; the third one that has none is called ROI_3 or Segment_3."""
     pattern: str | None = None
     """Regular expression for the whole name, upper or lower case."""
     side: Side | None = None
