@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,3 +36,23 @@ def copied_run(finished: Path, tmp_path: Path) -> Callable[[], Path]:
         return Path(shutil.copytree(finished, tmp_path / "run"))
 
     return copy
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two workers on this machine; nothing listens beyond it."""
+    ray = pytest.importorskip("ray")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        for folder in (Path(__file__).parents[1], Path(__file__).parent):
+            patch.setenv("PYTHONPATH", str(folder), prepend=":")
+        ray.init(
+            num_cpus=2,
+            num_gpus=0,
+            include_dashboard=False,
+            log_to_driver=False,
+            _node_ip_address="127.0.0.1",
+            object_store_memory=80_000_000,
+        )
+        yield
+        ray.shutdown()

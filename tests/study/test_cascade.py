@@ -220,13 +220,17 @@ def test_a_dataset_that_fits_has_no_cascade(
     assert not (tmp_path / "run" / "plan.yaml").exists()
 
 
-def test_trainings_that_need_each_other_are_no_array_job(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(PlanError, match="trainings of one array must not need each other"):
-        slurm_dataset(
-            dataset,
-            recipe=CASCADE,
-            out=tmp_path / "run",
-            settings=SETTINGS,
-            budget=STEPS,
-            request=SlurmRequest(),
-        )
+def test_an_array_of_its_own_trains_the_low_resolution_first(dataset: Path, tmp_path: Path) -> None:
+    submit = slurm_dataset(
+        dataset,
+        recipe=CASCADE,
+        out=tmp_path / "run",
+        settings=SETTINGS,
+        budget=STEPS,
+        folds=1,
+        request=SlurmRequest(),
+    )
+    first = (submit.parent / "first.sh").read_text(encoding="utf-8")
+    assert first.count("--variant lowres --fold") == 2, "all folds, though one is trained after"
+    train = (submit.parent / "train.sh").read_text(encoding="utf-8")
+    assert "--variant" not in train and "#SBATCH --array=0-0" in train

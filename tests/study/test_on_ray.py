@@ -19,26 +19,6 @@ from same_run import assert_same_run, assert_same_weights, died_once, train_and_
 from tiny_cohort import QUICK
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    """Two workers on this machine; nothing listens beyond it."""
-    ray = pytest.importorskip("ray")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for folder in (Path(__file__).parents[1], Path(__file__).parent):
-            patch.setenv("PYTHONPATH", str(folder), prepend=":")
-        ray.init(
-            num_cpus=2,
-            num_gpus=0,
-            include_dashboard=False,
-            log_to_driver=False,
-            _node_ip_address="127.0.0.1",
-            object_store_memory=80_000_000,
-        )
-        yield
-        ray.shutdown()
-
-
 @pytest.fixture(autouse=True)
 def _without_progress() -> Iterator[None]:
     with progress.quiet():

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from acinus.cli import main
 from acinus.errors import ConfigError
 from acinus.study import SlurmRequest, slurm_dataset, slurm_study
 from same_run import assert_same_run
@@ -50,14 +51,16 @@ def options_of(script: Path) -> list[str]:
     return re.findall(r"^#SBATCH (.*)$", script.read_text(encoding="utf-8"), re.MULTILINE)
 
 
-@pytest.mark.long
-def test_what_a_cluster_does_gives_the_same(finished: Path, dataset: Path, tmp_path: Path) -> None:
-    submit = slurm_dataset(
-        dataset, out=tmp_path / "run", budget="40steps", settings=QUICK, request=SlurmRequest()
-    )
-    bin_folder = tmp_path / "bin"
+def run_as_a_cluster_would(submit: Path, folder: Path) -> tuple[str, list[list[str]]]:
+    """What submitting says, and what was submitted; every job is done at once.
+
+    Args:
+        submit: The script.
+        folder: For a made ``sbatch`` and its log.
+    """
+    bin_folder = folder / "bin"
     bin_folder.mkdir()
-    sbatch, log = bin_folder / "sbatch", tmp_path / "submitted.txt"
+    sbatch, log = bin_folder / "sbatch", folder / "submitted.txt"
     sbatch.write_text(FAKE_SBATCH.format(python=sys.executable, log=str(log)), encoding="utf-8")
     sbatch.chmod(0o755)
     environment = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
@@ -65,8 +68,17 @@ def test_what_a_cluster_does_gives_the_same(finished: Path, dataset: Path, tmp_p
         ["bash", str(submit)], env=environment, capture_output=True, text=True, check=False
     )
     assert said.returncode == 0, said.stderr
-    assert said.stdout == "submitted: prepare 1, train 2, finish 3\n"
-    assert [line.split()[2:] for line in log.read_text().splitlines()] == [
+    return said.stdout, [line.split()[2:] for line in log.read_text().splitlines()]
+
+
+@pytest.mark.long
+def test_what_a_cluster_does_gives_the_same(finished: Path, dataset: Path, tmp_path: Path) -> None:
+    submit = slurm_dataset(
+        dataset, out=tmp_path / "run", budget="40steps", settings=QUICK, request=SlurmRequest()
+    )
+    said, submitted = run_as_a_cluster_would(submit, tmp_path)
+    assert said == "submitted: prepare 1, train 2, finish 3\n"
+    assert submitted == [
         ["prepare.sh"],
         ["--dependency=afterok:1", "train.sh"],
         ["--dependency=afterany:2", "finish.sh"],
@@ -141,3 +153,42 @@ def test_impossible_requests_are_refused(
     with pytest.raises(ConfigError, match=re.escape(complaint)):
         slurm_dataset(dataset, out=tmp_path / "run", settings=QUICK, request=request_)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_locates_is_trained_in_an_array_before(dataset: Path, tmp_path: Path) -> None:
+    request = SlurmRequest(at_a_time=2)
+    settings = ["folds=3", "folds_trained=1", "locate.stage=network"]
+    submit = slurm_dataset(dataset, out=tmp_path / "run", settings=settings, request=request)
+    check_syntax(submit.parent)
+    first = (submit.parent / "first.sh").read_text(encoding="utf-8")
+    assert re.findall(r"part=\((.*)\) ;;", first) == [
+        f"--arm Dataset001_Balls --variant locator --fold {fold}" for fold in (1, 2, 3)
+    ]
+    assert "--array=0-2%2" in options_of(submit.parent / "first.sh")
+    assert "--array=0-0%1" in options_of(submit.parent / "train.sh")
+    jobs = [line for line in submit.read_text(encoding="utf-8").splitlines() if "=$(" in line]
+    assert jobs == [
+        "prepare=$(submit prepare.sh)",
+        'first=$(submit --dependency="afterok:${prepare%%;*}" first.sh)',
+        'train=$(submit --dependency="afterok:${first%%;*}" train.sh)',
+        'finish=$(submit --dependency="afterany:${train%%;*}" finish.sh)',
+    ]
+
+
+def test_whether_auto_may_locate_is_seen_by_the_headers(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def scripts(out: Path) -> set[str]:
+        submit = slurm_dataset(dataset, out=out, request=SlurmRequest())
+        return {path.stem for path in submit.parent.glob("*.sh")}
+
+    assert "first" not in scripts(tmp_path / "small")
+    monkeypatch.setattr("acinus.plan.locate.LEAST_SCAN_VOX", 10 * 48 * 48)
+    assert "first" in scripts(tmp_path / "large")
+
+
+def test_a_locator_that_was_not_planned_has_nothing_to_train(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", str(finished), "--variant", "locator", "--fold", "1"]) == 0
+    assert "there is no locator to train" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from acinus.plan.budget import Budget, parse_budget
 from acinus.plan.explain import explain_plan
 from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges_ml
+from acinus.plan.locate import may_locate
 from acinus.plan.plan import DatasetFacts, Plan, make_plan, read_plan, write_plan
 from acinus.plan.recipe import list_recipes, load_recipe, parse_settings
 from acinus.plan.rules import PLANES, Decision, small_structure_warnings
@@ -21,6 +22,7 @@ __all__ = [
     "list_recipes",
     "load_recipe",
     "make_plan",
+    "may_locate",
     "parse_budget",
     "parse_settings",
     "read_plan",

@@ -18,6 +18,7 @@ from acinus.plan.fingerprint import CaseFacts, Fingerprint
 from acinus.plan.nnunet import BY_CHANNEL_NAME
 from acinus.plan.rules import Decision
 from acinus.plan.settings import LocateSettings, Recipe
+from acinus.scans import read_grid
 from acinus.types import Array
 
 MOST_SHARE = 0.05
@@ -109,6 +110,19 @@ def decide_locate(
                 update={"source": "user", "rule": stated if name != "locate.stage" else "asked for"}
             )
     return decisions
+
+
+def may_locate(dataset: Dataset, recipe: Recipe) -> bool:
+    """Whether a plan of this dataset may have a network that locates, for who must know before.
+
+    Args:
+        dataset: Headers of its scans are read, until one is large enough for `auto`.
+        recipe: With its wish.
+    """
+    if recipe.locate.stage != "auto":
+        return recipe.locate.stage == "network"
+    firsts = (next((path for path in case.images if path), None) for case in dataset.labelled_cases)
+    return any(path and math.prod(read_grid(path).shape) >= LEAST_SCAN_VOX for path in firsts)
 
 
 def in_boxes(fingerprint: Fingerprint, locate: LocateSettings) -> Fingerprint:

@@ -43,7 +43,7 @@ def low_resolution(job: ArmJob) -> ArmJob | None:
     name = f"{recipe.name}, low resolution"
     return replace(
         job,
-        model=LOW_RESOLUTION if job.model == "final" else f"{job.model}, {LOW_RESOLUTION}",
+        model=job.name_of_first(LOW_RESOLUTION),
         recipe=recipe.model_copy(update={"nnunet": nnunet, "folds_trained": None, "name": name}),
         folder=RunFolder(job.folder.root / LOW_RESOLUTION),
         store=job.store.parent / LOW_RESOLUTION / job.store.name,

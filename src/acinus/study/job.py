@@ -66,6 +66,10 @@ class ArmJob:
         """All labelled cases of the split."""
         return (*self.split.cases(self.dataset, "train"), *self.holdout())
 
+    def name_of_first(self, stage: str) -> str:
+        """What the model of an earlier stage is called, such as ``locator`` or ``lowres``."""
+        return stage if self.model == "final" else f"{self.model}, {stage}"
+
     def open_store(self) -> Store:
         """Prepared cases; of a cascade with what its low resolution found in them."""
         return Store(self.store, self.folder.previous if is_cascade(self.recipe) else None)

@@ -66,7 +66,7 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
     recipe = load_recipe("auto", merge(fixed, locate.config))
     return replace(
         job,
-        model=LOCATOR if job.model == "final" else f"{job.model}, {LOCATOR}",
+        model=job.name_of_first(LOCATOR),
         recipe=recipe.model_copy(update={"name": "auto"}),
         folder=RunFolder(job.folder.root / LOCATOR),
         store=job.store.parent / LOCATOR / job.store.name,

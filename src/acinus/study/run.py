@@ -274,6 +274,9 @@ def train_part(
     """
     session = reopen_session(run_folder)
     job = _chosen_job(session, arm, variant)
+    if job is None:
+        progress.say("The plan has no locate stage: there is no locator to train.")
+        return run_folder
     if not job.folder.plan.is_file():
         raise PlanError(
             f"{job.folder.plan}: must exist before a part of it is trained; it does not. "
@@ -291,7 +294,8 @@ def train_part(
     return run_folder
 
 
-def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJob:
+def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJob | None:
+    """The arm that is meant; None: a locator that might have been planned and was not."""
     names = list(session.study.arms)
     if arm is None and len(names) > 1:
         raise ConfigError(f"--arm must name one of the arms: {', '.join(names)}; none is given.")
@@ -302,6 +306,9 @@ def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJo
     # Whether a network locates is known once it is planned.
     planned = [job for job in models.values() if job.folder.plan.is_file()]
     firsts += [first for job in planned if (first := locator_arm(job, plan_arm(job))) is not None]
+    could_locate = [job for job in planned if job.recipe.locate.stage == "auto"]
+    if variant in {job.name_of_first(LOCATOR) for job in could_locate}:
+        return next((first for first in firsts if first.model == variant), None)
     models |= {first.model: first for first in firsts}
     if (variant or FINAL) not in models:
         variants = [model for model in models if model != FINAL]

@@ -1,8 +1,9 @@
-"""Scripts with which a cluster under Slurm runs a study: an array of trainings between two jobs.
+"""Scripts with which a cluster under Slurm runs a study: arrays of trainings between two jobs.
 
 Enters: a study, its output folder and what to ask the cluster for. Leaves:
 ``slurm/*.sh`` in that folder: one job that plans and prepares, an array with a task for
-each training, and one job that completes, evaluates and reports. Each task is a
+each training, and one job that completes, evaluates and reports. What the trainings of a
+cascade or of a locate stage need is trained in an array before. Each task is a
 command that goes on where it was stopped. Submitting from here was rejected: a
 cluster's rules are for a person to read before anything is sent.
 """
@@ -13,13 +14,17 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from acinus.errors import ConfigError, PlanError
+from acinus.errors import ConfigError
 from acinus.files import explain_os_errors, write_text
+from acinus.plan import may_locate
+from acinus.study.cascade import LOW_RESOLUTION
 from acinus.study.content import FINAL
 from acinus.study.folders import StudyFolder
 from acinus.study.job import ArmJob, is_cascade
+from acinus.study.locating import LOCATOR
 from acinus.study.schema import Study
 from acinus.study.session import open_session
 from acinus.study.stated import study_of_dataset, study_of_file
@@ -137,33 +142,42 @@ def write_slurm(study: Study, folder: StudyFolder, request: Request) -> Path:
 
     Raises:
         ConfigError: A number is not positive, or an option cannot stand on one line.
-        PlanError: The folder belongs to something else, or an arm is a cascade.
+        PlanError: The folder belongs to something else.
     """
     _refuse_impossible(request)
     session = open_session(study, folder, jobs=1)
     jobs = session.arm_jobs()
-    _refuse_cascades(jobs)
     for job in jobs:
         with explain_os_errors(job.folder.root):
             job.folder.root.mkdir(parents=True, exist_ok=True)
-    parts = [words for job in jobs for words in _parts(job)]
+    arrays = {
+        "first": [words for job in jobs for words in _first_parts(job)],
+        "train": [words for job in jobs for words in _parts(job)],
+    }
+    arrays = {stage: parts for stage, parts in arrays.items() if parts}
     place = folder.root.resolve()
     scripts = place / "slurm"
     with explain_os_errors(scripts):
         (scripts / "logs").mkdir(parents=True, exist_ok=True)
     asked = request.options(max(job.recipe.train.threads for job in jobs))
     acinus, run = f"{shlex.quote(sys.executable)} -m acinus", shlex.quote(str(place))
-    n_places = min(len(parts), request.at_a_time or len(parts))
+    n_trainings = len(arrays["train"])
+    n_places = min(n_trainings, request.at_a_time or n_trainings)
     commands = [f"{acinus} train {run} --prepare-only --jobs {n_places}"]
     write_text(scripts / "prepare.sh", _script(study, scripts, "prepare", asked, commands))
-    commands = ['case "$SLURM_ARRAY_TASK_ID" in']
-    commands += [f"  {index}) part=({shlex.join(words)}) ;;" for index, words in enumerate(parts)]
-    commands += ["esac", f'{acinus} train {run} "${{part[@]}}"']
-    array = f"--array=0-{len(parts) - 1}" + (f"%{n_places}" if request.at_a_time else "")
-    write_text(scripts / "train.sh", _script(study, scripts, "train", [array, *asked], commands))
+    for stage, parts in arrays.items():
+        commands = ['case "$SLURM_ARRAY_TASK_ID" in']
+        commands += [f"  {index}) part=({shlex.join(part)}) ;;" for index, part in enumerate(parts)]
+        commands += ["esac", f'{acinus} train {run} "${{part[@]}}"']
+        limit = f"%{min(len(parts), request.at_a_time)}" if request.at_a_time else ""
+        array = f"--array=0-{len(parts) - 1}{limit}"
+        text = _script(study, scripts, stage, [array, *asked], commands)
+        write_text(scripts / f"{stage}.sh", text)
+    if "first" not in arrays:
+        (scripts / "first.sh").unlink(missing_ok=True)
     commands = [f"{acinus} {verb} {run}" for verb in ("train", "evaluate", "report")]
     write_text(scripts / "finish.sh", _script(study, scripts, "finish", asked, commands))
-    write_text(scripts / "submit.sh", SUBMIT.format(study=_plain(study.study), n=len(parts)))
+    write_text(scripts / "submit.sh", _submit(study, list(arrays), n_trainings))
     return folder.root / "slurm" / "submit.sh"
 
 
@@ -174,18 +188,28 @@ SUBMIT = """\
 set -euo pipefail
 cd "$(dirname "$0")"
 submit() {{ sbatch --parsable --kill-on-invalid-dep=yes "$@"; }}
-prepare=$(submit prepare.sh)
-train=$(submit --dependency="afterok:${{prepare%%;*}}" train.sh)
-finish=$(submit --dependency="afterany:${{train%%;*}}" finish.sh)
-echo "submitted: prepare ${{prepare%%;*}}, train ${{train%%;*}}, finish ${{finish%%;*}}"
+{jobs}
+echo "submitted: {told}"
 """
+
+
+def _submit(study: Study, arrays: Sequence[str], n_trainings: int) -> str:
+    """Every job waits for the one before; the last one also goes on where trainings failed."""
+    stages = ["prepare", *arrays, "finish"]
+    jobs = ["prepare=$(submit prepare.sh)"]
+    for before, stage in pairwise(stages):
+        when = "afterany" if stage == "finish" else "afterok"
+        jobs.append(f'{stage}=$(submit --dependency="{when}:${{{before}%%;*}}" {stage}.sh)')
+    told = ", ".join(f"{stage} ${{{stage}%%;*}}" for stage in stages)
+    return SUBMIT.format(study=_plain(study.study), n=n_trainings, jobs="\n".join(jobs), told=told)
 
 
 def _script(
     study: Study, scripts: Path, stage: str, options: Sequence[str], commands: Sequence[str]
 ) -> str:
     """A batch script; a job that the cluster sends back to the queue goes on."""
-    log = f"{stage}-%a.log" if stage == "train" else f"{stage}.log"
+    is_array = stage in ("first", "train")
+    log = f"{stage}-%a.log" if is_array else f"{stage}.log"
     options = [
         f"--job-name=acinus-{stage}-{_plain(study.study)}",
         f"--chdir={Path.cwd()}",
@@ -210,6 +234,22 @@ def _parts(job: ArmJob) -> list[list[str]]:
     return [[*words, "--fold", str(fold + 1)] for fold in range(n)]
 
 
+def _first_parts(job: ArmJob) -> list[list[str]]:
+    """The words of each training that must be done before those of `_parts`.
+
+    Every case is segmented by the fold that has not seen it, hence all folds are trained. Where
+    the plan may decide on a locate stage or none, the tasks have nothing to do without one.
+    """
+    if is_cascade(job.recipe):
+        stage = LOW_RESOLUTION
+    elif may_locate(job.dataset, job.recipe):
+        stage = LOCATOR
+    else:
+        return []
+    words = ["--arm", job.name, "--variant", job.name_of_first(stage)]
+    return [[*words, "--fold", str(fold + 1)] for fold in range(job.recipe.folds)]
+
+
 def _one_word(option: str) -> str:
     """An option as a line of a batch script has it: quoted where it has spaces."""
     name, equals, value = option.partition("=")
@@ -221,22 +261,6 @@ def _one_word(option: str) -> str:
 def _plain(name: str) -> str:
     """A name of letters, digits and dashes."""
     return "".join(one if one.isalnum() else "-" for one in name)
-
-
-def _refuse_cascades(jobs: Sequence[ArmJob]) -> None:
-    for job in jobs:
-        if is_cascade(job.recipe):
-            raise PlanError(
-                f"arm '{job.name}': trainings of one array must not need each other, and those of "
-                f"the cascade '{job.recipe.name}' need its low resolution. Run it with --on ray or "
-                "--jobs, or in one job of the cluster."
-            )
-        if job.recipe.locate.stage == "network":
-            raise PlanError(
-                f"arm '{job.name}': trainings of one array must not need each other, and those of "
-                "the segment stage need the network that locates. Run it with --on ray or --jobs, "
-                "or in one job of the cluster."
-            )
 
 
 def _refuse_impossible(request: Request) -> None:
