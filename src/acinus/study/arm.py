@@ -44,6 +44,7 @@ from acinus.predict import (
     weight_name,
     write_model,
 )
+from acinus.predict.folder import LOCATOR, MODEL_CARD, PREVIOUS
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
 from acinus.scans.nifti import geometry_codes
@@ -57,7 +58,7 @@ from acinus.study.forecast import (
     fit_to_time,
     measure_costs,
 )
-from acinus.study.job import ArmJob
+from acinus.study.job import ArmJob, is_cascade
 from acinus.study.locating import (
     annotated_entries,
     bound_to_locator,
@@ -217,13 +218,13 @@ def is_trained(job: ArmJob, plan: Plan, fold: int) -> bool:
     return all(path.is_file() for path in results)
 
 
-def is_finished(job: ArmJob, *, evaluated: bool) -> bool:
+def is_finished(job: ArmJob, plan: Plan, *, evaluated: bool) -> bool:
     """Whether an arm looks completed, and evaluated if that is asked, by its files."""
     folder = job.folder
-    results = [folder.model / "model.json"]
+    results = _model_cards(job, plan)
     if evaluated:
-        results += [folder.predictions_table, folder.scores]
-        results += _label_maps(folder.predictions("holdout"), job.holdout())
+        results += [folder.scores, *_holdout_results(job, plan)]
+        results += [folder.localisation] if plan.is_located else []
         results += [folder.saliency] if job.explain and job.model == "final" else []
     return all(path.is_file() for path in results)
 
@@ -236,7 +237,7 @@ def complete_arm(job: ArmJob, plan: Plan) -> None:
             "model",
             _weights_key(job, plan),
             lambda: _complete_model(job, plan),
-            results=[job.folder.model / "model.json", job.folder.model / "plan.yaml"],
+            results=[job.folder.model / "plan.yaml", *_model_cards(job, plan)],
         )
 
 
@@ -248,17 +249,13 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     """
     store = job.open_store()
     key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
-    predicted = [
-        job.folder.predictions_table,
-        *_label_maps(job.folder.predictions("holdout"), job.holdout()),
-    ]
     with pinned_threads(plan.settings.train.threads):
         once(
             job.folder.root,
             "holdout",
             key,
             lambda: _predict_holdout(job, plan, store),
-            results=predicted,
+            results=_holdout_results(job, plan),
         )
 
     if plan.is_located:
@@ -549,6 +546,24 @@ def _weights_key(job: ArmJob, plan: Plan) -> list[str]:
         store_key(plan),
         *(hash_file(job.folder.model / weight_name(fold)) for fold in plan.folds_to_train),
     ]
+
+
+def _model_cards(job: ArmJob, plan: Plan) -> list[Path]:
+    """Cards of the model and of those that its folder holds a copy of."""
+    folders = [job.folder.model]
+    if plan.settings.locate.stage == "network":
+        folders.append(job.folder.model / LOCATOR)
+    if is_cascade(job.recipe):
+        folders.append(job.folder.model / PREVIOUS)
+    return [folder / MODEL_CARD for folder in folders]
+
+
+def _holdout_results(job: ArmJob, plan: Plan) -> list[Path]:
+    """What predicting the hold-out leaves."""
+    folder = job.folder
+    boxes = [folder.boxes("holdout")] if plan.is_located else []
+    maps = _label_maps(folder.predictions("holdout"), job.holdout())
+    return [folder.predictions_table, *boxes, *maps]
 
 
 def _label_maps(folder: Path, cases: tuple[Case, ...]) -> list[Path]:

@@ -395,7 +395,9 @@ def _history(folder: RunFolder, plan: Plan) -> pd.DataFrame:
 
 
 def _csv(path: Any) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame()
+    if not path.is_file():
+        return pd.DataFrame()
+    return pd.read_csv(path, keep_default_na=False, dtype={"case": str})
 
 
 def _participants(cases: Sequence[Case]) -> list[str]:

@@ -24,6 +24,7 @@ from acinus.cohort import (
     open_dataset,
     write_split,
 )
+from acinus.cohort.layout import HEADER
 from acinus.cohort.phantom import (
     ABDOMEN_DATASETS,
     HEADNECK_DATASETS,
@@ -275,7 +276,8 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
         return
     stamp = base / "phantom.json"
     wanted = phantom.model_dump(mode="json")
-    if stamp.is_file() and read_json(stamp) == wanted:
+    is_there = all((base / arm.dataset / HEADER).is_file() for arm in study.arms.values())
+    if is_there and stamp.is_file() and read_json(stamp) == wanted:
         return
     folders: dict[str, dict[str, str]] = {
         "orbit": dict(ORBIT_DATASETS),

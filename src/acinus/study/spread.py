@@ -128,7 +128,7 @@ class _Spread:
     def tasks(self) -> Iterator[Task]:
         """What must be done first, in the order of arms and folds; deadlines from when asked."""
         for arm in self.arms:
-            if not arm.folds and is_finished(arm.job, evaluated=self.evaluate):
+            if not arm.folds and is_finished(arm.job, arm.plan, evaluated=self.evaluate):
                 finish_task(arm.job, self.evaluate)
             elif not arm.folds and not self.finish_here:
                 yield self._finish_task(arm)
