@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from test_slurm import run_as_a_cluster_would
 
 from acinus import progress
 from acinus.cli import main
@@ -17,16 +19,22 @@ from acinus.errors import ConfigError, DataError, PlanError
 from acinus.files import read_json
 from acinus.plan import read_plan
 from acinus.predict import load_model, predict_paths
+from acinus.predict.ensemble import write_ensemble
 from acinus.prepare import Store
 from acinus.scans import read_labelmap, read_volume
 from acinus.study import (
+    SlurmRequest,
+    ensemble_runs,
     evaluate_run,
     explain_image,
     plan_dataset,
+    run_dataset,
+    slurm_dataset,
     train_part,
     train_run,
 )
 from made_body import body
+from same_run import assert_same_run
 
 SHAPE = (16, 24, 28)
 SPACING_MM = 3.0
@@ -103,6 +111,114 @@ def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_run(out)
         evaluate_run(out)
     return out
+
+
+@pytest.fixture(scope="module")
+def spread(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run with its folds in two processes, and its report; not to be altered."""
+    out = tmp_path_factory.mktemp("runs") / "spread"
+    with progress.quiet():
+        run_dataset(dataset, out=out, budget="20steps", settings=QUICK, jobs=2)
+    return out
+
+
+def judged(run: Path) -> pd.DataFrame:
+    """``localisation.csv`` without what differs from run to run."""
+    table = pd.read_csv(run / "localisation.csv")
+    return table.drop(columns=["locate_seconds", "segment_seconds"])
+
+
+@pytest.mark.slow
+def test_folds_of_both_stages_side_by_side_give_the_same(run: Path, spread: Path) -> None:
+    assert_same_run(spread, run)
+    pd.testing.assert_frame_equal(judged(spread), judged(run))
+
+
+@pytest.mark.long
+def test_two_workers_of_ray_give_the_same(
+    cluster: None, run: Path, dataset: Path, tmp_path: Path
+) -> None:
+    with progress.quiet():
+        run_dataset(dataset, out=tmp_path / "run", budget="20steps", settings=QUICK, on="ray")
+    assert_same_run(tmp_path / "run", run)
+    pd.testing.assert_frame_equal(judged(tmp_path / "run"), judged(run))
+
+
+@pytest.mark.long
+def test_arrays_of_a_cluster_give_the_same(run: Path, dataset: Path, tmp_path: Path) -> None:
+    submit = slurm_dataset(
+        dataset, out=tmp_path / "run", budget="20steps", settings=QUICK, request=SlurmRequest()
+    )
+    said, submitted = run_as_a_cluster_would(submit, tmp_path)
+    assert said == "submitted: prepare 1, first 2, train 3, finish 4\n"
+    assert [words[-1] for words in submitted] == ["prepare.sh", "first.sh", "train.sh", "finish.sh"]
+    assert_same_run(tmp_path / "run", run)
+    pd.testing.assert_frame_equal(judged(tmp_path / "run"), judged(run))
+
+
+@pytest.mark.slow
+def test_the_report_tells_how_well_boxes_were_found_and_that_is_true(
+    spread: Path, dataset: Path
+) -> None:
+    """Against voxel centres and faces in the world, box by box."""
+    found = pd.read_csv(spread / "localisation.csv").set_index(["case", "place"])
+    boxes = pd.concat([pd.read_csv(path) for path in (spread / "boxes").glob("*.csv")])
+    n_boxes = 0
+    for _, row in boxes.iterrows():
+        told = found.loc[(row["case"], row["place"])]
+        image = nib.load(dataset / "labelsTr" / f"{row['case']}.nii.gz")
+        value = 1 if row["place"] == "orbit_right" else 2
+        centres = np.argwhere(np.asarray(image.dataobj) == value) @ image.affine[:3, :3].T
+        centres += image.affine[:3, 3]
+        sides = [[row[f"{end}_{axis}_mm"] for axis in "ras"] for end in
+                 ("low", "high", "last_low", "last_high")]  # fmt: skip
+        if not np.isfinite(sides).all():
+            assert (told["outcome"], told["share_inside"]) == ("missed", 0)
+            continue
+        n_boxes += 1
+        low, high, last_low, last_high = np.array(sides)
+        inside = ((centres >= low) & (centres <= high)).all(axis=1).mean()
+        at_last = ((centres >= last_low) & (centres <= last_high)).all(axis=1).mean()
+        assert told["share_inside"] == pytest.approx(inside)
+        assert told["share_inside_last"] == pytest.approx(at_last)
+        assert told["outcome"] == ("found" if at_last == 1 else "cut" if at_last else "missed")
+        first, last = centres.min(axis=0) - SPACING_MM / 2, centres.max(axis=0) + SPACING_MM / 2
+        common = (np.minimum(last, high) - np.maximum(first, low)).clip(0)
+        assert told["filled"] == pytest.approx(np.prod(common) / np.prod(high - low), abs=1e-3)
+        gaps = [*(first - low), *(high - last)]
+        assert told["margin_mm"] == pytest.approx(min(gaps), abs=0.02)
+        assert told["locate_seconds"] > 0 and told["segment_seconds"] > 0
+    assert n_boxes >= 5, "a run whose locator finds nothing shows nothing"
+    (table,) = (spread / "tables").glob("*localisation.csv")
+    tested = found[found["part"] == "holdout"]
+    for _, row in pd.read_csv(table).iterrows():
+        own = tested.xs(row["place"], level="place")
+        assert row["n"] == len(own)
+        assert row["n_found"] == (own["outcome"] == "found").sum()
+        assert row["share_inside"] == pytest.approx(own["share_inside"].mean(), abs=1e-6)
+        assert row["filled"] == pytest.approx(own["filled"].median(), abs=1e-6, nan_ok=True)
+        assert row["locate_seconds"] == pytest.approx(own["locate_seconds"].median(), abs=1e-6)
+    page = (spread / "report.html").read_text(encoding="utf-8")
+    assert "Localisation: how well the boxes were found" in page
+
+
+@pytest.mark.slow
+def test_deleted_results_of_the_locate_stage_are_made_again(run: Path, tmp_path: Path) -> None:
+    out = Path(shutil.copytree(run, tmp_path / "run"))
+    lost = [
+        "localisation.csv",
+        "boxes/holdout.csv",
+        "boxes/validation_0.csv",
+        "model/locator/model.json",
+    ]
+    for name in lost:
+        (out / name).unlink()
+    with progress.quiet():
+        train_run(out)
+        evaluate_run(out)
+    for name in lost:
+        assert (out / name).is_file(), name
+    pd.testing.assert_frame_equal(judged(out), judged(run))
 
 
 def test_every_place_of_every_case_is_judged(run: Path) -> None:
@@ -201,11 +317,18 @@ def test_an_empty_mask_fails_its_scan_alone(run: Path, dataset: Path, tmp_path: 
 
 
 def test_a_ceiling_on_memory_is_kept(run: Path, dataset: Path, tmp_path: Path) -> None:
+    """Of the box alone: the scan around it is never held, so that any scan may be given."""
     scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+    label = dataset / "labelsTr" / "p00.nii.gz"  # a box for sure
+    told = {}
     with progress.quiet():
-        outcome = predict_paths(run / "model", scan, tmp_path / "labels", memory="1MB")
-    if outcome.failed:  # a box was found, and its forecast refused
-        assert "must stay below --memory" in outcome.failed["p00"]
+        for ceiling in ("1MB", "4GB"):
+            outcome = predict_paths(
+                run / "model", scan, tmp_path / ceiling, memory=ceiling, locator_mask=label
+            )
+            told[ceiling] = outcome.failed.get("p00", "")
+    assert "must stay below --memory" in told["1MB"]
+    assert told["4GB"] == "" and (tmp_path / "4GB" / "p00.nii.gz").is_file()
 
 
 def test_a_second_evaluation_does_nothing_anew(run: Path) -> None:
@@ -228,6 +351,43 @@ def test_the_segment_stage_waits_for_its_locator(dataset: Path, tmp_path: Path) 
 def test_maps_of_where_a_network_looked_need_a_crop(run: Path, dataset: Path) -> None:
     with pytest.raises(PlanError, match=r"crop the scan to one of boxes\.csv"):
         explain_image(run / "model", dataset / "imagesTr" / "p00_0000.nii.gz", out=run / "no")
+
+
+@pytest.mark.slow
+def test_models_that_share_their_locator_vote_and_others_are_refused(
+    run: Path, dataset: Path, tmp_path: Path
+) -> None:
+    other, apart = tmp_path / "other", tmp_path / "apart"
+    with progress.quiet():
+        wider = [*QUICK, "network.config={features: [6, 12]}", "loss=dice"]
+        plan_dataset(dataset, out=other, budget="20steps", settings=wider)
+        train_run(other)
+        outcome = ensemble_runs([run, other], out=tmp_path / "both")
+        assert set(outcome.choice.validation_dice) == {"run", "other", "run + other"}
+        assert outcome.n_cases == 4
+        write_ensemble(
+            tmp_path / "pair", {"a": run / "model", "b": other / "model"}, {},
+            validation_dice={}, n_validation_cases=0,
+        )  # fmt: skip
+        pair, alone = load_model(tmp_path / "pair"), load_model(run / "model")
+        scan = read_volume(dataset / "imagesTr" / "p00_0000.nii.gz")
+        places = [
+            [(place.name, place.box) for place in model.locator.find([scan])]
+            for model in (pair, alone)
+        ]
+        assert places[0] == places[1]
+        assert len(pair.members) == 2 and pair.predict(scan).shape == scan.shape
+        moved = [*QUICK, "locate.margin_mm=9"]
+        plan_dataset(dataset, out=apart, budget="4steps", settings=moved)
+        train_run(apart)
+        with pytest.raises(PlanError, match="must look in the same boxes; its settings of the"):
+            ensemble_runs([run, apart], out=tmp_path / "no")
+        with pytest.raises(PlanError, match="must look in the same boxes"):
+            write_ensemble(
+                tmp_path / "no", {"a": run / "model", "b": apart / "model"}, {},
+                validation_dice={}, n_validation_cases=0,
+            )  # fmt: skip
+    assert not (tmp_path / "no").exists()
 
 
 def head_case(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

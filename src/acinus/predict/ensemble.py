@@ -19,6 +19,7 @@ from acinus.predict.folder import (
     ENSEMBLE_CARD,
     EnsembleCard,
     MemberFolder,
+    check_one_locator,
     copy_model,
     is_ensemble,
     read_card,
@@ -84,13 +85,15 @@ def write_ensemble(
         n_validation_cases: How many cases that rests on.
 
     Raises:
-        PlanError: The folder holds something else, or a member is no model folder.
+        PlanError: The folder holds something else, a member is no model folder, or members look
+            in different boxes.
     """
     if folder.exists() and not is_ensemble(folder) and any(folder.iterdir()):
         raise PlanError(
             f"{folder}: must be a new folder or hold an ensemble; it holds other files. "
             "Choose another --out."
         )
+    check_one_locator(list(members.values()))
     cards = {name: read_card(source) for name, source in members.items()}
     card = EnsembleCard(
         members=tuple(

@@ -23,6 +23,7 @@ from acinus.errors import PlanError
 from acinus.files import hash_file, read_json, whole_folder, write_json
 from acinus.networks import SegmentationNetwork, build_network
 from acinus.plan import Plan, read_plan, write_plan
+from acinus.plan.settings import LocateSettings
 from acinus.predict.postprocess import Cleaning
 from acinus.version import __version__
 
@@ -147,6 +148,41 @@ def read_model_plan(folder: Path, plan_hash: str) -> Plan:
             "Restore the model folder from where it came from."
         )
     return plan
+
+
+def check_one_locator(folders: Sequence[Path]) -> None:
+    """Raise PlanError unless models look in the same boxes, or all of them at whole scans.
+
+    Boxes are the same where the settings of the locate stage are, and the same coarse network,
+    weight by weight, proposes them.
+
+    Args:
+        folders: Model folders of what shall be averaged; at least one.
+    """
+    first, *others = folders
+    for other in others:
+        for what, ours, theirs in zip(
+            ("settings of the locate stage", "network that locates"),
+            _locator_of(first),
+            _locator_of(other),
+            strict=True,
+        ):
+            if ours != theirs:
+                raise PlanError(
+                    f"{other}: members of an ensemble must look in the same boxes; its {what} must "
+                    f"be the same as of {first}, and is not. Train both with the same --seed, "
+                    "--folds and settings of 'locate', and a budget in steps or none, since time "
+                    "never gives two coarse networks the same steps; or with locate.stage=off."
+                )
+
+
+def _locator_of(folder: Path) -> tuple[LocateSettings | None, list[str]]:
+    """How a model locates: by which settings, None without the stage, and by which weights."""
+    card = read_card(folder)
+    plan = read_model_plan(folder, card.plan_hash)
+    settings = plan.settings.locate if plan.is_located else None
+    weights = () if card.locator is None else read_card(folder / LOCATOR).weights
+    return settings, [one.sha256 for one in weights]
 
 
 def load_network(

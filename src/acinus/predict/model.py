@@ -29,6 +29,7 @@ from acinus.predict.folder import (
     LOCATOR,
     PREVIOUS,
     ModelCard,
+    check_one_locator,
     is_ensemble,
     load_network,
     read_card,
@@ -302,8 +303,6 @@ def load_model(
         member = _member(folder, folds, where, precision, mirroring)
         locator = _locator(folder, card, member.plan, where, precision, locator_mask)
         return Model((member,), card.postprocess, precision, locator)
-    if locator_mask is not None:
-        raise ConfigError(f"{folder}: an ensemble has no locate stage; leave --locator-mask out.")
     ensemble = read_ensemble_card(folder)
     for stated in ensemble.members:
         if read_card(folder / stated.folder).plan_hash != stated.plan_hash:
@@ -314,9 +313,12 @@ def load_model(
     members = tuple(
         _member(folder / one.folder, folds, where, precision, mirroring) for one in ensemble.members
     )
-    if any(member.plan.is_located for member in members):
-        raise PlanError(f"{folder}: an ensemble must hold no model with a locate stage; it does.")
-    return Model(members, ensemble.postprocess, precision)
+    folders = [folder / one.folder for one in ensemble.members]
+    check_one_locator(folders)
+    locator = _locator(
+        folders[0], read_card(folders[0]), members[0].plan, where, precision, locator_mask
+    )
+    return Model(members, ensemble.postprocess, precision, locator)
 
 
 def assembled(located: Located) -> Volume:

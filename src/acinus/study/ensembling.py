@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from acinus import progress
 from acinus.cohort import Case, Dataset, Split, open_dataset, read_split
 from acinus.errors import ConfigError, DataError, PlanError
-from acinus.predict import Cleaning, Evidence, Member, load_model
+from acinus.predict import Cleaning, Evidence, Member, Model, load_model
 from acinus.predict.average import average_subsets, check_alike
 from acinus.predict.ensemble import (
     EnsembleChoice,
@@ -23,11 +24,14 @@ from acinus.predict.ensemble import (
     singles_and_pairs,
     write_ensemble,
 )
-from acinus.predict.folder import read_card
+from acinus.predict.folder import check_one_locator, read_card
 from acinus.prepare import load_case
 from acinus.scans import read_labelmap
 from acinus.study.folders import StudyFolder
+from acinus.study.job import ArmJob
+from acinus.study.locating import case_locator
 from acinus.study.schema import read_study
+from acinus.study.session import reopen_session
 
 
 @dataclass(frozen=True)
@@ -70,13 +74,12 @@ class _Run:
 
     def member(self, fold: int, device: str) -> Member:
         """The network of one fold."""
-        model = load_model(self.model, folds=[fold], device=device)
-        if model.locator is not None:
-            raise PlanError(
-                f"{self.folder.root}: a model with a locate stage cannot be part of an ensemble, "
-                "since others would look elsewhere. Train it with locate.stage=off."
-            )
-        return model.members[0]
+        return load_model(self.model, folds=[fold], device=device).members[0]
+
+    @cached_property
+    def job(self) -> ArmJob:
+        """Its arm, which knows where each case was located."""
+        return reopen_session(self.folder.root).final_jobs()[0]
 
 
 def ensemble_runs(runs: Sequence[Path], *, out: Path, device: str = "auto") -> EnsembleOutcome:
@@ -118,6 +121,7 @@ def ensemble_runs(runs: Sequence[Path], *, out: Path, device: str = "auto") -> E
                 members[folds],
                 subsets,
                 [evidence[names] for names in candidates],
+                opened[0],
             )
             bar.advance(1)
     choice = choose_ensemble({names: evidence[names].mean_dice() for names in candidates})
@@ -172,6 +176,7 @@ def _check_alike(runs: Sequence[_Run]) -> None:
                 f"{first.folder.root}, else one model has learned what the other is tested on; "
                 f"{len(ours ^ theirs)} differ. Make both with one --seed and --holdout."
             )
+    check_one_locator([run.model for run in runs])
 
 
 def _common_cases(runs: Sequence[_Run]) -> list[tuple[Case, tuple[int, ...]]]:
@@ -195,14 +200,23 @@ def _compare(
     members: Sequence[Member],
     subsets: Sequence[tuple[int, ...]],
     evidence: Sequence[Evidence],
+    run: _Run,
 ) -> None:
-    """Add one case to what is known of every candidate."""
+    """Add one case to what is known of every candidate; all share the boxes of one run."""
     channels, _ = load_case(case, with_label=False)
     if case.label is None:
         raise DataError(f"case '{case.case_id}': must have a label to compare with; it has none.")
     reference = read_labelmap(case.label)
-    entries = [(member.networks, member.plan, member.prepare(channels)) for member in members]
-    for prediction, known in zip(average_subsets(entries, subsets), evidence, strict=True):
+    plan = members[0].plan
+    if plan.is_located:
+        locator = case_locator(run.job, plan, case)
+        models = [Model(tuple(members[k] for k in subset), locator=locator) for subset in subsets]
+        # Each by itself, since boxes grow where a candidate's own mask touches them.
+        predictions = [model.predict(channels, postprocess="none") for model in models]
+    else:
+        entries = [(member.networks, member.plan, member.prepare(channels)) for member in members]
+        predictions = average_subsets(entries, subsets)
+    for prediction, known in zip(predictions, evidence, strict=True):
         known.add(reference, prediction, annotated)
 
 
