@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -16,10 +17,11 @@ from test_slurm import run_as_a_cluster_would
 from acinus import progress
 from acinus.cli import main
 from acinus.errors import ConfigError, DataError, PlanError
-from acinus.files import read_json
+from acinus.files import read_json, write_json
 from acinus.plan import read_plan
 from acinus.predict import load_model, predict_paths
 from acinus.predict.ensemble import write_ensemble
+from acinus.predict.folder import check_one_locator
 from acinus.prepare import Store
 from acinus.scans import read_labelmap, read_volume
 from acinus.study import (
@@ -28,6 +30,7 @@ from acinus.study import (
     evaluate_run,
     explain_image,
     plan_dataset,
+    report_run,
     run_dataset,
     slurm_dataset,
     train_part,
@@ -104,21 +107,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def run(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A trained and evaluated run; not to be altered."""
+    """A trained, evaluated and reported run; not to be altered."""
     out = tmp_path_factory.mktemp("runs") / "run"
     with progress.quiet():
         plan_dataset(dataset, out=out, budget="20steps", settings=QUICK)
         train_run(out)
         evaluate_run(out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def spread(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same run with its folds in two processes, and its report; not to be altered."""
-    out = tmp_path_factory.mktemp("runs") / "spread"
-    with progress.quiet():
-        run_dataset(dataset, out=out, budget="20steps", settings=QUICK, jobs=2)
+        report_run(out)
     return out
 
 
@@ -128,18 +123,15 @@ def judged(run: Path) -> pd.DataFrame:
     return table.drop(columns=["locate_seconds", "segment_seconds"])
 
 
-@pytest.mark.slow
-def test_folds_of_both_stages_side_by_side_give_the_same(run: Path, spread: Path) -> None:
-    assert_same_run(spread, run)
-    pd.testing.assert_frame_equal(judged(spread), judged(run))
-
-
 @pytest.mark.long
-def test_two_workers_of_ray_give_the_same(
-    cluster: None, run: Path, dataset: Path, tmp_path: Path
+@pytest.mark.parametrize("spread", [{"jobs": 2}, {"on": "ray"}], ids=["processes", "ray"])
+def test_folds_of_both_stages_side_by_side_give_the_same(
+    spread: dict[str, Any], run: Path, dataset: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    if "on" in spread:
+        request.getfixturevalue("cluster")
     with progress.quiet():
-        run_dataset(dataset, out=tmp_path / "run", budget="20steps", settings=QUICK, on="ray")
+        run_dataset(dataset, out=tmp_path / "run", budget="20steps", settings=QUICK, **spread)
     assert_same_run(tmp_path / "run", run)
     pd.testing.assert_frame_equal(judged(tmp_path / "run"), judged(run))
 
@@ -158,11 +150,11 @@ def test_arrays_of_a_cluster_give_the_same(run: Path, dataset: Path, tmp_path: P
 
 @pytest.mark.slow
 def test_the_report_tells_how_well_boxes_were_found_and_that_is_true(
-    spread: Path, dataset: Path
+    run: Path, dataset: Path
 ) -> None:
     """Against voxel centres and faces in the world, box by box."""
-    found = pd.read_csv(spread / "localisation.csv").set_index(["case", "place"])
-    boxes = pd.concat([pd.read_csv(path) for path in (spread / "boxes").glob("*.csv")])
+    found = pd.read_csv(run / "localisation.csv").set_index(["case", "place"])
+    boxes = pd.concat([pd.read_csv(path) for path in (run / "boxes").glob("*.csv")])
     n_boxes = 0
     for _, row in boxes.iterrows():
         told = found.loc[(row["case"], row["place"])]
@@ -189,16 +181,18 @@ def test_the_report_tells_how_well_boxes_were_found_and_that_is_true(
         assert told["margin_mm"] == pytest.approx(min(gaps), abs=0.02)
         assert told["locate_seconds"] > 0 and told["segment_seconds"] > 0
     assert n_boxes >= 5, "a run whose locator finds nothing shows nothing"
-    (table,) = (spread / "tables").glob("*localisation.csv")
+    tables = [pd.read_csv(path) for path in (run / "tables").glob("table-*[0-9].csv")]
+    (table,) = [one for one in tables if "share_inside_last" in one]
     tested = found[found["part"] == "holdout"]
-    for _, row in pd.read_csv(table).iterrows():
+    assert set(table["place"]) == set(STRUCTURES)
+    for _, row in table.iterrows():
         own = tested.xs(row["place"], level="place")
         assert row["n"] == len(own)
         assert row["n_found"] == (own["outcome"] == "found").sum()
         assert row["share_inside"] == pytest.approx(own["share_inside"].mean(), abs=1e-6)
         assert row["filled"] == pytest.approx(own["filled"].median(), abs=1e-6, nan_ok=True)
         assert row["locate_seconds"] == pytest.approx(own["locate_seconds"].median(), abs=1e-6)
-    page = (spread / "report.html").read_text(encoding="utf-8")
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert "Localisation: how well the boxes were found" in page
 
 
@@ -353,40 +347,45 @@ def test_maps_of_where_a_network_looked_need_a_crop(run: Path, dataset: Path) ->
         explain_image(run / "model", dataset / "imagesTr" / "p00_0000.nii.gz", out=run / "no")
 
 
+def test_the_locator_does_not_depend_on_the_network_of_the_segment_stage(
+    run: Path, dataset: Path, tmp_path: Path
+) -> None:
+    other = [*QUICK, "network.config={features: [6, 12]}", "loss=dice"]
+    with progress.quiet():
+        plan_dataset(dataset, out=tmp_path, budget="20steps", settings=other)
+    ours, theirs = (read_plan(folder / "locator" / "plan.yaml") for folder in (run, tmp_path))
+    assert ours.hash() == theirs.hash()
+    assert read_plan(run / "plan.yaml").hash() != read_plan(tmp_path / "plan.yaml").hash()
+
+
 @pytest.mark.slow
 def test_models_that_share_their_locator_vote_and_others_are_refused(
     run: Path, dataset: Path, tmp_path: Path
 ) -> None:
-    other, apart = tmp_path / "other", tmp_path / "apart"
+    """A model and its copy together predict what each does alone."""
+    twin, apart = (Path(shutil.copytree(run, tmp_path / name)) for name in ("twin", "apart"))
     with progress.quiet():
-        wider = [*QUICK, "network.config={features: [6, 12]}", "loss=dice"]
-        plan_dataset(dataset, out=other, budget="20steps", settings=wider)
-        train_run(other)
-        outcome = ensemble_runs([run, other], out=tmp_path / "both")
-        assert set(outcome.choice.validation_dice) == {"run", "other", "run + other"}
-        assert outcome.n_cases == 4
-        write_ensemble(
-            tmp_path / "pair", {"a": run / "model", "b": other / "model"}, {},
-            validation_dice={}, n_validation_cases=0,
-        )  # fmt: skip
-        pair, alone = load_model(tmp_path / "pair"), load_model(run / "model")
-        scan = read_volume(dataset / "imagesTr" / "p00_0000.nii.gz")
-        places = [
-            [(place.name, place.box) for place in model.locator.find([scan])]
-            for model in (pair, alone)
-        ]
-        assert places[0] == places[1]
-        assert len(pair.members) == 2 and pair.predict(scan).shape == scan.shape
-        moved = [*QUICK, "locate.margin_mm=9"]
-        plan_dataset(dataset, out=apart, budget="4steps", settings=moved)
-        train_run(apart)
-        with pytest.raises(PlanError, match="must look in the same boxes; its settings of the"):
+        outcome = ensemble_runs([run, twin], out=tmp_path / "best")
+        pair = {"a": run / "model", "b": twin / "model"}
+        write_ensemble(tmp_path / "pair", pair, {}, validation_dice={}, n_validation_cases=0)
+        found = outcome.choice.validation_dice
+        assert set(found) == {"run", "twin", "run + twin"} and outcome.n_cases == 4
+        assert found["run"] == found["twin"] == pytest.approx(found["run + twin"], abs=0.02)
+        scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+        for name, model in (("one", run / "model"), ("two", tmp_path / "pair")):
+            predict_paths(model, scan, tmp_path / name, postprocess="none")
+        one, two = (pd.read_csv(tmp_path / name / "boxes.csv") for name in ("one", "two"))
+        found_at = [name for name in one if name.startswith(("low_", "high_"))]
+        pd.testing.assert_frame_equal(one[found_at], two[found_at])
+        labels = [read_labelmap(tmp_path / name / "p00.nii.gz").array for name in ("one", "two")]
+        assert (labels[0] == labels[1]).mean() > 0.99
+        card = read_json(apart / "model" / "locator" / "model.json")
+        card["weights"][0]["sha256"] = "0" * 64
+        write_json(apart / "model" / "locator" / "model.json", card)
+        with pytest.raises(PlanError, match="same boxes; its network that locates must be"):
             ensemble_runs([run, apart], out=tmp_path / "no")
-        with pytest.raises(PlanError, match="must look in the same boxes"):
-            write_ensemble(
-                tmp_path / "no", {"a": run / "model", "b": apart / "model"}, {},
-                validation_dice={}, n_validation_cases=0,
-            )  # fmt: skip
+        with pytest.raises(PlanError, match="same boxes; its settings of the locate stage must be"):
+            check_one_locator([run / "model", run / "locator" / "model"])
     assert not (tmp_path / "no").exists()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from acinus.study import (
     run_study,
     train_run,
 )
+from acinus.study.folders import StudyFolder
+from acinus.study.schema import read_study
+from acinus.study.session import open_session
 from tiny_cohort import QUICK, make_dataset
 
 MEASURES = {
@@ -302,3 +306,25 @@ def test_errors_of_the_dataset_stop_a_run_before_training(tmp_path: Path) -> Non
     assert "p03" in str(caught.value)
     assert f"acinus check {dataset}" in str(caught.value)
     assert not (tmp_path / "run" / "plan.yaml").exists()
+
+
+def test_a_synthetic_cohort_that_was_deleted_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def make(base: Path, *, sequences: list[str], **_: object) -> None:
+        made.extend(sequences)
+        make_dataset(base / "Dataset001_OrbitT1", [f"p{number}" for number in range(6)])
+
+    monkeypatch.setattr("acinus.study.session.make_orbit_cohort", make)
+    stated = {"arms": {"T1": {"dataset": "Dataset001_OrbitT1"}}, "phantom": {"patients": 6}}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({"study": "s", "split": {"folds": 2}, **stated}))
+    folder = StudyFolder(tmp_path / "out")
+    for _ in range(2):
+        open_session(read_study(path), folder, jobs=1)
+    assert len(made) == 1
+    shutil.rmtree(folder.root / "data" / "Dataset001_OrbitT1")
+    session = open_session(read_study(path), folder, jobs=1)
+    assert len(made) == 2 and len(session.datasets["T1"].cases) == 6
