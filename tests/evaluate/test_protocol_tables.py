@@ -17,7 +17,7 @@ from acinus.evaluate.tables import (
     display,
     model_against,
     network_table,
-    noninferiority_table,
+    noninferiority_to_readings,
     note,
     reading_table,
     volume_cases,
@@ -189,9 +189,11 @@ def test_a_model_within_the_margin_of_the_readers_is_not_inferior():
             made += rows(case, 0.86 - loss, part="holdout")
             made += rows(case, 0.84 - loss, part="readings", model=model_against("second"))
         made += rows("only-read", 0.1, part="readings", model="second")
-        found[loss] = of(noninferiority_table(score_table(made), margin=0.05), reading="second")
+        groups = {"T1": [("pancreas", "", ["pancreas"])]}
+        table = noninferiority_to_readings(score_table(made), groups, margin=0.05)
+        found[loss] = of(table, readers="first, second")
     assert [found[loss]["verdict"] for loss in (0.0, 0.2)] == ["not inferior", "inferior"]
-    assert found[0.0]["n"] == len(cases)
+    assert (found[0.0]["n_structures"], found[0.0]["n_clusters"]) == (len(cases), len(cases))
     assert found[0.2]["model_mean"] == pytest.approx(0.65)
 
 

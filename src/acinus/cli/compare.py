@@ -23,6 +23,7 @@ def compare(
     part: str | None = None,
     external: Annotated[tuple[str, ...], Several] = (),
     participants: Path | None = None,
+    group_by: str | None = None,
     by: Annotated[tuple[str, ...], Several] = (),
     bands: int = 2,
     first: str | None = None,
@@ -52,6 +53,8 @@ def compare(
         external: Score tables of other centres, of which the hold-out or only part is taken;
             the one run is compared with each by unpaired tests, with the relative drop.
         participants: Table with tabs and a column participant_id.
+        group_by: Column of it whose values count as one observation, such as the anatomy that
+            copies were made of; default: what the split of the run kept together, else patients.
         by: Columns of that table, or reference_volume_ml, with commas between: models are
             compared within each subgroup, and each model between subgroups. Numbers such as
             age are cut into bands.
@@ -67,6 +70,7 @@ def compare(
         part=part,
         external=external,
         participants=participants,
+        group_by=group_by,
         by=[column.strip() for given in by for column in given.split(",") if column.strip()],
         bands=bands,
         first=first,

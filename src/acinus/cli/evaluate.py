@@ -27,6 +27,7 @@ def evaluate(
     labels: Path | None = None,
     out: Path | None = None,
     participants: Path | None = None,
+    group_by: str | None = None,
     measures: Measures = (),
     empty_policy: Literal["undefined", "zero_one"] = "undefined",
     jobs: int | None = None,
@@ -51,7 +52,10 @@ def evaluate(
             (.dcm), whose segments are named as the labels are.
         labels: JSON file with 'labels' that map names to values, as in dataset.json.
         out: Folder of the tables.
-        participants: A participants.tsv, where a patient has several cases.
+        participants: A participants.tsv, where a patient has several cases; a column 'cases' names
+            them where their names do not begin with the patient's.
+        group_by: Column of it whose values count as one observation, such as the anatomy that
+            copies were made of.
         measures: What to measure (see 'acinus list measures'), besides the volumes. Default: dice
             iou hausdorff_95_mm assd_mm.
         empty_policy: What an overlap with an empty mask counts as: undefined, or 1 if both masks
@@ -61,7 +65,7 @@ def evaluate(
             nearest, instead of refusing them.
     """
     if references is None:
-        given = (labels, out, participants, jobs)
+        given = (labels, out, participants, group_by, jobs)
         if any(one is not None for one in given) or measures or resample:
             raise ConfigError(
                 "options must come with two folders, 'acinus evaluate PREDICTIONS REFERENCES "
@@ -81,6 +85,7 @@ def evaluate(
         labels=labels,
         out=out,
         participants=participants,
+        group_by=group_by,
         measures=measures or None,
         empty_policy=empty_policy,
         jobs=jobs,

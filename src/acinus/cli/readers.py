@@ -19,6 +19,7 @@ def readers(
     labels: Path,
     out: Path,
     participants: Path | None = None,
+    group_by: str | None = None,
     model: Path | None = None,
     margin: float | None = None,
     measure: str = "dice",
@@ -43,7 +44,10 @@ def readers(
             paired by file name.
         labels: JSON file with 'labels' that map names to values, as in dataset.json.
         out: Folder of the tables.
-        participants: A participants.tsv, where a patient has several cases.
+        participants: A participants.tsv, where a patient has several cases; a column 'cases' names
+            them where their names do not begin with the patient's.
+        group_by: Column of it whose values count as one observation, such as the anatomy that
+            copies were made of.
         model: Folder of a model's label maps of the same cases.
         margin: By how much the model's agreement may fall short, in the unit of the measure;
             chosen before the data are seen, so there is no default.
@@ -63,6 +67,7 @@ def readers(
             labels=labels,
             out=out,
             participants=participants,
+            group_by=group_by,
             margin_mm=kappa_margin,
             jobs=jobs,
         )
@@ -76,6 +81,7 @@ def readers(
             measure=measure,
             out=out,
             participants=participants,
+            group_by=group_by,
             margin_mm=kappa_margin,
             jobs=jobs,
         )

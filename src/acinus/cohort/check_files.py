@@ -17,7 +17,7 @@ from acinus.cohort.dataset import kept_cases
 from acinus.cohort.finding import Finding, each_or_together, error, some_of, warning
 from acinus.cohort.header import Header
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout
-from acinus.cohort.participants import ID_COLUMN, duplicate_ids, participant_of
+from acinus.cohort.participants import ID_COLUMN, duplicate_ids, owners_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,7 +81,7 @@ def check_participants(header: Header, layout: Layout, table: pd.DataFrame | Non
         f"{PARTICIPANTS} has no row for {{n}} cases: {{cases}}",
         "Add the participants; until then each case counts as a patient of its own.",
     )
-    findings += _without_case(layout, ids)
+    findings += _without_case(layout, table)
     findings += _values(table)
     return findings
 
@@ -212,9 +212,9 @@ def _unknown_annotations(header: Header, layout: Layout) -> Iterator[Finding]:
             )
 
 
-def _without_case(layout: Layout, ids: set[str]) -> Iterator[Finding]:
-    owners = {participant_of(case_id, ids) for case_id in layout.case_ids}
-    idle = sorted(ids - owners)
+def _without_case(layout: Layout, table: pd.DataFrame) -> Iterator[Finding]:
+    ids = set(table[ID_COLUMN])
+    idle = sorted(ids - set(owners_of(layout.case_ids, table).values()))
     if idle:
         yield warning(
             "participant-without-case",

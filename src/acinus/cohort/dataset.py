@@ -16,9 +16,8 @@ from acinus.cohort.header import Header, Side, parse_header
 from acinus.cohort.labels import BACKGROUND, IGNORE_NAME, LabelSet
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout, list_layout
 from acinus.cohort.participants import (
-    ID_COLUMN,
     duplicate_ids,
-    participant_of,
+    owners_of,
     read_participants,
 )
 from acinus.errors import DataError, unknown_name
@@ -247,8 +246,8 @@ def kept_cases(header: Header, layout: Layout, table: pd.DataFrame | None) -> di
 
     A participant that the table lacks, or without a table, is named like the case.
     """
-    ids = [] if table is None else sorted(set(table[ID_COLUMN]))
-    owners = {case_id: participant_of(case_id, ids) or case_id for case_id in layout.case_ids}
+    known = {} if table is None else owners_of(layout.case_ids, table)
+    owners = {case_id: known.get(case_id, case_id) for case_id in layout.case_ids}
     return {
         case_id: participant
         for case_id, participant in owners.items()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 ID_COLUMN = "participant_id"
 
+CASES_COLUMN = "cases"
+"""Optional: the participant's cases, with commas between, where their names do not tell."""
+
 MISSING = ("", "n/a", "N/A", "NA", "nan", "NaN")
 """Texts that stand for an unknown value."""
 
@@ -27,13 +30,14 @@ MISSING = ("", "n/a", "N/A", "NA", "nan", "NaN")
 def read_participants(path: Path | str) -> pd.DataFrame:
     """The table of participants, one row each, as it stands in the file.
 
-    Columns besides ``participant_id`` (text) are free; usual are ``age`` (years),
-    ``sex`` (M, F or empty), ``field_strength_t``, ``site``, ``group``. Empty cells
-    and ``n/a`` become missing values. Duplicate rows are kept: see `duplicate_ids`.
+    Columns besides ``participant_id`` (text) are free; ``cases`` names the participant's cases
+    where their names do not tell, with commas between, as ``scan_7a,scan_7b``; usual are
+    ``age`` (years), ``sex`` (M, F or empty), ``field_strength_t``, ``site``, ``group``. Empty
+    cells and ``n/a`` become missing values. Duplicate rows are kept: see `duplicate_ids`.
 
     Raises:
         DataError: The file is unreadable, not a table, or lacks ``participant_id``
-            or a value in it.
+            or a value in it, or states a case for two participants.
     """
     import pandas as pd  # here: it takes a while to load, and prediction does without
 
@@ -42,7 +46,7 @@ def read_participants(path: Path | str) -> pd.DataFrame:
         table = pd.read_csv(
             path,
             sep="\t",
-            dtype={ID_COLUMN: str},
+            dtype={ID_COLUMN: str, CASES_COLUMN: str},
             keep_default_na=False,
             na_values=list(MISSING),
             encoding="utf-8-sig",
@@ -65,6 +69,12 @@ def read_participants(path: Path | str) -> pd.DataFrame:
         raise DataError(
             f"{path} line {int(unnamed[0]) + 2}: every row must have a '{ID_COLUMN}'; it is empty."
         )
+    for case, owners in _stated_owners(table).items():
+        if len(owners) > 1:
+            raise DataError(
+                f"{path}: a case must belong to one participant; column '{CASES_COLUMN}' gives "
+                f"'{case}' to {' and '.join(owners)}."
+            )
     return table
 
 
@@ -93,6 +103,45 @@ def duplicate_ids(table: pd.DataFrame) -> list[str]:
     """Participants with more than one row, sorted."""
     ids = table[ID_COLUMN]
     return sorted(set(ids[ids.duplicated()]))
+
+
+def owners_of(case_ids: Iterable[str], table: pd.DataFrame) -> dict[str, str]:
+    """Case to participant, for the cases that the table knows.
+
+    What column ``cases`` states goes before what names tell, see `participant_of`.
+
+    Args:
+        case_ids: Names of cases.
+        table: Rows per participant, see `read_participants`.
+    """
+    stated = _stated_owners(table)
+    ids = sorted(set(table[ID_COLUMN]))
+    found = {
+        case: stated[case][0] if case in stated else participant_of(case, ids) for case in case_ids
+    }
+    return {case: participant for case, participant in found.items() if participant is not None}
+
+
+def cluster_name(column: str, value: str) -> str:
+    """Name of a group of participants that count as one observation: ``"source=P07"``.
+
+    Args:
+        column: Of the table of participants.
+        value: That its members share.
+    """
+    return f"{column}={value}"
+
+
+def _stated_owners(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Case to the participants that column ``cases`` gives it to."""
+    owners: dict[str, list[str]] = {}
+    if CASES_COLUMN in table.columns:
+        known = table[table[CASES_COLUMN].notna()]
+        for participant, cases in zip(known[ID_COLUMN], known[CASES_COLUMN], strict=True):
+            for case in (name.strip() for name in str(cases).split(",")):
+                if case and participant not in owners.setdefault(case, []):
+                    owners[case].append(participant)
+    return owners
 
 
 def participant_of(case_id: str, participant_ids: Iterable[str]) -> str | None:

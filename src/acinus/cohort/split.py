@@ -16,6 +16,7 @@ import numpy as np
 
 from acinus.cohort.assign import draw_holdout, spread_over_folds
 from acinus.cohort.dataset import Case, Dataset
+from acinus.cohort.participants import cluster_name
 from acinus.cohort.pool import Unit, external_units, external_units_by_arm, pool_units
 from acinus.errors import DataError
 from acinus.files import read_json, write_json
@@ -37,6 +38,7 @@ class Split:
         by: ``"participant"``, or the column whose values stay together.
         conditions: What was asked: ``holdout``, ``folds``, ``holdout_needs``,
             ``stratify_by``, ``group_by``.
+        groups: Participant to its value of the column `by`, if that is not ``"participant"``.
         arms: Arm to ``{"holdout": [case, …], "folds": [[case, …], …]}``, for the reader
             of the file and to notice a dataset that changed.
     """
@@ -46,7 +48,17 @@ class Split:
     seed: int
     by: str = "participant"
     conditions: dict[str, Any] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
     arms: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def cluster_of(self, participant: str) -> str:
+        """What counts as one independent observation with a participant's values.
+
+        The participant, or where members of a group stay together the group, as
+        ``"source=P07"``: copies of one anatomy are no further evidence.
+        """
+        group = self.groups.get(participant)
+        return participant if group is None else cluster_name(self.by, group)
 
     def cases(self, dataset: Dataset, part: Part, *, fold: int | None = None) -> tuple[Case, ...]:
         """The labelled cases of one part of a dataset.
@@ -140,6 +152,7 @@ def make_split(
         folds=tuple(_names(fold) for fold in members),
         seed=seed,
         by=group_by or "participant",
+        groups=_group_of_each(units, group_by),
         conditions={
             "holdout": holdout,
             "folds": folds,
@@ -207,6 +220,7 @@ def make_shares_split(
         folds=(_names(looked_at), _names(learned)),
         seed=seed,
         by=group_by or "participant",
+        groups=_group_of_each(units, group_by),
         conditions={
             "holdout": test,
             "validation": validation,
@@ -227,6 +241,7 @@ def write_split(split: Split, path: Path | str) -> None:
             "by": split.by,
             "seed": split.seed,
             "conditions": split.conditions,
+            **({"groups": split.groups} if split.groups else {}),
             "holdout": list(split.holdout),
             "folds": [list(members) for members in split.folds],
             "arms": split.arms,
@@ -260,6 +275,7 @@ def read_split(path: Path | str) -> Split:
         seed=data["seed"],
         by=data["by"],
         conditions=dict(data.get("conditions") or {}),
+        groups=dict(data.get("groups") or {}),
         arms=dict(data.get("arms") or {}),
     )
     _require_no_leak(split, str(path))
@@ -412,6 +428,13 @@ def _arms(split: Split, datasets: Mapping[str, Dataset]) -> dict[str, dict[str, 
         }
         for arm in sorted(datasets)
     }
+
+
+def _group_of_each(units: Sequence[Unit], group_by: str | None) -> dict[str, str]:
+    """Participant to group; nothing where participants are not grouped."""
+    if group_by is None:
+        return {}
+    return {person: unit.name for unit in units for person in unit.participants}
 
 
 def _lists(external: Mapping[str, Sequence[str | int | float]]) -> dict[str, Any]:

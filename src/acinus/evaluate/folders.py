@@ -15,10 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from acinus.cohort import read_participants
 from acinus.cohort.labels_file import read_labels
-from acinus.cohort.participants import ID_COLUMN, participant_of
 from acinus.errors import ConfigError, DataError, unknown_name
+from acinus.evaluate.clusters import note_on_clusters, read_owners
 from acinus.evaluate.empty_policy import EMPTY_POLICIES, with_empty_policy
 from acinus.evaluate.pairs import label_maps, pair_folders
 from acinus.evaluate.score_table import score_table, write_scores
@@ -80,7 +79,8 @@ class FolderScores:
         return (
             f"Empty policy '{policy}': {EMPTY_POLICIES[policy]}. n: values in the mean; "
             "undefined: values left out of it; missed: drawn, nothing predicted; false: "
-            "predicted, not drawn; failed: cases that could not be judged."
+            "predicted, not drawn; failed: cases that could not be judged. "
+            + note_on_clusters(self.summary)
         )
 
     def display(self) -> pd.DataFrame:
@@ -110,6 +110,7 @@ def evaluate_folders(
     labels: Path | str,
     out: Path | str | None = None,
     participants: Path | str | None = None,
+    group_by: str | None = None,
     measures: Sequence[str] | None = None,
     empty_policy: str = "undefined",
     jobs: int | None = 1,
@@ -128,6 +129,8 @@ def evaluate_folders(
         out: Folder for ``scores.csv`` and ``summary.csv``; None writes nothing.
         participants: A ``participants.tsv``, by which intervals resample patients; None: each
             case is its own.
+        group_by: Column of it whose values are one independent observation, such as the anatomy
+            that copies were made of; None: each participant is.
         measures: Registered measures; both volumes are always added. None: `DEFAULT_MEASURES`.
         empty_policy: Key of `EMPTY_POLICIES`.
         jobs: Processes, None: one for each core; with several a script needs the guard
@@ -151,7 +154,8 @@ def evaluate_folders(
         )
     drawn, predicted = list(label_maps(references)), list(label_maps(predictions))
     _check_common(predictions, predicted, references, drawn)
-    pairs = pair_folders(references, predictions, participants_of(drawn, participants))
+    owners = read_owners(drawn, participants, group_by)
+    pairs = pair_folders(references, predictions, owners.participants, owners.clusters)
     make_folder(out)
     judge = partial(
         judge_pair,
@@ -222,23 +226,6 @@ def checked_measures(measures: Sequence[str], jobs: int | None) -> tuple[str, ..
     if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}.")
     return names
-
-
-def participants_of(cases: Iterable[str], table: Path | str | None) -> dict[str, str] | None:
-    """Case to participant, for those that the table knows; None without a table.
-
-    Args:
-        cases: Names of the cases.
-        table: A ``participants.tsv``.
-
-    Raises:
-        DataError: The table is missing or unusable.
-    """
-    if table is None:
-        return None
-    known = read_participants(table)[ID_COLUMN].tolist()
-    found = {case: participant_of(case, known) for case in cases}
-    return {case: participant for case, participant in found.items() if participant is not None}
 
 
 def judged_pairs(

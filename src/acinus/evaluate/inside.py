@@ -24,6 +24,7 @@ VALUE_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "case": "str",
     "participant": "str",
+    "cluster": "str",
     "part": "str",
     "label": "str",
     "role": "str",
@@ -65,7 +66,7 @@ def label_values(
         image: Channel whose values are read.
         labelmap: On the image's grid.
         regions: Label name to the values that it has.
-        **row: ``arm``, ``case``, ``participant``, ``part`` and ``role``.
+        **row: ``arm``, ``case``, ``participant``, ``cluster``, ``part`` and ``role``.
 
     Raises:
         DataError: A file is unreadable, or the two have different shapes.
@@ -95,7 +96,8 @@ def _describe(inside: Array, voxel_ml: float) -> dict[str, Any]:
 
 def value_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of `label_values` as one table."""
-    return table_of(rows, VALUE_COLUMNS)
+    # Where no cluster is stated, the participant is one.
+    return table_of([{"cluster": row["participant"], **row} for row in rows], VALUE_COLUMNS)
 
 
 def confusion_table(

@@ -18,6 +18,7 @@ def pair_folders(
     references: Path | str,
     predictions: Path | str,
     participants: Mapping[str, str] | None = None,
+    clusters: Mapping[str, str] | None = None,
 ) -> list[Pair]:
     """Pairs of every reference with the prediction of the same name, sorted by case.
 
@@ -28,6 +29,7 @@ def pair_folders(
         references: Folder of label maps that an expert drew.
         predictions: Folder of label maps of the program; another known suffix will do.
         participants: Case to participant; by default each case is its own.
+        clusters: Case to what counts as one observation; by default its participant.
 
     Raises:
         DataError: A folder is missing or holds no label maps, a case has two
@@ -46,6 +48,7 @@ def pair_folders(
             case if participants is None else participants[case],
             path,
             predicted.get(case, Path(predictions) / path.name),
+            "" if clusters is None else clusters[case],
         )
         for case, path in sorted(drawn.items())
     ]

@@ -18,18 +18,15 @@ import numpy as np
 import pandas as pd
 
 from acinus.cohort.labels_file import JudgedLabels
-from acinus.evaluate.readings import VOLUMES, label_groups, measure_readings
+from acinus.evaluate.clusters import COUNTS, note_on_clusters, observed, with_clusters
+from acinus.evaluate.readings import label_groups, measure_readings
 from acinus.evaluate.score_table import NOT_ANNOTATED
+from acinus.evaluate.tables.noninferiority import VOLUMES
 from acinus.evaluate.tables.numbers import Kind, records, table_of
-from acinus.evaluate.tables.readings import ICC_FORM
+from acinus.evaluate.tables.readings import VOLUME_FIGURES, note_on_volumes, volume_figures
 from acinus.evaluate.wording import NONE, decimals, interval, mean_and_sd, signed
 from acinus.files import whole_file
-from acinus.measure.statistics import (
-    ICC_FORMS,
-    intraclass_correlation,
-    limits_of_agreement,
-    summarise,
-)
+from acinus.measure.statistics import summarise
 
 MARGIN_MM = 10.0
 """Margin of the box in which kappa counts voxels of neither mask, mm; it is in the name."""
@@ -43,7 +40,7 @@ KEYS: dict[str, Kind] = {
     "structure": "str",
     "side": "str",
     "n_structures": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "n_drawn_by_both": "int64",
     "n_drawn_by_a_only": "int64",
     "n_drawn_by_b_only": "int64",
@@ -53,19 +50,8 @@ KEYS: dict[str, Kind] = {
 """First columns of ``readers.csv``. n_structures: one of each label in each case that could
 be compared, the sum of the four numbers of who drew it."""
 
-FIGURES = ("mean", "sd", "median", "n", "n_undefined")
-
-VOLUME_FIGURES = (
-    "icc",
-    "icc_low",
-    "icc_high",
-    "bias_ml",
-    "bias_low_ml",
-    "bias_high_ml",
-    "limit_lower_ml",
-    "limit_upper_ml",
-)
-"""Of the volumes of structures that all readers drew; bias is the first minus the second."""
+FIGURES = ("mean", "low", "high", "sd", "median", "n", "n_undefined")
+"""Of a metric; low to high: 95% bootstrap interval of the mean, clusters resampled."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +80,8 @@ class ReaderAgreement:
         return (
             f"{'; '.join(self.pairs)}. Mean ± sd (median) over the defined values. n: structures; "
             "one: drawn by one reader only (Dice 0, no distance); none: drawn by nobody (all "
-            "undefined); undefined: structures without HD95. Volumes, "
-            f"{ICC_FORM} ({ICC_FORMS[ICC_FORM]}) with its 95% interval, and bias (first minus "
-            "second reader) with limits of agreement: over structures that all of these readers "
-            "drew. Intervals take structures as independent; with right and left of one patient "
-            "together they are too narrow."
+            "undefined); undefined: structures without HD95. Bias: first minus second reader. "
+            f"{note_on_volumes(self.table)} {note_on_clusters(self.table)}"
         )
 
     @property
@@ -119,6 +102,7 @@ def compare_readers(
     labels: Path | str,
     out: Path | str | None = None,
     participants: Path | str | None = None,
+    group_by: str | None = None,
     margin_mm: float = MARGIN_MM,
     jobs: int | None = 1,
 ) -> ReaderAgreement:
@@ -132,7 +116,10 @@ def compare_readers(
         labels: JSON file with ``labels`` as in ``dataset.json``, see `read_labels`. Right and
             left are told by ``mirror_pairs``, or else by the names.
         out: Folder for ``agreement.csv`` and ``readers.csv``; None writes nothing.
-        participants: A ``participants.tsv``, to count patients; None: each case is its own.
+        participants: A ``participants.tsv``, which tells the cases of one patient; None: each case
+            is its own.
+        group_by: Column of it whose values are one independent observation; None: each participant
+            is.
         margin_mm: Of the box in which kappa is computed, mm, > 0.
         jobs: Processes, None: one for each core; with several a script needs the guard
             ``if __name__ == "__main__":``.
@@ -144,7 +131,13 @@ def compare_readers(
     """
     metrics = agreement_metrics(margin_mm)
     found = measure_readings(
-        folders, labels=labels, metrics=metrics, participants=participants, jobs=jobs, out=out
+        folders,
+        labels=labels,
+        metrics=metrics,
+        participants=participants,
+        group_by=group_by,
+        jobs=jobs,
+        out=out,
     )
     table = reader_table(found.agreement, found.labels, found.readers, metrics)
     if out is not None:
@@ -180,10 +173,9 @@ def reader_table(
     for metric in (*metrics, *VOLUMES.values()):
         for figure in FIGURES:
             columns[f"{metric}_{figure}"] = "int64" if figure.startswith("n") else "float64"
-    columns |= {"icc_form": "str", "icc_n": "int64"}
-    for figure in VOLUME_FIGURES:
-        columns[figure] = "float64"
+    columns |= VOLUME_FIGURES
     rows = []
+    agreement = with_clusters(agreement)
     known = agreement[agreement["reason"] != NOT_ANNOTATED]
     for structure, side, labels in label_groups(named):
         mine = known[known["label"].isin(labels)]
@@ -201,7 +193,7 @@ def reader_table(
 def _row(chosen: pd.DataFrame, readers: list[str], metrics: Sequence[str]) -> dict[str, Any]:
     """Counts and figures of the structures of a pair of readers, or of all pairs."""
     judged = chosen[chosen["status"] != "failed"]
-    names = ["reader_a", "reader_b", "case", "label"]
+    names = ["reader_a", "reader_b", "case", "participant", "cluster", "label"]
     wide = judged.pivot(index=names, columns="metric", values="value")
     wide = wide.reindex(columns=[*metrics, *VOLUMES.values()]).astype("float64")
     by_a, by_b = (wide[volume] > 0 for volume in VOLUMES.values())
@@ -210,50 +202,36 @@ def _row(chosen: pd.DataFrame, readers: list[str], metrics: Sequence[str]) -> di
     failed = chosen.loc[chosen["status"] == "failed", names].drop_duplicates()
     row: dict[str, Any] = {
         "n_structures": len(wide),
-        "n_participants": judged["participant"].nunique(),
+        **observed(judged),
         "n_drawn_by_both": int((by_a & by_b).sum()),
         "n_drawn_by_a_only": int((by_a & ~by_b).sum()),
         "n_drawn_by_b_only": int((by_b & ~by_a).sum()),
         "n_drawn_by_none": int((~by_a & ~by_b).sum()),
         "n_failed": len(failed),
     }
+    clusters = wide.index.get_level_values("cluster").tolist()
     for metric in (*metrics, *VOLUMES.values()):
-        found = summarise(compared[metric].tolist())
+        found = summarise(compared[metric].tolist(), cluster=clusters)
         row |= {f"{metric}_{figure}": getattr(found, figure) for figure in FIGURES}
-    return row | _volume_row(wide, readers)
-
-
-def _volume_row(wide: pd.DataFrame, readers: list[str]) -> dict[str, Any]:
-    """Intraclass correlation, bias and limits of the volumes that all readers drew."""
     volumes = _volumes_by_reader(wide, readers)
-    drawn = volumes[(volumes > 0).all(axis=1)]
-    found = intraclass_correlation(drawn.to_numpy().tolist(), ICC_FORM)
-    row: dict[str, Any] = dict.fromkeys(VOLUME_FIGURES)
-    row |= {"icc_form": ICC_FORM, "icc_n": found.n, "icc": found.value}
-    row |= {"icc_low": found.low, "icc_high": found.high}
-    if len(readers) == 2:
-        limits = limits_of_agreement(*(drawn[reader].tolist() for reader in readers))
-        row |= {"bias_ml": limits.bias, "bias_low_ml": limits.bias_low}
-        row |= {"bias_high_ml": limits.bias_high, "limit_lower_ml": limits.lower}
-        row |= {"limit_upper_ml": limits.upper}
-    return row
+    return row | volume_figures(volumes, volumes.index.get_level_values("cluster").tolist())
 
 
 def _volumes_by_reader(wide: pd.DataFrame, readers: list[str]) -> pd.DataFrame:
     """Volume, mL, of each case and label (rows) by each reader (columns); NaN: not read."""
+    keys = ["case", "label", "cluster"]
     parts = [
         pd.DataFrame(
             {
-                "case": wide.index.get_level_values("case"),
-                "label": wide.index.get_level_values("label"),
+                **{key: wide.index.get_level_values(key) for key in keys},
                 "reader": wide.index.get_level_values(reader),
                 "volume": wide[volume].to_numpy(),
             }
         )
         for reader, volume in zip(("reader_a", "reader_b"), VOLUMES.values(), strict=True)
     ]
-    every = pd.concat(parts).drop_duplicates(["case", "label", "reader"])
-    by_reader = every.pivot(index=["case", "label"], columns="reader", values="volume")
+    every = pd.concat(parts).drop_duplicates([*keys, "reader"])
+    by_reader = every.pivot(index=keys, columns="reader", values="volume")
     return by_reader.reindex(columns=readers).astype("float64")
 
 

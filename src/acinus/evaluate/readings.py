@@ -18,6 +18,7 @@ import pandas as pd
 
 from acinus.cohort.labels_file import JudgedLabels, read_labels
 from acinus.errors import ConfigError, DataError
+from acinus.evaluate.clusters import Owners, read_owners
 from acinus.evaluate.folders import (
     KILLED,
     checked_measures,
@@ -25,18 +26,16 @@ from acinus.evaluate.folders import (
     judged_pairs,
     listed,
     make_folder,
-    participants_of,
     unknown_values,
 )
 from acinus.evaluate.pairs import label_maps
 from acinus.evaluate.scoring import Pair, judge_pair, lost_pair
-
-VOLUMES = {"reference_volume_ml": "volume_a_ml", "prediction_volume_ml": "volume_b_ml"}
-"""What the volumes of the first and the second reader are called here."""
+from acinus.evaluate.tables.noninferiority import BOTH_SIDES, VOLUMES
 
 AGREEMENT_COLUMNS = (
     "case",
     "participant",
+    "cluster",
     "reader_a",
     "reader_b",
     "label",
@@ -47,9 +46,6 @@ AGREEMENT_COLUMNS = (
     "reason",
 )
 """Columns of ``agreement.csv``."""
-
-BOTH_SIDES = "both"
-"""Side of rows over right and left together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +77,7 @@ def measure_readings(
     labels: Path | str,
     metrics: Sequence[str],
     participants: Path | str | None = None,
+    group_by: str | None = None,
     jobs: int | None = 1,
     out: Path | str | None = None,
 ) -> Readings:
@@ -91,6 +88,7 @@ def measure_readings(
         labels: JSON file with ``labels`` as in ``dataset.json``.
         metrics: Registered measures; both volumes are added.
         participants: A ``participants.tsv``; None: each case is its own participant.
+        group_by: Column of it whose values are one observation; None: each participant is.
         jobs: Processes, None: one for each core.
         out: Folder of the results, made once the input is known to be usable; None: none is.
 
@@ -109,7 +107,8 @@ def measure_readings(
         )
     readers = _reader_names([Path(folder) for folder in folders])
     maps = {reader: label_maps(folder) for reader, folder in readers.items()}
-    owners = _owners(maps, participants)
+    cases = sorted({case for of_reader in maps.values() for case in of_reader})
+    owners = read_owners(cases, participants, group_by)
     paired = {
         (first, second): _paired(readers, maps, owners, first, second)
         for first, second in combinations(readers, 2)
@@ -189,24 +188,10 @@ def _reader_names(folders: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(names, folders, strict=True))
 
 
-def _owners(maps: Mapping[str, Mapping[str, Path]], table: Path | str | None) -> dict[str, str]:
-    cases = sorted({case for of_reader in maps.values() for case in of_reader})
-    found = participants_of(cases, table)
-    if found is None:
-        return {case: case for case in cases}
-    unknown = [case for case in cases if case not in found]
-    if unknown:
-        raise DataError(
-            f"{table}: every case must have a participant; case '{unknown[0]}' has none "
-            f"({len(unknown)} in all)."
-        )
-    return found
-
-
 def _paired(
     readers: Mapping[str, Path],
     maps: Mapping[str, Mapping[str, Path]],
-    owners: Mapping[str, str],
+    owners: Owners,
     first: str,
     second: str,
 ) -> list[Pair]:
@@ -217,7 +202,10 @@ def _paired(
             f"{readers[first]} and {readers[second]} must have cases of the same name; they "
             f"are {listed(ours)}, and {listed(theirs)}. Rename one of them."
         )
-    return [Pair(case, owners[case], ours[case], theirs[case]) for case in common]
+    return [
+        Pair(case, owners.participants[case], ours[case], theirs[case], owners.clusters[case])
+        for case in common
+    ]
 
 
 def _one_reader_only(

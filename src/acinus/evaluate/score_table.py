@@ -14,11 +14,13 @@ from typing import Any
 import pandas as pd
 
 from acinus.errors import DataError
+from acinus.evaluate.clusters import with_clusters
 from acinus.files import whole_file
 
 SCORE_COLUMNS = (
     "case",
     "participant",
+    "cluster",
     "arm",
     "model",
     "part",
@@ -29,7 +31,8 @@ SCORE_COLUMNS = (
     "status",
     "reason",
 )
-"""Columns of the score table, in order."""
+"""Columns of the score table, in order. cluster: what counts as one independent observation, the
+participant or a group of them such as ``source=P07``; a file may lack it."""
 
 STATUSES = ("ok", "undefined", "failed")
 """ok: has a value; undefined: measured, no value by nature; failed: could not be judged."""
@@ -41,7 +44,7 @@ NOT_ANNOTATED = "not annotated in this case"
 def score_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows as a score table with text columns and a float64 `value`."""
     table = pd.DataFrame(list(rows), columns=list(SCORE_COLUMNS))
-    return _typed(table)
+    return _typed(with_clusters(table))
 
 
 def empty_score_table() -> pd.DataFrame:
@@ -74,6 +77,8 @@ def read_scores(path: Path | str) -> pd.DataFrame:
         raise DataError(f"{path}: no such file; run 'acinus evaluate' to make it.") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: must be a score table in CSV; {error}.") from None
+    if "participant" in table.columns:
+        table = with_clusters(table)
     missing = [name for name in SCORE_COLUMNS if name not in table.columns]
     if missing:
         raise DataError(

@@ -50,12 +50,14 @@ class Pair:
         participant: Patient it belongs to.
         reference_path: Label map that an expert drew.
         prediction_path: Label map of the program, on the same grid.
+        cluster: What counts as one observation; empty: the participant.
     """
 
     case: str
     participant: str
     reference_path: Path
     prediction_path: Path
+    cluster: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def score_cases(
             sides are added, see `acinus.measure.SIDE_MEASURES`.
 
     Returns:
-        Columns case, participant, arm, model, part, label, metric, value, unit,
+        Columns case, participant, cluster, arm, model, part, label, metric, value, unit,
         status, reason, in the order of pairs, labels and measures. `value` is
         NaN exactly where `status` is ``"undefined"`` (the measure has no value,
         e.g. a distance to an empty mask, or the label was not annotated in the
@@ -380,6 +382,7 @@ def _row(
     return {
         "case": pair.case,
         "participant": pair.participant,
+        "cluster": pair.cluster or pair.participant,
         "label": label,
         "metric": metric,
         "value": np.nan if value is None else value,

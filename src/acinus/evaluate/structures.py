@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from acinus.evaluate.clusters import with_clusters
 from acinus.evaluate.score_table import SCORE_COLUMNS, annotated_scores
 from acinus.measure.pair import BOTH_EMPTY, PREDICTION_EMPTY, REFERENCE_EMPTY
 
@@ -28,7 +29,7 @@ OUTCOMES = (FAILED, MISSED, NO_OVERLAP, FALSE_FIND, FOUND, ABSENT)
 no overlap: drawn and predicted apart; false find: predicted, not drawn; found: with
 overlap; absent: neither drawn nor predicted."""
 
-KEYS = ["arm", "model", "part", "case", "participant", "label"]
+KEYS = ["arm", "model", "part", "case", "participant", "cluster", "label"]
 
 
 def select(
@@ -56,7 +57,7 @@ def structures(scores: pd.DataFrame) -> pd.DataFrame:
     """
     metrics = list(dict.fromkeys(scores["metric"]))
     rows: list[dict[str, Any]] = []
-    known = annotated_scores(scores)[list(SCORE_COLUMNS)]
+    known = with_clusters(annotated_scores(scores))[list(SCORE_COLUMNS)]
     for key, group in known.groupby(KEYS, sort=False, dropna=False):
         values = dict(zip(group["metric"], group["value"], strict=True))
         failures = group.loc[group["status"] == "failed", "reason"]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import DataError, GridError
+from acinus.evaluate.clusters import people_words
 from acinus.evaluate.wording import label_title
 from acinus.report.choose import largest_underestimation, overall, wide_scores
 from acinus.report.content import ArmContent, ReportContent
@@ -165,7 +166,7 @@ def _statistics(arm: ArmContent, agreement: pd.DataFrame) -> str:
     if not np.isfinite(row["r"]):
         return f"n = {int(row['n'])}: too few for r"
     return (
-        f"r = {row['r']:.2f}, n = {int(row['n'])} in {int(row['n_participants'])} participants\n"
+        f"r = {row['r']:.2f}, n = {int(row['n'])} in {people_words(row)}\n"
         f"{p_text(row['p_naive'])} (naive), {p_text(row['p_clustered'])} (clustered)"
     )
 
@@ -209,7 +210,7 @@ def _caption(
     words = [
         "Each point is one structure of one hold-out case; the dashed line is identity. r is "
         "Pearson's; p naive takes all structures as independent, p clustered treats those of one "
-        "participant as a cluster."
+        "participant, or of a group that the split keeps together, as a cluster."
     ]
     for arm in arms:
         if arm.name not in cases:

@@ -1,9 +1,9 @@
 """Figures 11 and 13: what the model draws at each centre, and how its Dice shifts from one to next.
 
 Enters: predictions of cases that the model had not learned from, internal by the network of the
-fold that left them out, external by the mean of all. Leaves: per arm a picture with the case of
-median Dice of every centre, and the Dice of every case by centre. Showing the best cases was
-rejected: the median is the one that a reader may expect.
+fold that left them out, external by the mean of all or the best. Leaves: per arm a picture with
+the case of median Dice of every centre, and the Dice of every case by centre. Showing the best
+cases was rejected: the median is the one that a reader may expect.
 """
 
 from __future__ import annotations

@@ -38,6 +38,9 @@ HISTORY_COLUMNS = (
 )
 """Columns of `ArmContent.history`; further ones ``validation_dice_<label>``."""
 
+MEASURED, PUBLISHED, COUNTED = "this study", "published", "published topology, counted here"
+"""Where the costs of a network come from."""
+
 FINAL_MODEL = "final"
 """Value of the score column ``model`` for the model that the report is about."""
 
@@ -126,6 +129,7 @@ class ArmContent:
             told apart.
         sites: Participant to centre.
         external_sites: Centres kept for the test.
+        external_model: What segmented the cases of these, in words.
         localisation: Rows of ``localisation.csv`` of a model with a locate stage, see
             `acinus.evaluate.localisation.LOCALISATION_COLUMNS`, and ``part``; else empty.
         unlabelled: Scans without a reference that the model segmented.
@@ -166,6 +170,7 @@ class ArmContent:
     site_column: str = ""
     sites: Mapping[str, str] = field(default_factory=dict)
     external_sites: Sequence[str] = ()
+    external_model: str = "the mean of all networks of the arm"
     localisation: pd.DataFrame = field(default_factory=pd.DataFrame)
     unlabelled: Sequence[UnlabelledScan] = ()
     notes: Sequence[str] = ()
@@ -223,10 +228,11 @@ class ReportContent:
         benchmark_split: Arm to the number of participants that the networks of the benchmark were
             trained, looked at and tested on; empty without one. Their scores have the part
             ``benchmark`` and the network as model.
-        costs: A row a network: ``network``, ``arm``, ``parameters``, ``multiply_adds``, ``flops``,
-            ``as_in_table_5``, ``input_vox``, ``pass_s_median``, ``pass_s_mean``, ``pass_s_sd``,
-            ``n_runs``, ``n_warm_up``, ``memory_bytes``, ``case_s_mean``, ``case_s_sd``,
-            ``n_cases``, ``device``, ``threads``, ``machine``.
+        costs: A row a network: ``network``, ``source`` (`MEASURED`, `PUBLISHED` or `COUNTED`),
+            ``arm``, ``parameters``, ``multiply_adds``, ``flops``, ``as_in_table_5``, the same of a
+            pass in training ``as_in_table_5_training``, ``input_vox``, ``pass_s_median``,
+            ``pass_s_mean``, ``pass_s_sd``, ``n_runs``, ``n_warm_up``, ``memory_bytes``,
+            ``case_s_mean``, ``case_s_sd``, ``n_cases``, ``device``, ``threads``, ``machine``.
         expected_ml: Label to the lowest and highest volume that would be usual, for scans without
             a reference.
     """

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from acinus.cohort.labels_file import JudgedLabels
+from acinus.evaluate.readings import label_groups
 from acinus.evaluate.tables import (
     BENCHMARK,
     READINGS,
@@ -18,13 +20,13 @@ from acinus.evaluate.tables import (
     centre_table,
     display,
     network_table,
-    noninferiority_table,
+    noninferiority_to_readings,
     note,
     reading_table,
     volumetry_table,
 )
 from acinus.report.choose import all_scores
-from acinus.report.content import ReportContent
+from acinus.report.content import COUNTED, MEASURED, PUBLISHED, ArmContent, ReportContent
 from acinus.report.numbers import MISSING, count_text, is_number, join_words, number_text
 from acinus.report.record import NOTHING, Draft
 
@@ -62,7 +64,8 @@ def _draft_centres(content: ReportContent) -> Iterator[Draft]:
     raw = pd.concat(people, ignore_index=True) if people else pd.DataFrame()
     yield _drafted("centre_people", "Participants of each centre", raw, "centres")
     scores = all_scores(content)
-    raw = centre_table(scores, {arm.name: arm.sites for arm in arms})
+    networks = {arm.name: arm.external_model for arm in arms}
+    raw = centre_table(scores, {arm.name: arm.sites for arm in arms}, networks=networks)
     yield _drafted("centre_table", "Results by centre, internal and external", raw, "drop")
     known = scores[scores["arm"].isin([arm.name for arm in arms])]
     yield _drafted("volumetry_table", "Volumetry", volumetry_table(known), "volumetry")
@@ -79,9 +82,18 @@ def _draft_readings(content: ReportContent) -> Iterator[Draft]:
     key, title, found, shown, caption = _drafted("reading_table", title, raw, "readings")
     yield key, title, found, shown, caption + lack
     if content.readings_margin is not None:
-        raw = noninferiority_table(scores, margin=content.readings_margin)
+        groups = {arm.name: _structures(content, arm) for arm in content.arms}
+        raw = noninferiority_to_readings(scores, groups, margin=content.readings_margin)
         title = "The model against the readers"
         yield _drafted("noninferiority_table", title, raw, "noninferiority")
+
+
+def _structures(content: ReportContent, arm: ArmContent) -> list[tuple[str, str, list[str]]]:
+    """Rows of a table by structure: right, left and both of a pair; else the label."""
+    values = {label: arm.regions.get(label, (value,)) for label, value in arm.labels.items()}
+    pairs = tuple(pair for pair in content.mirror_pairs if set(pair) <= set(values))
+    sides = {label: side for label, side in arm.sides.items() if side in ("right", "left")}
+    return list(label_groups(JudgedLabels(values, mirror_pairs=pairs, sides=sides)))
 
 
 def _draft_networks(content: ReportContent) -> Draft:
@@ -98,18 +110,24 @@ def _draft_networks(content: ReportContent) -> Draft:
 
 
 def _draft_cost(content: ReportContent) -> Draft:
-    raw = content.costs
+    raw = content.costs.reindex(columns=[*dict.fromkeys([*content.costs.columns, *_COSTS])])
     shown = pd.DataFrame(
         {
             "Network": raw["network"],
+            **({"Source": raw["source"]} if raw["source"].nunique() > 1 else {}),
             "Input, voxels": raw["input_vox"],
             "Parameters": [count_text(n) for n in raw["parameters"]],
-            "Multiply-adds\n(G)": [number_text(n / 1e9, 3) for n in raw["multiply_adds"]],
-            "FLOPs (G)": [number_text(n / 1e9, 3) for n in raw["flops"]],
-            "As published\n(G)": [number_text(n / 1e9, 3) for n in raw["as_in_table_5"]],
+            "Multiply-adds\n(G)": _giga(raw["multiply_adds"]),
+            "FLOPs (G)": _giga(raw["flops"]),
+            "As published (G)\nin training": [
+                one if training in (one, MISSING) else f"{one}\n{training}"
+                for one, training in zip(
+                    _giga(raw["as_in_table_5"]), _giga(raw["as_in_table_5_training"]), strict=True
+                )
+            ],
             "Seconds of a pass\nmean ± sd, median": [
-                f"{number_text(mean, 4)} ± {number_text(sd, 4)}\n{number_text(median, 4)}"
-                for mean, sd, median in zip(
+                _pass_words(*took)
+                for took in zip(
                     raw["pass_s_mean"], raw["pass_s_sd"], raw["pass_s_median"], strict=True
                 )
             ],
@@ -117,20 +135,47 @@ def _draft_cost(content: ReportContent) -> Draft:
                 f"{number_text(mean)} ± {number_text(sd)}" if is_number(mean) else MISSING
                 for mean, sd in zip(raw["case_s_mean"], raw["case_s_sd"], strict=True)
             ],
-            "Memory (MiB)": [count_text(n / MIB) for n in raw["memory_bytes"]],
+            "Memory (MiB)": [
+                count_text(n / MIB) if is_number(n) else MISSING for n in raw["memory_bytes"]
+            ],
         }
-    )
+    ).fillna(MISSING)
     first = raw.iloc[0]
     caption = (
         f"One network, one patch: {count_text(first['n_runs'])} passes after "
         f"{count_text(first['n_warm_up'])} of warm-up, one network after the other when all "
         f"trainings were done, on {first['device']} with {count_text(first['threads'])} thread(s) "
         f"({first['machine']}). FLOPs count a multiply-add as two; as published: multiply-adds and "
-        "normalisations, which the published table calls Gflops. Seconds of a case: reading of "
+        "normalisations, which the published table calls Gflops; the second number: of a pass in "
+        "training, with the coarse heads of deep supervision."
+        + (_NOTE_ON_TOPOLOGIES if (raw["source"] != MEASURED).any() else "")
+        + " Seconds of a case: reading of "
         "the prepared scan to label map, as it went during the study, beside other work. Memory: "
         "weights and the largest sum of tensors alive in a pass, by count."
     )
     return "cost", "Cost of the networks", raw, shown, caption
+
+
+_COSTS = (
+    "as_in_table_5_training", "multiply_adds", "flops", "pass_s_mean", "pass_s_sd", "pass_s_median",
+    "case_s_mean", "case_s_sd", "memory_bytes", "input_vox",
+)  # fmt: skip
+
+_NOTE_ON_TOPOLOGIES = (
+    f" '{PUBLISHED}': as the paper prints it, on its own machine; '{COUNTED}': the network of the "
+    "paper, counted and neither trained nor timed."
+)
+
+
+def _giga(numbers: pd.Series) -> list[str]:
+    return [number_text(n / 1e9, 3) if is_number(n) else MISSING for n in numbers]
+
+
+def _pass_words(mean: float, sd: float, median: float) -> str:
+    if not is_number(mean):
+        return MISSING
+    spread = f" ± {number_text(sd, 4)}\n{number_text(median, 4)}" if is_number(median) else ""
+    return f"{number_text(mean, 4)}{spread}"
 
 
 def _drafted(table: str, title: str, raw: pd.DataFrame, key: str) -> Draft:

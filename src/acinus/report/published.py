@@ -22,7 +22,7 @@ from acinus.evaluate.tables import (
 from acinus.evaluate.wording import label_title, mean_and_sd, metric_title, quartiles
 from acinus.measure import MEASURES
 from acinus.report.choose import all_scores, overall
-from acinus.report.content import ReportContent
+from acinus.report.content import MEASURED, ReportContent
 from acinus.report.numbers import MISSING, count_text, is_number, number_text
 from acinus.report.record import NOTHING, Draft
 
@@ -151,6 +151,7 @@ def _of_place(
     table = tables[place]
     if place == "network" and metric in tables["cost"].columns:
         table = tables["cost"]
+        table = table[table["source"] == MEASURED]
     found = table[table[PLACES[place]] == figure[place]] if len(table) else table
     for key in ("arm", "label"):
         if key in figure and key in found:

@@ -6,6 +6,7 @@ n. They say what was measured, and leave conclusions to the reader.
 
 from __future__ import annotations
 
+from acinus.evaluate.clusters import group_words
 from acinus.evaluate.tables import EXTERNAL, INTERNAL
 from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value, signed
 from acinus.report.centres import centre_dice
@@ -99,7 +100,7 @@ def _result(arm: ArmContent, numbers: Numbers) -> str:
         text += f"95% interval {interval(dice['low'], dice['high'])}; "
     text += (
         f"n = {plural(int(dice['n']), 'structure')} in "
-        f"{plural(int(dice['n_participants']), 'participant')})."
+        f"{plural(int(dice['n_participants']), 'participant')}{group_words(dice)})."
     )
     volume = overall(numbers.agreement, arm.name)
     if volume is not None and is_number(volume["r"]):
@@ -141,7 +142,8 @@ def _comparison(content: ReportContent, numbers: Numbers) -> str:
             continue
         word = "higher" if row["difference"] >= 0 else "lower"
         text = (
-            f"On the {plural(int(row['n_participants']), 'participant')} that both have, "
+            f"On the {plural(int(row['n_participants']), 'participant')}{group_words(row)} that "
+            "both have, "
             f"{row['a']} scored {abs(row['difference']):.2f} {word} in mean Dice than {row['b']}"
         )
         if is_number(row["low"]):

@@ -13,6 +13,7 @@ from itertools import combinations
 
 import pandas as pd
 
+from acinus.evaluate.clusters import group_words
 from acinus.evaluate.structures import select, structures
 from acinus.evaluate.tables import (
     TABLE_3_METRICS,
@@ -366,6 +367,7 @@ def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> 
             "arm": arm.name,
             "n_structures": dice["n"],
             "n_participants": dice["n_participants"],
+            "n_clusters": dice["n_clusters"],
             "n_missed": dice["n_missed"],
             "n_failed": dice["n_failed"],
             "dice_mean": dice["mean"],
@@ -380,7 +382,8 @@ def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> 
         shown.append(
             [
                 arm.name,
-                f"{count_text(row['n_structures'])} in {count_text(row['n_participants'])}",
+                f"{count_text(row['n_structures'])} in {count_text(row['n_participants'])}"
+                + group_words(dice),
                 f"{mean_and_sd(dice['mean'], dice['sd'])} ({interval(dice['low'], dice['high'])})",
                 number_text(row["iou_mean"]),
                 number_text(row["hausdorff_95_mm_median"]),

@@ -69,7 +69,8 @@ _VOLUME_CAPTION = (
     "Above: predicted against reference volume; dashed: identity, solid: least-squares line of all "
     "cases, R² the square of Pearson's r, where there is one organ (the table has each). Below: "
     "difference (predicted minus reference) against the mean of both; solid: bias, dashed: limits "
-    "of agreement (± 1.96 standard deviations). Dark: internal centres, out of fold; light: "
+    "of agreement (± 1.96 standard deviations of a single difference; a participant or group with "
+    "several counts once in the bias). Dark: internal centres, out of fold; light: "
     "external centres."
 )
 
@@ -135,7 +136,7 @@ def _scatter(axes: Any, name: str, rows: pd.DataFrame, *, is_first: bool) -> Non
 
 def _bland_altman(axes: Any, rows: pd.DataFrame, *, is_first: bool) -> None:
     reference, prediction = rows["reference_volume_ml"], rows["prediction_volume_ml"]
-    found = limits_of_agreement(prediction.tolist(), reference.tolist())
+    found = limits_of_agreement(prediction.tolist(), reference.tolist(), rows["cluster"].tolist())
     dashes = (0, (4, 3))
     for value, style in ((found.bias, "-"), (found.lower, dashes), (found.upper, dashes)):
         if value is not None:

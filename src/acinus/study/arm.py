@@ -51,6 +51,7 @@ from acinus.scans.nifti import geometry_codes
 from acinus.scans.slabs import open_slabs, write_pieces
 from acinus.study.cascade import bound_to, full_share, keep_found, low_resolution
 from acinus.study.explaining import explain_arm
+from acinus.study.external_model import choose_external_model
 from acinus.study.forecast import (
     Forecast,
     fit_auto,
@@ -249,6 +250,8 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     """
     store = job.open_store()
     key = [_weights_key(job, plan), read_json(job.folder.model / "model.json")["postprocess"]]
+    if job.external_model != "folds_mean":
+        key.append(job.external_model)
     with pinned_threads(plan.settings.train.threads):
         once(
             job.folder.root,
@@ -272,7 +275,9 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
         table = pd.concat([one for one in tables if len(one)], ignore_index=True)
         write_scores(table, job.folder.scores)
 
-    once(job.folder.root, "scores", [key, job.measures], score, results=[job.folder.scores])
+    # Groups are the clusters that the rows of the score table name.
+    of_scores = [key, job.measures, *([job.split.groups] if job.split.groups else [])]
+    once(job.folder.root, "scores", of_scores, score, results=[job.folder.scores])
     if job.explain and job.model == "final":
         scores = read_scores(job.folder.scores)
         once(
@@ -349,8 +354,9 @@ def finish_s(job: ArmJob, plan: Plan) -> float:
     n_holdout = len(job.holdout())
     n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
     first_s = sum(_predict_s(first) * plan.settings.folds for first in before(job, plan))
+    n_networks = len(plan.folds_to_train) if job.external_model == "folds_mean" else 1
     return (
-        (_predict_s(job) * len(plan.folds_to_train) + first_s) * n_holdout
+        (_predict_s(job) * n_networks + first_s) * n_holdout
         + EVALUATION_S * n_scored
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
@@ -473,8 +479,9 @@ def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, Cleaning]:
 
 
 def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
-    """The hold-out by the average of all folds; findings of it and of the validation cases."""
-    model = load_model(job.folder.model, device=plan.settings.train.device)
+    """The hold-out by the average of all folds or, if that is asked, the best of them."""
+    folds = choose_external_model(job, plan).folds
+    model = load_model(job.folder.model, folds=folds, device=plan.settings.train.device)
     folder = job.folder.predictions("holdout")
     rows: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []
@@ -520,7 +527,13 @@ def _score(job: ArmJob, part: str) -> pd.DataFrame:
     folder = job.folder.predictions(part)
     cases = job.holdout() if part == "holdout" else job.split.cases(job.dataset, "train")
     pairs = [
-        Pair(case.case_id, case.participant_id, case.label, path)
+        Pair(
+            case.case_id,
+            case.participant_id,
+            case.label,
+            path,
+            job.split.cluster_of(case.participant_id),
+        )
         for case in cases
         if case.label is not None
         and ((path := folder / f"{case.case_id}.nii.gz").is_file() or part == "holdout")

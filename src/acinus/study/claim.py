@@ -113,6 +113,7 @@ def study_identity(study: Study) -> dict[str, Any]:
         "budget": study.budget,
         "folds_trained": study.folds_trained,
         "settings": hash_data(_recipes(study))[:16],
+        "external_model": study.split.external_model,
         "external": hash_data({arm: study.external(arm) for arm in study.arms})[:16],
         "benchmark": hash_data(_benchmark(study))[:16],
     }

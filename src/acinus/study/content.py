@@ -20,8 +20,9 @@ from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
 from acinus.plan.explain import facts_words, setting_words, value_words
 from acinus.plan.recipe import flatten
-from acinus.report.content import ArmContent, FlowStep, ReportContent
+from acinus.report.content import MEASURED, PUBLISHED, ArmContent, FlowStep, ReportContent
 from acinus.study.claim import varied_value
+from acinus.study.external_model import read_external_choice
 from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import External, Study
@@ -35,6 +36,9 @@ from acinus.study.trainings import (
 )
 
 FINAL = "final"
+
+PUBLISHED_COSTS = {"parameters": 1, "as_in_table_5": 1e9, "pass_s_mean": 1}
+"""What papers print of a network's cost, and the factor to the unit of `ReportContent.costs`."""
 
 
 def arm_content(
@@ -108,6 +112,7 @@ def arm_content(
             if (path := folder.predictions("validation") / f"{case.case_id}.nii.gz").is_file()
         },
         **_centres(dataset, external, [*train, *holdout]),
+        external_model=read_external_choice(folder).words,
         localisation=_csv(folder.localisation) if plan.is_located else pd.DataFrame(),
         notes=training_notes(plan, facts, trainings, folder),
         caveats=caveats(plan, trainings),
@@ -132,28 +137,38 @@ def _centres(dataset: Dataset, external: External | None, cases: Sequence[Case])
     return {"site_column": column, "sites": sites, "external_sites": inside}
 
 
-def cost_table(jobs: Sequence[ArmJob]) -> pd.DataFrame:
+def cost_table(
+    jobs: Sequence[ArmJob],
+    counted: Sequence[Mapping[str, Any]] = (),
+    published: Mapping[str, Any] | None = None,
+) -> pd.DataFrame:
     """What each profiled network costs, a row each; see `ReportContent.costs`.
+
+    Below them stand networks of a paper: as it prints them, and as they are counted here.
 
     Args:
         jobs: Whose costs are shown; those that were not profiled are left out.
+        counted: Rows of published topologies, see `count_topologies`.
+        published: What the study states as published.
     """
     rows = []
     for job in jobs:
         if not job.folder.cost.is_file():
             continue
         facts = read_json(job.folder.cost)
-        took, counted = facts["seconds"], facts["operations"]
+        took, operations = facts["seconds"], facts["operations"]
         cases = _csv(job.folder.predictions_table)
         seconds = [] if cases.empty else cases.drop_duplicates("case")["seconds"].tolist()
         rows.append(
             {
                 "network": job.model.split("=", 1)[-1] if job.model != FINAL else job.name,
+                "source": MEASURED,
                 "arm": job.name,
                 "parameters": facts["n_parameters"],
-                "multiply_adds": counted["multiply_adds"],
-                "flops": counted["flops"],
-                "as_in_table_5": counted["as_in_table_5"],
+                "multiply_adds": operations["multiply_adds"],
+                "flops": operations["flops"],
+                "as_in_table_5": operations["as_in_table_5"],
+                "as_in_table_5_training": (facts["all_heads"] or operations)["as_in_table_5"],
                 "input_vox": " × ".join(str(n) for n in facts["input_shape"][2:]),
                 "pass_s_median": took["median"],
                 "pass_s_mean": took["mean"],
@@ -169,7 +184,25 @@ def cost_table(jobs: Sequence[ArmJob]) -> pd.DataFrame:
                 "machine": facts["machine"],
             }
         )
+    if rows:
+        for one in counted:
+            rows += [*_published_cost(str(one["network"]), published), dict(one)]
     return pd.DataFrame(rows)
+
+
+def _published_cost(network: str, published: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """What a paper prints of a network, as a row; none if it prints nothing."""
+    stated = {
+        str(figure["metric"]): figure["value"]
+        for figure in (published or {}).get("figures", ())
+        if figure.get("network") == network and figure.get("metric") in PUBLISHED_COSTS
+    }
+    if not stated:
+        return []
+    row = {
+        name: stated[name] * factor for name, factor in PUBLISHED_COSTS.items() if name in stated
+    }
+    return [{"network": network, "source": PUBLISHED, **row}]
 
 
 def split_sizes(splits: Mapping[str, Split]) -> dict[str, dict[str, int]]:
@@ -337,7 +370,7 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
         (
             "Inference",
             f"sliding window, {predict.overlap:.0%} overlap\n"
-            + ("one network" if n_folds == 1 else f"mean of {n_folds} networks")
+            + _networks_words(n_folds, len(read_external_choice(folder.arm(arms[0].name)).folds))
             + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else ""),
         ),
         (
@@ -345,6 +378,15 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
             f"{_cleaning_words(predict.postprocess)}\nlabels on the scan's own grid",
         ),
     ]
+
+
+def _networks_words(n_trained: int, n_used: int) -> str:
+    """How many networks segment the hold-out; 0 used: nothing was written, so all."""
+    if n_trained == 1:
+        return "one network"
+    if n_used == 1:
+        return f"the best of {n_trained} networks"
+    return f"mean of {n_trained} networks"
 
 
 def _steps_trained(plan: Plan, folder: RunFolder) -> str:

@@ -6,8 +6,15 @@ other when nothing else is done: timed beside trainings, a network would pay for
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+
 from acinus.files import hash_file, write_json
+from acinus.networks import build_network, check_size
+from acinus.networks.operations import count_operations, count_parameters
 from acinus.predict import weight_name
+from acinus.report.content import COUNTED
 from acinus.study.arm import plan_arm
 from acinus.study.job import ArmJob
 from acinus.study.profile import profile_network
@@ -26,6 +33,41 @@ def costed_jobs(session: Session) -> list[ArmJob]:
     if not compared:
         return session.final_jobs()
     return [job for job in compared if job.name == compared[0].name]
+
+
+def count_topologies(settings: CostSettings | None) -> list[dict[str, Any]]:
+    """Parameters and operations of published topologies, a row each, see `ReportContent.costs`.
+
+    Counted on torch's meta device, which holds no weights.
+
+    Args:
+        settings: Which there are; None: none.
+
+    Raises:
+        ConfigError: A network cannot be built so, or a patch does not fit it.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, one in ({} if settings is None else settings.topologies).items():
+        with torch.device("meta"):
+            bare = build_network(
+                one.network, one.config, n_channels=one.channels, n_classes=one.classes
+            ).eval()
+        check_size(one.patch_vox, bare.stride, what=f"cost.topologies.{name}: patch_vox")
+        at_prediction = count_operations(bare, one.patch_vox)
+        in_training = count_operations(bare, one.patch_vox, all_heads=True)
+        rows.append(
+            {
+                "network": name,
+                "source": COUNTED,
+                "parameters": sum(count_parameters(bare).values()),
+                "multiply_adds": at_prediction.multiply_adds,
+                "flops": at_prediction.flops,
+                "as_in_table_5": at_prediction.as_in_table_5,
+                "as_in_table_5_training": in_training.as_in_table_5,
+                "input_vox": " × ".join(str(n) for n in one.patch_vox),
+            }
+        )
+    return rows
 
 
 def measure_network_costs(session: Session, settings: CostSettings | None) -> None:

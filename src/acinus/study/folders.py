@@ -66,6 +66,11 @@ class RunFolder:
         return self.root / "scores.csv"
 
     @property
+    def external_model(self) -> Path:
+        """Which folds segmented the hold-out, and the validation scores that chose them."""
+        return self.root / "external_model.json"
+
+    @property
     def localisation(self) -> Path:
         """A row per case and place: how well its box was found."""
         return self.root / "localisation.csv"

@@ -45,6 +45,7 @@ def look_inside(
         with progress.stage(f"Looking inside the labels of {name}", len(cases), "case") as bar:
             for case in cases:
                 what = {"arm": name, "case": case.case_id, "participant": case.participant_id}
+                what["cluster"] = split.cluster_of(case.participant_id)
                 what["part"] = "holdout" if case.case_id in held_out else "train"
                 image, drawn = case.images[0], case.label
                 if image is not None and drawn is not None:

@@ -15,6 +15,10 @@ from acinus.plan import Budget, Recipe
 from acinus.prepare import Store
 from acinus.study.folders import RunFolder
 
+ExternalModel = Literal["folds_mean", "best_fold"]
+"""What segments external cases: the mean of the networks of all folds, or the one network whose
+score on its own validation cases is highest."""
+
 
 @dataclass(frozen=True)
 class ArmJob:
@@ -39,6 +43,7 @@ class ArmJob:
         crowding: How many times as long a step takes for that.
         part: What its test cases are called in the score table: ``holdout``, or ``benchmark``
             where networks are compared on a split of their own.
+        external_model: What segments the test cases, if they are external: see `SplitSettings`.
     """
 
     name: str
@@ -57,6 +62,7 @@ class ArmJob:
     places: int = 1
     crowding: float = 1.0
     part: Literal["holdout", "benchmark"] = "holdout"
+    external_model: ExternalModel = "folds_mean"
 
     def holdout(self) -> tuple[Case, ...]:
         """Cases kept for the test."""

@@ -65,6 +65,7 @@ def score_readings(job: ArmJob, settings: ReadingsSettings | None) -> pd.DataFra
 
     key = [
         measures,
+        *([job.split.groups] if job.split.groups else []),
         [
             [name, pair.case, hash_file(pair.reference_path), hash_file(pair.prediction_path)]
             for name, some in pairs.items()
@@ -85,10 +86,11 @@ def _pairs(job: ArmJob, folder: str) -> tuple[list[Pair], list[Pair]]:
         if case.label is None or case.case_id not in drawn:
             continue
         reading = drawn[case.case_id]
-        readings.append(Pair(case.case_id, case.participant_id, case.label, reading))
+        cluster = job.split.cluster_of(case.participant_id)
+        readings.append(Pair(case.case_id, case.participant_id, case.label, reading, cluster))
         predicted = _prediction(job, case)
         if predicted is not None:
-            predictions.append(Pair(case.case_id, case.participant_id, reading, predicted))
+            predictions.append(Pair(case.case_id, case.participant_id, reading, predicted, cluster))
     return readings, predictions
 
 

@@ -42,7 +42,7 @@ from acinus.study.content import (
     report_content,
     split_sizes,
 )
-from acinus.study.costs import costed_jobs, measure_network_costs
+from acinus.study.costs import costed_jobs, count_topologies, measure_network_costs
 from acinus.study.folders import StudyFolder
 from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
@@ -463,7 +463,11 @@ def _report(session: Session, notes: list[str]) -> Path:
         session.folder,
         notes or _check_notes(session),
         split_sizes(session.benchmark_splits),
-        cost_table(costed_jobs(session)),
+        cost_table(
+            costed_jobs(session),
+            count_topologies(session.study.cost),
+            session.study.published,
+        ),
     )
     if session.study.look_inside:
         found = look_inside(

@@ -22,6 +22,7 @@ from acinus.measure import MEASURES
 from acinus.networks import NETWORKS
 from acinus.plan import list_recipes, parse_budget
 from acinus.registry import Registry
+from acinus.study.job import ExternalModel
 from acinus.train import SAMPLINGS
 
 VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "network": NETWORKS}
@@ -89,6 +90,9 @@ class SplitSettings(Settings):
     external: External | None = None
     """Column of participants.tsv to the values whose participants are kept for the test, all of
     them: external centres. None: the hold-out is drawn."""
+    external_model: ExternalModel = "folds_mean"
+    """What segments the external cases: the mean of the networks of all folds, or the one network
+    with the best score on its own validation cases, as in the PanSegNet paper."""
     note: str = ""
     """A sentence for the report on what this split can and cannot show."""
 
@@ -259,11 +263,33 @@ class UnlabelledSettings(Settings):
         return ranges
 
 
+class Topology(Settings):
+    """A network as a paper states it, to be counted: it is neither trained nor timed."""
+
+    network: str
+    config: dict[str, Any] = Field(default_factory=dict)
+    patch_vox: tuple[int, ...]
+    """(Y, X) or (Z, Y, X) of the input."""
+    channels: int = Field(1, ge=1)
+    classes: int = Field(2, ge=1)
+    """Outputs, with background."""
+
+    @field_validator("network")
+    @classmethod
+    def _network_is_known(cls, name: str) -> str:
+        if name not in NETWORKS:
+            raise ValueError(unknown_name("network", name, NETWORKS.names()))
+        return name
+
+
 class CostSettings(Settings):
     """What the networks cost."""
 
     runs: int = Field(100, ge=1)
     """Passes that are timed, one after the other when all trainings are done."""
+    topologies: dict[str, Topology] = Field(default_factory=dict)
+    """Name of a published network to how it was built: its parameters and operations are counted
+    and stand beside those that ``published`` states of it."""
 
 
 class Study(Settings):
@@ -357,6 +383,15 @@ class Study(Settings):
         for name in self.benchmark_arms():
             if name not in self.arms:
                 raise ValueError(unknown_name("arm of the benchmark", name, self.arms))
+        return self
+
+    @model_validator(mode="after")
+    def _external_model_has_external_cases(self) -> Study:
+        if self.split.external_model != "folds_mean" and not any(map(self.external, self.arms)):
+            raise ValueError(
+                f"split.external_model: {self.split.external_model} is about external cases; state "
+                "under split.external, or external of an arm, who is external"
+            )
         return self
 
     def benchmark_arms(self) -> list[str]:

@@ -165,6 +165,7 @@ class Session:
             store=final.store if is_alike else folder.store,
             explain=False,
             part=BENCHMARK,
+            external_model="folds_mean",
         )
 
     def _job(self, arm: str, variant: Variant, budget: Budget | None) -> ArmJob:
@@ -184,6 +185,9 @@ class Session:
             explain=self.study.explain.method == "grad_cam",
             share_left_s=None,
             jobs=self.jobs,
+            external_model=self.study.split.external_model
+            if self.study.external(arm)
+            else "folds_mean",
         )
 
 

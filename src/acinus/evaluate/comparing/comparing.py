@@ -15,12 +15,14 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from acinus.cohort.participants import ID_COLUMN
 from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.evaluate.comparing.contestants import (
     Contestant,
+    People,
     check_measures,
     check_names,
-    joint_patients,
+    joint_people,
     read_contestants,
 )
 from acinus.evaluate.comparing.result import CENTRE, Comparisons, Lack
@@ -50,6 +52,7 @@ def compare_scores(
     part: str | None = None,
     external: Sequence[Path | str] = (),
     participants: Path | str | None = None,
+    group_by: str | None = None,
     by: Sequence[str] = (),
     bands: int = 2,
     first: str | None = None,
@@ -74,6 +77,9 @@ def compare_scores(
             compared with each, and the drop is relative to it.
         participants: ``participants.tsv``, for `by`; it also says which cases are of one patient
             where the score tables do not.
+        group_by: Column of it whose values are one observation, such as the anatomy that copies
+            were made of. None: the groups that the split of a run kept together, as its score
+            table states them, else each patient.
         by: Columns of it, or ``reference_volume_ml``, the mean of a patient's structures. Pairs
             are compared within each subgroup too, and each contestant between the first and
             every other subgroup.
@@ -96,26 +102,28 @@ def compare_scores(
         raise ConfigError(unknown_name("correction", correction, CORRECTIONS))
     if participants is None and any(column != VOLUME for column in by):
         raise ConfigError("--by must come with --participants, the table with that column.")
-    people = pd.DataFrame() if participants is None else read_people(participants)
+    if participants is None and group_by is not None:
+        raise ConfigError("--group-by must come with --participants, the table of that column.")
+    table = None if participants is None else read_people(participants)
+    people = pd.DataFrame() if table is None else table.set_index(ID_COLUMN)
     if external and part is None:
         part = "validation"
     inner = read_contestants(sources, part=part)
     outer = read_contestants(external, part=None, is_external=True)
     _check_contestants(inner, outer)
     check_measures([*inner, *outer], measures)
-    patients = joint_patients(inner, people.index)
+    cohort = joint_people(inner, table, group_by)
     if VOLUME in by and VOLUME not in people.columns:
-        people = people.join(_volumes(inner, patients), how="outer")
-    groupings = (
-        group_patients(people, by, set(patients.values()), n_bands=bands, first=first) if by else []
-    )
-    strangers = {one.name: joint_patients([one], people.index) for one in outer}
+        people = people.join(_volumes(inner, cohort.patients), how="outer")
+    patients = set(cohort.patients.values())
+    groupings = group_patients(people, by, patients, n_bands=bands, first=first) if by else []
+    strangers = {one.name: joint_people([one], table, group_by) for one in outer}
     rows: list[dict[str, Any]] = []
     for metric in dict.fromkeys(measures):
         values = {one.name: one.values_of(metric) for one in (*inner, *outer)}
-        rows += _paired_rows(inner, values, patients, groupings, metric, seed)
-        rows += _group_rows(inner, values, patients, groupings, metric, seed)
-        rows += _centre_rows(inner, strangers, values, patients, metric, seed)
+        rows += _paired_rows(inner, values, cohort, groupings, metric, seed)
+        rows += _group_rows(inner, values, cohort, groupings, metric, seed)
+        rows += _centre_rows(inner, strangers, values, cohort, metric, seed)
     found = Comparisons(
         table_of(_corrected(rows, correction), COMPARISON_COLUMNS),
         {one.name: one.path for one in (*inner, *outer)},
@@ -170,7 +178,7 @@ def _check_contestants(inner: Sequence[Contestant], outer: Sequence[Contestant])
 def _paired_rows(
     inner: Sequence[Contestant],
     values: Mapping[str, Values],
-    patients: Mapping[str, str],
+    cohort: People,
     groupings: Sequence[Grouping],
     metric: str,
     seed: int,
@@ -184,7 +192,7 @@ def _paired_rows(
             subgroups, labels_of(values[a], values[b])
         ):
             row = paired_row(
-                values[a], values[b], patients, metric, label, members=members, seed=seed
+                values[a], values[b], cohort, metric, label, members=members, seed=seed
             )
             yield row | {"a": a, "b": b, "by": by, "group_a": group, "group_b": group}
 
@@ -192,7 +200,7 @@ def _paired_rows(
 def _group_rows(
     inner: Sequence[Contestant],
     values: Mapping[str, Values],
-    patients: Mapping[str, str],
+    cohort: People,
     groupings: Sequence[Grouping],
     metric: str,
     seed: int,
@@ -203,7 +211,7 @@ def _group_rows(
         mine = values[contestant.name]
         for (group, rest), label in itertools.product(others, labels_of(mine)):
             row = unpaired_row(
-                (mine, patients, members), (mine, patients, rest), metric, label, seed=seed
+                (mine, cohort, members), (mine, cohort, rest), metric, label, seed=seed
             )
             yield row | {
                 "a": contestant.name,
@@ -216,9 +224,9 @@ def _group_rows(
 
 def _centre_rows(
     inner: Sequence[Contestant],
-    strangers: Mapping[str, Mapping[str, str]],
+    strangers: Mapping[str, People],
     values: Mapping[str, Values],
-    patients: Mapping[str, str],
+    cohort: People,
     metric: str,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
@@ -226,7 +234,7 @@ def _centre_rows(
     for a, (b, theirs) in itertools.product([one.name for one in inner], strangers.items()):
         for label in labels_of(values[a], values[b]):
             row = unpaired_row(
-                (values[a], patients, None), (values[b], theirs, None), metric, label, seed=seed
+                (values[a], cohort, None), (values[b], theirs, None), metric, label, seed=seed
             )
             names = {"a": a, "b": b, "group_a": "internal", "group_b": "external"}
             yield row | names | {"by": CENTRE}

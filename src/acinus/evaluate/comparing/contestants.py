@@ -8,15 +8,16 @@ contestants apart by their number was rejected: a table would need a legend.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
-from acinus.cohort.participants import participant_of
+from acinus.cohort.participants import ID_COLUMN, owners_of
 from acinus.errors import ConfigError, DataError, unknown_name
+from acinus.evaluate.clusters import clusters_of
 from acinus.evaluate.score_table import NOT_ANNOTATED, read_scores
 
 SCORES = "scores.csv"
@@ -71,6 +72,16 @@ class Contestant:
         cases = self.scores.drop_duplicates("case")
         pairs = zip(cases["case"], cases["participant"], strict=True)
         return {str(case): str(patient or case) for case, patient in pairs}
+
+    @cached_property
+    def clusters(self) -> dict[str, str]:
+        """Case to the group of patients that its table takes as one observation, where it does."""
+        cases = self.scores.drop_duplicates("case")
+        grouped = cases[cases["cluster"] != cases["participant"]]
+        return {
+            str(case): str(cluster)
+            for case, cluster in zip(grouped["case"], grouped["cluster"], strict=True)
+        }
 
     def values_of(self, metric: str) -> dict[Structure, Observation]:
         """Every structure with its value of a measure.
@@ -198,8 +209,52 @@ def check_measures(contestants: Sequence[Contestant], measures: Sequence[str]) -
                 )
 
 
+@dataclass(frozen=True)
+class People:
+    """Whose the cases of one cohort are.
+
+    Attributes:
+        patients: Case to patient.
+        clusters: Case to what counts as one observation: the patient, or a group.
+    """
+
+    patients: dict[str, str]
+    clusters: dict[str, str]
+
+
+def joint_people(
+    contestants: Sequence[Contestant], table: pd.DataFrame | None, group_by: str | None
+) -> People:
+    """Patient and cluster of each case over all contestants.
+
+    Args:
+        contestants: Of one cohort.
+        table: ``participants.tsv``; None: the score tables alone tell.
+        group_by: Column of it whose values are one observation. None: the groups that the score
+            tables state, else each patient.
+
+    Raises:
+        ConfigError: The table has no such column.
+        DataError: Two tables name different patients or groups for a case, or a patient has no
+            value of the column.
+    """
+    patients = joint_patients(contestants, table)
+    if group_by is not None and table is not None:
+        of = clusters_of(set(patients.values()), table, group_by, where="--participants")
+        return People(patients, {case: of[patient] for case, patient in patients.items()})
+    clusters: dict[str, str] = {}
+    for one in contestants:
+        for case, cluster in one.clusters.items():
+            if clusters.setdefault(case, cluster) != cluster:
+                raise DataError(
+                    f"case '{case}' must belong to one group in all tables; got "
+                    f"'{clusters[case]}' and '{cluster}' in '{one.name}'."
+                )
+    return People(patients, patients | clusters)
+
+
 def joint_patients(
-    contestants: Sequence[Contestant], participant_ids: Collection[str] = ()
+    contestants: Sequence[Contestant], table: pd.DataFrame | None = None
 ) -> dict[str, str]:
     """Case to patient over all contestants.
 
@@ -208,7 +263,7 @@ def joint_patients(
 
     Args:
         contestants: Of one cohort.
-        participant_ids: Of ``participants.tsv``, matched with cases as in a dataset.
+        table: ``participants.tsv``, matched with cases as in a dataset.
 
     Raises:
         DataError: Two tables name different patients for a case.
@@ -227,9 +282,11 @@ def joint_patients(
                     f"case '{case}' must belong to one participant in all tables; got "
                     f"'{before}' in '{said_by[case]}' and '{patient}' in '{one.name}'."
                 )
-    known = set(participant_ids)
+    if table is None:
+        return patients
+    known, owners = set(table[ID_COLUMN]), owners_of(patients, table)
     return {
-        case: patient if patient in known else participant_of(case, known) or patient
+        case: patient if patient in known else owners.get(case, patient)
         for case, patient in patients.items()
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import note_on_clusters
 from acinus.evaluate.comparing.contestants import Structure
 from acinus.evaluate.comparing.rows import PAIRED, UNPAIRED
 from acinus.evaluate.comparing.subgroups import Grouping
@@ -91,8 +92,7 @@ class Comparisons:
     def notes(self) -> list[str]:
         """Sentences: how it was tested and corrected, and what was left out."""
         return [
-            f"Part: {_parts_words(self.parts)}. Means and tests are over patients, each with one "
-            "value: the mean of its structures. Intervals resample patients (95%, bootstrap).",
+            f"Part: {_parts_words(self.parts)}. {_unit_sentence(self.table)}",
             *_test_sentences(self.table),
             *(text for one in self.groupings for text in _group_sentences(one)),
             *(_lack_sentence(lack) for lack in self.lacks),
@@ -142,7 +142,7 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
         "B": _side(row, "b"),
         "Measure": metric_title(row["metric"]),
         "Label": label_title(row["label"]),
-        "Cases (patients)": _counts(row),
+        "Cases (units)": _counts(row),
         "Mean A": decimals(row["mean_a"], places),
         "Mean B": decimals(row["mean_b"], places),
         "A − B (95% interval)": _estimate(row["difference"], row["low"], row["high"], places),
@@ -154,14 +154,29 @@ def _texts(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _unit_sentence(table: pd.DataFrame) -> str:
+    """What counts as one observation, and how many there are."""
+    both = [
+        table[["clustered_by", *names.values()]].rename(columns={v: k for k, v in names.items()})
+        for names in (
+            {f"n_{what}": f"n_{what}_{side}" for what in ("participants", "clusters")}
+            for side in ("a", "b")
+        )
+    ]
+    return f"{note_on_clusters(pd.concat(both))} Intervals are 95% bootstrap intervals."
+
+
 def _test_sentences(table: pd.DataFrame) -> Iterator[str]:
     kinds = set(table["kind"])
     if PAIRED in kinds:
-        yield "Same cases: paired t-test, Wilcoxon signed-rank test, g of the differences."
+        yield (
+            "Same cases: paired t-test; Wilcoxon signed-rank test, differences of 0 dropped; "
+            "Hedges' g of the differences. All tests are two-sided."
+        )
     if UNPAIRED in kinds:
         yield (
-            "Different patients: Welch's unpaired t-test, Mann-Whitney test, g by the pooled "
-            "deviation; a drop below 0 is a rise."
+            "Different patients: Welch's unpaired t-test, Mann-Whitney test, both two-sided; "
+            "Hedges' g by the pooled deviation; a drop below 0 is a rise."
         )
     n_t, n_ranks = (int(table[name].iloc[0]) for name in ("n_t_tests", "n_rank_tests"))
     yield (
@@ -191,7 +206,7 @@ def _side(row: Mapping[str, Any], side: str) -> str:
 
 
 def _counts(row: Mapping[str, Any]) -> str:
-    sides = [f"{row[f'n_cases_{side}']} ({row[f'n_participants_{side}']})" for side in ("a", "b")]
+    sides = [f"{row[f'n_cases_{side}']} ({row[f'n_clusters_{side}']})" for side in ("a", "b")]
     return sides[0] if row["kind"] == PAIRED else " / ".join(sides)
 
 

@@ -8,10 +8,13 @@ rejected: a model that fails on the hardest case would win by it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from acinus.evaluate.comparing.contestants import Observation, Structure
+import pandas as pd
+
+from acinus.evaluate.clusters import observed
+from acinus.evaluate.comparing.contestants import Observation, People, Structure
 from acinus.evaluate.tables.numbers import Kind
 from acinus.evaluate.wording import ALL_LABELS
 from acinus.measure import MEASURES
@@ -36,6 +39,9 @@ COMPARISON_COLUMNS: dict[str, Kind] = {
     "n_cases_b": "int64",
     "n_participants_a": "int64",
     "n_participants_b": "int64",
+    "n_clusters_a": "int64",
+    "n_clusters_b": "int64",
+    "clustered_by": "str",
     "n_missing_a": "int64",
     "n_missing_b": "int64",
     "n_undefined_a": "int64",
@@ -69,11 +75,11 @@ COMPARISON_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """n_structures: with both values (paired) or a value (unpaired), which the means are over,
-a participant counting once; n_missing: structures that only the other side has; n_undefined,
-n_failed: of the structures that both have (paired) or of the group; n_not_annotated: left out,
-drawn by nobody; difference: a minus b; low to high: 95% bootstrap interval over participants;
-drop: unpaired, from a to b in % of a; better: which values are; n_t_tests, n_rank_tests:
-p-values that each correction is over."""
+a cluster counting once: a participant, or a group of them by the column clustered_by; n_missing:
+structures that only the other side has; n_undefined, n_failed: of the structures that both have
+(paired) or of the group; n_not_annotated: left out, drawn by nobody; difference: a minus b; low to
+high: 95% bootstrap interval, clusters resampled; drop: unpaired, from a to b in % of a; better:
+which values are; n_t_tests, n_rank_tests: p-values that each correction is over."""
 
 Values = Mapping[Structure, Observation]
 
@@ -81,7 +87,7 @@ Values = Mapping[Structure, Observation]
 def paired_row(
     first: Values,
     second: Values,
-    patients: Mapping[str, str],
+    people: People,
     metric: str,
     label: str,
     *,
@@ -93,25 +99,26 @@ def paired_row(
     Args:
         first: Structures of one contestant.
         second: Of the other.
-        patients: Case to patient.
+        people: Patient and cluster of each case.
         metric: Measure of the values.
         label: One label, or `ALL_LABELS`.
         members: Patients of a subgroup; None takes all.
         seed: Of the bootstrap.
     """
     left, right = (
-        {key: one[key] for key in _chosen(one, patients, label, members)} for one in (first, second)
+        {key: one[key] for key in _chosen(one, people, label, members)} for one in (first, second)
     )
     unjudged = _not_annotated(left) | _not_annotated(right)
     common = sorted((left.keys() & right.keys()) - unjudged)
     found = paired_difference(
         [left[key].value for key in common],
         [right[key].value for key in common],
-        [patients[case] for case, _ in common],
+        [people.clusters[case] for case, _ in common],
         seed=seed,
     )
     both = [k for k in common if left[k].value is not None and right[k].value is not None]
     n_cases = len({case for case, _ in both})
+    counts = _counted(people, both)
     reasons = dict.fromkeys(part for part in (found.reason, found.effect.reason) if part)
     return {
         "kind": PAIRED,
@@ -121,8 +128,11 @@ def paired_row(
         "n_structures_b": found.n,
         "n_cases_a": n_cases,
         "n_cases_b": n_cases,
-        "n_participants_a": found.n_clusters,
-        "n_participants_b": found.n_clusters,
+        "n_participants_a": counts["n_participants"],
+        "n_participants_b": counts["n_participants"],
+        "n_clusters_a": found.n_clusters,
+        "n_clusters_b": found.n_clusters,
+        "clustered_by": counts["clustered_by"],
         "n_missing_a": len(right.keys() - left.keys() - unjudged),
         "n_missing_b": len(left.keys() - right.keys() - unjudged),
         **_gaps(left, common, "a"),
@@ -139,9 +149,9 @@ def paired_row(
         "hedges_g": found.effect.hedges_g,
         "g_low": found.effect.low,
         "g_high": found.effect.high,
-        "t_test": "paired t-test",
+        "t_test": "paired t-test, two-sided",
         "t_p": found.t_p,
-        "rank_test": "Wilcoxon signed-rank",
+        "rank_test": "Wilcoxon signed-rank, two-sided, differences of 0 dropped",
         "rank_method": found.wilcoxon_method,
         "rank_p": found.wilcoxon_p,
         "reason": "; ".join(reasons),
@@ -149,8 +159,8 @@ def paired_row(
 
 
 def unpaired_row(
-    first: tuple[Values, Mapping[str, str], Collection[str] | None],
-    second: tuple[Values, Mapping[str, str], Collection[str] | None],
+    first: tuple[Values, People, Collection[str] | None],
+    second: tuple[Values, People, Collection[str] | None],
     metric: str,
     label: str,
     *,
@@ -159,22 +169,23 @@ def unpaired_row(
     """First group minus second, of different patients, with the relative drop.
 
     Args:
-        first: Structures, case to patient, and the patients of the group (None: all).
+        first: Structures, whose they are, and the patients of the group (None: all).
         second: The same of the other group.
         metric: Measure of the values.
         label: One label, or `ALL_LABELS`.
         seed: Of the bootstrap.
     """
-    sides, keys, members = [], [], []
+    sides, keys, members, counts = [], [], [], []
     n_unjudged = 0
-    for values, patients, chosen in (first, second):
-        mine = {key: values[key] for key in _chosen(values, patients, label, chosen)}
+    for values, people, chosen in (first, second):
+        mine = {key: values[key] for key in _chosen(values, people, label, chosen)}
         unjudged = _not_annotated(mine)
         n_unjudged += len(unjudged)
         judged = sorted(mine.keys() - unjudged)
         sides.append(mine)
         keys.append(judged)
-        members.append([patients[case] for case, _ in judged])
+        members.append([people.clusters[case] for case, _ in judged])
+        counts.append(_counted(people, [key for key in judged if mine[key].value is not None]))
     found = unpaired_difference(
         [sides[0][key].value for key in keys[0]],
         [sides[1][key].value for key in keys[1]],
@@ -193,8 +204,11 @@ def unpaired_row(
         "n_structures_b": found.n_b,
         "n_cases_a": n_cases[0],
         "n_cases_b": n_cases[1],
-        "n_participants_a": found.n_clusters_a,
-        "n_participants_b": found.n_clusters_b,
+        "n_participants_a": counts[0]["n_participants"],
+        "n_participants_b": counts[1]["n_participants"],
+        "n_clusters_a": found.n_clusters_a,
+        "n_clusters_b": found.n_clusters_b,
+        "clustered_by": ", ".join(dict.fromkeys(one["clustered_by"] for one in counts)),
         "n_missing_a": 0,
         "n_missing_b": 0,
         **_gaps(sides[0], keys[0], "a"),
@@ -213,12 +227,14 @@ def unpaired_row(
         "hedges_g": found.hedges_g,
         "g_low": found.g_low,
         "g_high": found.g_high,
-        "t_test": "Welch's unpaired t-test",
+        "t_test": "Welch's unpaired t-test, two-sided",
         "t_p": found.welch_p,
-        "rank_test": "Mann-Whitney",
+        "rank_test": "Mann-Whitney, two-sided",
         "rank_method": found.rank_method,
         "rank_p": found.rank_p,
-        "reason": found.reason,
+        "reason": "; ".join(
+            part for part in (found.reason, _in_both(first, second, members)) if part
+        ),
     }
 
 
@@ -228,13 +244,39 @@ def labels_of(*of: Values) -> list[str]:
     return [*([ALL_LABELS] if len(labels) > 1 else []), *labels]
 
 
+def _counted(people: People, structures: Sequence[Structure]) -> dict[str, Any]:
+    """How many patients and clusters structures are of, and what a cluster is."""
+    cases = [case for case, _ in structures]
+    return observed(
+        pd.DataFrame(
+            {
+                "participant": [people.patients[case] for case in cases],
+                "cluster": [people.clusters[case] for case in cases],
+            },
+            dtype="str",
+        )
+    )
+
+
+def _in_both(
+    first: tuple[Values, People, Collection[str] | None],
+    second: tuple[Values, People, Collection[str] | None],
+    members: Sequence[Collection[str]],
+) -> str:
+    """That clusters have patients in both groups of one cohort, which the tests take as others."""
+    common = set(members[0]) & set(members[1])
+    if first[1] is not second[1] or not common:
+        return ""
+    return f"{len(common)} groups of patients that are not independent are in both, so p is rough"
+
+
 def _chosen(
-    values: Values, patients: Mapping[str, str], label: str, members: Collection[str] | None
+    values: Values, people: People, label: str, members: Collection[str] | None
 ) -> Iterable[Structure]:
     return (
         key
         for key in values
-        if label in (ALL_LABELS, key[1]) and (members is None or patients[key[0]] in members)
+        if label in (ALL_LABELS, key[1]) and (members is None or people.patients[key[0]] in members)
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.cohort import read_participants
-from acinus.cohort.participants import ID_COLUMN, duplicate_ids
+from acinus.cohort.participants import duplicate_ids
 from acinus.errors import ConfigError, DataError, unknown_name
 
 MOST_VALUES_UNCUT = 6
@@ -42,7 +42,7 @@ class Grouping:
 
 
 def read_people(path: Path | str) -> pd.DataFrame:
-    """The columns of ``participants.tsv`` by participant.
+    """The table of ``participants.tsv``.
 
     Raises:
         DataError: The table is unreadable or names a participant twice.
@@ -51,7 +51,7 @@ def read_people(path: Path | str) -> pd.DataFrame:
     twice = duplicate_ids(table)
     if twice:
         raise DataError(f"{path}: a participant must have one row; '{twice[0]}' has several.")
-    return table.set_index(ID_COLUMN)
+    return table
 
 
 def group_patients(

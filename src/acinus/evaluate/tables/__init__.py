@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from acinus.errors import ConfigError, unknown_name
+from acinus.evaluate.clusters import note_on_clusters
 from acinus.evaluate.tables.centres import (
     COMBINED,
     EXTERNAL,
@@ -66,13 +67,16 @@ from acinus.evaluate.tables.networks import (
     network_table,
     note_on_networks,
 )
-from acinus.evaluate.tables.readings import (
-    NOTE_ON_NONINFERIORITY,
-    READINGS,
+from acinus.evaluate.tables.noninferiority import (
     display_noninferiority,
+    noninferiority_table,
+    note_on_noninferiority,
+)
+from acinus.evaluate.tables.readings import (
+    READINGS,
     display_readings,
     model_against,
-    noninferiority_table,
+    noninferiority_to_readings,
     note_on_readings,
     reading_table,
 )
@@ -80,10 +84,10 @@ from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_erro
 from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
 from acinus.evaluate.tables.volumetry import (
     NOTE_ON_BOUNDS,
-    NOTE_ON_VOLUMETRY,
     bound_table,
     display_bounds,
     display_volumetry,
+    note_on_volumetry,
     volume_cases,
     volumetry_table,
 )
@@ -129,16 +133,20 @@ TABLES: dict[str, TableKind] = {
             "shapiro_table",
             "Test of normality (Shapiro-Wilk)",
             display_shapiro,
-            lambda numbers: "Values below 0.05 speak against a normal distribution.",
+            lambda numbers: (
+                "Values below 0.05 speak against a normal distribution. n: observations, one value "
+                f"each. {note_on_clusters(numbers)}"
+            ),
         ),
         TableKind(
             "volume_agreement",
             "Agreement of volumes",
             display_agreement,
             lambda numbers: (
-                "Pearson correlation of reference and predicted volume. The interval resamples "
-                "patients; the clustered p-value has a cluster-robust variance and t with "
-                "patients - 1 degrees of freedom. Bias: predicted minus reference."
+                "Pearson correlation of reference and predicted volume. The clustered p-value has "
+                "a cluster-robust variance and t with one degree of freedom less than there are "
+                "units. Bias: predicted minus reference; limits: of single structures, by the "
+                f"variance between and within units. {note_on_clusters(numbers)}"
             ),
         ),
         TableKind(
@@ -146,9 +154,8 @@ TABLES: dict[str, TableKind] = {
             "Comparison of scan types",
             display_arm_comparison,
             lambda numbers: (
-                "Over participants that both scan types have; one value per participant "
-                "(mean of its structures). The interval resamples participants. "
-                "Structures without a value in both are left out."
+                "Over participants that both scan types have. Structures without a value in both "
+                f"are left out. {note_on_clusters(numbers)}"
             ),
         ),
         TableKind(
@@ -157,7 +164,8 @@ TABLES: dict[str, TableKind] = {
             lambda numbers, names: display_variants(numbers),
             lambda numbers: (
                 "Over all structures; differences within participants, with 95% bootstrap "
-                "interval and Wilcoxon p-value, not corrected for several comparisons."
+                "interval and Wilcoxon p-value, not corrected for several comparisons. "
+                + note_on_clusters(numbers)
             ),
         ),
         TableKind(
@@ -208,12 +216,10 @@ TABLES: dict[str, TableKind] = {
             "noninferiority_table",
             "The model against the readers",
             display_noninferiority,
-            lambda numbers: NOTE_ON_NONINFERIORITY,
+            note_on_noninferiority,
         ),
         TableKind("network_table", "Networks compared", display_networks, note_on_networks),
-        TableKind(
-            "volumetry_table", "Volumetry", display_volumetry, lambda numbers: NOTE_ON_VOLUMETRY
-        ),
+        TableKind("volumetry_table", "Volumetry", display_volumetry, note_on_volumetry),
         TableKind(
             "bound_table",
             "Which Dice guarantees which volume error",
@@ -285,6 +291,7 @@ __all__ = [
     "model_against",
     "network_table",
     "noninferiority_table",
+    "noninferiority_to_readings",
     "note",
     "reading_table",
     "shapiro_table",

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import note_on_clusters, with_clusters
 from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select
 from acinus.evaluate.tables.characteristics import (
@@ -40,6 +41,9 @@ INTERNAL, EXTERNAL = "internal", "external"
 COMBINED = "all internal"
 """Name of the row over all internal centres, with which each external one is compared."""
 
+OWN_FOLD = "the network of the fold that left the case out"
+"""What segments internal cases."""
+
 SCANNER_COLUMNS = ("scanner", "manufacturer", "imaging_device", "scanner_model")
 FIELD_COLUMNS = ("field_strength_t", "field_strength")
 
@@ -64,6 +68,7 @@ CENTRE_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "centre": "str",
     "role": "str",
+    "segmented_by": "str",
     **SUMMARY_COLUMNS,
     "drop_percent": "float64",
     "drop_low": "float64",
@@ -74,9 +79,9 @@ CENTRE_COLUMNS: dict[str, Kind] = {
     "rank_p": "float64",
     "test_reason": "str",
 }
-"""drop: from all internal centres to this one, in % of the internal mean, with its 95% bootstrap
-interval; below 0 where the external mean is higher. Corrected: by Holm over the external centres
-of an arm and metric."""
+"""segmented_by: which network; drop: from all internal centres to this one, in % of the internal
+mean, with its 95% bootstrap interval; below 0 where the external mean is higher. Corrected: by Holm
+over the external centres of an arm and metric."""
 
 _TESTED = {
     "drop_percent": "drop_percent",
@@ -169,6 +174,7 @@ def centre_table(
     scores: pd.DataFrame,
     centres: Mapping[str, Mapping[str, str]],
     *,
+    networks: Mapping[str, str] | None = None,
     metrics: Sequence[str] | None = None,
     model: str = "final",
     seed: int = SEED,
@@ -178,6 +184,7 @@ def centre_table(
     Args:
         scores: Score table.
         centres: Arm to participant to centre; arms without an entry are left out.
+        networks: Arm to what segmented its external cases, in words; None: not told.
         metrics: None: all that have no table of their own.
         model: Which model's rows.
         seed: Of the bootstrap.
@@ -202,6 +209,9 @@ def centre_table(
                 "arm": arm,
                 "centre": centre,
                 "role": role,
+                "segmented_by": (
+                    OWN_FOLD if role == INTERNAL else (networks or {}).get(arm, "its model")
+                ),
                 **row,
                 **(_test(inside, found, row, seed) if role == EXTERNAL else _NO_TEST),
             }
@@ -240,14 +250,22 @@ def note_on_centres(numbers: pd.DataFrame) -> str:
     once = numbers[numbers["centre"] != COMBINED]  # its cases stand in the rows of their centres
     return (
         "Internal: cases that a fold left out, segmented by the network that had not seen them, "
-        "before post-processing. External: the centres kept for the test, segmented by the mean "
-        "of all networks of the arm. Each cell: mean ± standard deviation, below it the median, "
+        "before post-processing. External: the centres kept for the test, segmented by "
+        f"{_networks_words(numbers)}. Each cell: mean ± standard deviation, below it the median, "
         f"over the defined values. {gaps_words(once)} Change: of the mean "
         f"{first.replace('_', ' ')} against all internal cases, in % of their mean, with its 95% "
-        "bootstrap interval over participants; p: Welch's unpaired t-test, in brackets corrected "
-        "by Holm over the external centres of a scan type."
+        "bootstrap interval; p: Welch's unpaired t-test, in brackets corrected by Holm over the "
+        f"external centres of a scan type. {note_on_clusters(numbers)}"
         + (f" Without a test: {'; '.join(reasons)}." if reasons else "")
     )
+
+
+def _networks_words(numbers: pd.DataFrame) -> str:
+    """What segmented the external cases: one sentence part, or one for each arm."""
+    outside = numbers[numbers["role"] == EXTERNAL].drop_duplicates("arm")
+    if outside["segmented_by"].nunique() == 1:
+        return str(outside["segmented_by"].iloc[0])
+    return "; ".join(f"{row['segmented_by']} ({row['arm']})" for row in records(outside))
 
 
 _NO_TEST: dict[str, Any] = dict.fromkeys(_TESTED) | {"test_reason": ""}
@@ -258,12 +276,12 @@ def _test(
 ) -> dict[str, Any]:
     """Internal minus external, of one label and metric."""
     sides = [
-        some[(some["label"] == row["label"]) & (some["metric"] == row["metric"])]
+        with_clusters(some[(some["label"] == row["label"]) & (some["metric"] == row["metric"])])
         for some in (inside, outside)
     ]
     found = unpaired_difference(
         *(some["value"].tolist() for some in sides),
-        *(some["participant"].tolist() for some in sides),
+        *(some["cluster"].tolist() for some in sides),
         seed=seed,
     )
     tested = {name: getattr(found, attribute) for name, attribute in _TESTED.items()}

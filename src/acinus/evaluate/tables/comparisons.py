@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, group_words, observed, with_clusters
 from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select
 from acinus.evaluate.tables.evaluation import TABLE_3_METRICS
@@ -37,7 +38,7 @@ ARM_COLUMNS: dict[str, Kind] = {
     "unit": "str",
     "n": "int64",
     "n_undefined": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "mean_a": "float64",
     "mean_b": "float64",
     "difference": "float64",
@@ -49,7 +50,7 @@ ARM_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """n: structures with both values; n_undefined: structures of common participants that
-lack one; difference: a minus b, mean over participants with its 95% interval."""
+lack one; difference: a minus b, mean over clusters with its 95% interval."""
 
 VARIANT_COLUMNS: dict[str, Kind] = {
     "arm": "str",
@@ -64,7 +65,7 @@ VARIANT_COLUMNS: dict[str, Kind] = {
     "sd": "float64",
     "low": "float64",
     "high": "float64",
-    "n_participants": "int64",
+    **COUNTS,
     "difference": "float64",
     "difference_low": "float64",
     "difference_high": "float64",
@@ -112,7 +113,8 @@ def arm_comparison(
             of_label = of_metric if label == ALL_LABELS else of_metric[of_metric["label"] == label]
             first, second = (of_label[of_label["arm"] == arm] for arm in (a, b))
             known = {"a": a, "b": b, "label": label, "metric": metric, "unit": unit}
-            rows.append(known | _difference_row(_paired(first, second, seed)))
+            found, counts = _paired(first, second, seed)
+            rows.append(known | counts | _difference_row(found))
     return table_of(rows, ARM_COLUMNS)
 
 
@@ -130,7 +132,7 @@ def display_arm_comparison(
             "Difference (95% interval)": _difference_words(row["difference"], row),
             "p, Wilcoxon": p_value(row["wilcoxon_p"]),
             "p, paired t-test": p_value(row["t_p"]),
-            "Patients": str(row["n_participants"]),
+            "Patients": f"{row['n_participants']}{group_words(row)}",
             "Remark": _remark(row),
         }
         for row in records(numbers)
@@ -205,32 +207,29 @@ def display_variants(numbers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "n"]).fillna("")
 
 
-def _paired(first: pd.DataFrame, second: pd.DataFrame, seed: int) -> PairedDifference:
-    """First minus second value of each structure of the participants that both have."""
-    keys = ["participant", "label"]
+def _paired(
+    first: pd.DataFrame, second: pd.DataFrame, seed: int
+) -> tuple[PairedDifference, dict[str, Any]]:
+    """First minus second value of each structure of the participants that both have, and `COUNTS`.
+
+    Several values of a structure count with the mean of the defined ones.
+    """
+    keys = ["participant", "cluster", "label"]
     left, right = (
-        one.groupby(keys, sort=False)["value"].agg(_mean_if_any) for one in (first, second)
+        with_clusters(one).groupby(keys, sort=False)["value"].mean().rename(name)
+        for name, one in (("first", first), ("second", second))
     )
     common = set(first["participant"]) & set(second["participant"])
-    index = [key for key in left.index.union(right.index, sort=False) if key[0] in common]
-    return paired_difference(
-        left.reindex(index).tolist(),
-        right.reindex(index).tolist(),
-        [participant for participant, _ in index],
-        seed=seed,
-    )
-
-
-def _mean_if_any(values: pd.Series) -> float:
-    """Mean of the defined values; NaN if there is none."""
-    return float(values.mean())
+    pairs = pd.concat([left, right], axis=1).reset_index()
+    pairs = pairs[pairs["participant"].isin(common)]
+    values = (pairs[name].tolist() for name in ("first", "second", "cluster"))
+    return paired_difference(*values, seed=seed), observed(pairs.dropna(subset=["first", "second"]))
 
 
 def _difference_row(found: PairedDifference) -> dict[str, Any]:
     return {
         "n": found.n,
         "n_undefined": found.n_undefined,
-        "n_participants": found.n_clusters,
         "mean_a": found.mean_a,
         "mean_b": found.mean_b,
         "difference": found.mean,
@@ -246,8 +245,8 @@ def _difference_row(found: PairedDifference) -> dict[str, Any]:
 def _variant_row(
     found: pd.DataFrame, base: pd.DataFrame, is_baseline: bool, seed: int
 ) -> dict[str, Any]:
-    judged = found[found["status"] != "failed"]
-    summary = summarise(judged["value"].tolist(), cluster=judged["participant"].tolist(), seed=seed)
+    judged = with_clusters(found[found["status"] != "failed"])
+    summary = summarise(judged["value"].tolist(), cluster=judged["cluster"].tolist(), seed=seed)
     row = {
         "unit": found["unit"].iloc[0],
         "n": summary.n,
@@ -256,7 +255,7 @@ def _variant_row(
         "sd": summary.sd,
         "low": summary.low,
         "high": summary.high,
-        "n_participants": len(set(judged.loc[judged["value"].notna(), "participant"])),
+        **observed(judged[judged["value"].notna()]),
         "difference": None,
         "difference_low": None,
         "difference_high": None,
@@ -265,9 +264,9 @@ def _variant_row(
     }
     if is_baseline or base.empty:
         return row
-    paired = _paired(found, base, seed)
+    paired, counts = _paired(found, base, seed)
     return row | {
-        "n_participants": paired.n_clusters,
+        **counts,
         "difference": paired.mean,
         "difference_low": paired.low,
         "difference_high": paired.high,

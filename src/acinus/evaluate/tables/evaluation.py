@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, note_on_clusters, observed, with_clusters
 from acinus.evaluate.score_table import NOT_ANNOTATED, annotated_scores
 from acinus.evaluate.structures import FAILED, FALSE_FIND, MISSED, select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
@@ -44,7 +45,7 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
     "n_false_finds": "int64",
     "n_not_annotated": "int64",
     "n_side_errors": "float64",
-    "n_participants": "int64",
+    **COUNTS,
     "mean": "float64",
     "sd": "float64",
     "median": "float64",
@@ -60,7 +61,8 @@ EVALUATION_COLUMNS: dict[str, Kind] = {
 out; n_missed and n_false_finds: structures drawn but not predicted, and the reverse;
 n_not_annotated: structures that nobody drew in their case, in none of the other numbers;
 n_side_errors: predicted parts that lie on the other side, NaN where a label has no partner;
-low to high: 95% bootstrap interval of the mean over participants."""
+low to high: 95% bootstrap interval of the mean, clusters resampled; shapiro: of one value a
+cluster."""
 
 
 def evaluation_table(
@@ -147,10 +149,10 @@ def shapiro_table(
     """Shapiro-Wilk test of every arm, label and metric.
 
     Returns:
-        Columns arm, label, metric, n, shapiro_w, shapiro_p, reason.
+        Columns arm, label, metric, n, those of `COUNTS`, shapiro_w, shapiro_p, reason.
     """
     numbers = evaluation_table(scores, metrics=metrics, model=model, part=part)
-    return numbers[["arm", "label", "metric", "n", "shapiro_w", "shapiro_p", "reason"]]
+    return numbers[["arm", "label", "metric", "n", *COUNTS, "shapiro_w", "shapiro_p", "reason"]]
 
 
 def display_shapiro(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -160,7 +162,7 @@ def display_shapiro(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
             "Organ": label_title(row["label"], names),
             "Scan type": row["arm"],
             "Metric": metric_title(row["metric"]),
-            "n": str(row["n"]),
+            "n": str(row["n_clusters"]),
             "W": decimals(row["shapiro_w"], 3),
             "p-value": p_value(row["shapiro_p"]) if row["shapiro_p"] >= 0 else row["reason"],
         }
@@ -185,7 +187,7 @@ def note_on_evaluation(numbers: pd.DataFrame) -> str:
     unknown = int(single.groupby(["arm", "label"])["n_not_annotated"].max().sum())
     if unknown:
         text += f" {unknown} structures that were not annotated in their case are not judged."
-    return text
+    return f"{text} {note_on_clusters(numbers)}"
 
 
 def _heading(metric: str) -> str:
@@ -209,7 +211,7 @@ def outcome_counts(counted: pd.DataFrame) -> dict[str, float]:
 
 
 def summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
-    """Figures of one metric, a participant counting once in the interval.
+    """Figures of one metric; the interval resamples clusters.
 
     Args:
         rows: Of the score table, of that metric alone, at least one.
@@ -220,9 +222,9 @@ def summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
         Values of `EVALUATION_COLUMNS` from ``metric`` to ``reason``, without the counts of
         structures.
     """
-    known = annotated_scores(rows)
+    known = with_clusters(annotated_scores(rows))
     judged = known[known["status"] != "failed"]
-    members = judged["participant"].tolist()
+    members = judged["cluster"].tolist()
     found = summarise(judged["value"].tolist(), cluster=members, seed=seed)
     figures = ("n", "n_undefined", "mean", "sd", "median", "q25", "q75", "low", "high")
     reasons = list(dict.fromkeys(found.reasons.values()))
@@ -230,7 +232,7 @@ def summary_row(rows: pd.DataFrame, metric: str, seed: int) -> dict[str, Any]:
         "metric": metric,
         "unit": rows["unit"].iloc[0],
         "n_not_annotated": int((rows["reason"] == NOT_ANNOTATED).sum()),
-        "n_participants": len(set(judged.loc[judged["value"].notna(), "participant"])),
+        **observed(judged[judged["value"].notna()]),
         **{name: getattr(found, name) for name in figures},
         "shapiro_w": found.shapiro_w,
         "shapiro_p": found.shapiro_p,

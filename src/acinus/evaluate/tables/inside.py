@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, note_on_clusters, observed, with_clusters
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import (
@@ -36,6 +37,7 @@ HOLDOUT_COLUMNS: dict[str, Kind] = {
     "n_holdout": "int64",
     "mean_holdout": "float64",
     "sd_holdout": "float64",
+    **COUNTS,
     "p": "float64",
     "p_holm": "float64",
 }
@@ -51,11 +53,12 @@ PAIRED_COLUMNS: dict[str, Kind] = {
     "mean_second": "float64",
     "sd_second": "float64",
     "difference": "float64",
+    **COUNTS,
     "p": "float64",
     "p_holm": "float64",
 }
 """comparison: ``label against prediction`` or ``right against left``; difference: first minus
-second, mean over the cases that have both."""
+second, of the cases that have both, mean over clusters."""
 
 GRID_COLUMNS: dict[str, Kind] = {
     "arm": "str",
@@ -79,6 +82,7 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
         The columns of `HOLDOUT_COLUMNS`; empty labels are left out of both variables. Arms with
         the same references (one dataset on several grids) are one row.
     """
+    values = with_clusters(values)
     drawn = values[(values["role"] == "reference") & (values["voxels"] > 0)]
     rows: list[dict[str, Any]] = []
     parts = [
@@ -90,9 +94,7 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
         test, rest = group[group["part"] == "holdout"], group[group["part"] != "holdout"]
         for variable in VARIABLES:
             a, b = test[variable], rest[variable]
-            found = unpaired_difference(
-                list(a), list(b), list(test.participant), list(rest.participant)
-            )
+            found = unpaired_difference(list(a), list(b), list(test.cluster), list(rest.cluster))
             rows.append(
                 {
                     "arm": arm,
@@ -104,6 +106,7 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
                     "n_holdout": len(a),
                     "mean_holdout": a.mean(),
                     "sd_holdout": a.std(),
+                    **observed(group),
                     "p": found.rank_p,
                 }
             )
@@ -138,6 +141,7 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
         references.
     """
     rows: list[dict[str, Any]] = []
+    values = with_clusters(values)
     for arm, group in values.groupby("arm", sort=False):
         drawn = group[group["role"] == "reference"]
         found = group[group["role"] == "prediction"]
@@ -161,7 +165,7 @@ def _paired(
     rows = []
     for variable in VARIABLES:
         a, b = joined[variable], joined[f"{variable}_second"]
-        found = paired_difference(list(a), list(b), list(joined["participant"]))
+        found = paired_difference(list(a), list(b), list(joined["cluster"]))
         rows.append(
             {
                 "arm": arm,
@@ -173,7 +177,8 @@ def _paired(
                 "sd_first": a.std(),
                 "mean_second": b.mean(),
                 "sd_second": b.std(),
-                "difference": (a - b).mean(),
+                "difference": found.mean,
+                **observed(joined),
                 "p": found.wilcoxon_p,
             }
         )
@@ -295,7 +300,8 @@ def note_on_holdout(numbers: pd.DataFrame) -> str:
     return (
         "References of the hold-out against those of all other cases; empty labels are left out. "
         f"Of {len(numbers)} distributions {low or 'none'} differ{'s' if low == 1 else ''} at 0.05 "
-        "after Holm's correction; with few cases a test finds only large differences."
+        "after Holm's correction; with few cases a test finds only large differences. "
+        + note_on_clusters(numbers)
     )
 
 
@@ -304,5 +310,5 @@ def note_on_inside(numbers: pd.DataFrame) -> str:
     return (
         "Label against prediction: hold-out cases in which both are present. Right against left: "
         "references of all cases with both sides. Values are those of the first channel, HU for "
-        "CT. p-values are adjusted over the whole table."
+        "CT. p-values are adjusted over the whole table. " + note_on_clusters(numbers)
     )

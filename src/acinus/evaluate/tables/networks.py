@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from acinus.evaluate.clusters import note_on_clusters, with_clusters
 from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select
 from acinus.evaluate.tables.numbers import Kind, table_of
@@ -39,6 +40,7 @@ NETWORK_COLUMNS: dict[str, Kind] = {
     **SUMMARY_COLUMNS,
     "compared_with": "str",
     "n_pairs": "int64",
+    "n_paired_clusters": "int64",
     "difference": "float64",
     "difference_low": "float64",
     "difference_high": "float64",
@@ -48,9 +50,9 @@ NETWORK_COLUMNS: dict[str, Kind] = {
     "wilcoxon_p": "float64",
     "test_reason": "str",
 }
-"""difference: this network minus the first, paired by case, mean over participants with its 95%
-bootstrap interval; dz: in standard deviations of the differences; corrected: by Holm over the
-networks of an arm, label and metric."""
+"""difference: this network minus the first, paired by case, mean over the clusters of the pairs
+with its 95% bootstrap interval; dz: in standard deviations of the differences; corrected: by Holm
+over the networks of an arm, label and metric."""
 
 
 def network_table(scores: pd.DataFrame, *, seed: int = SEED) -> pd.DataFrame:
@@ -104,7 +106,8 @@ def note_on_networks(numbers: pd.DataFrame) -> str:
         "All networks of a scan type learned from the same cases, were looked at on the same and "
         "tested on the same. Each cell: mean ± standard deviation, below it the median. "
         f"{gaps_words(numbers)} Difference: from {firsts}, paired by case; "
-        "p: paired t-test, in brackets corrected by Holm over the networks of a scan type."
+        "p: paired t-test, in brackets corrected by Holm over the networks of a scan type. "
+        + note_on_clusters(numbers)
         + (f" Without a test: {'; '.join(reasons)}." if reasons else "")
     )
 
@@ -113,9 +116,9 @@ def _against(
     reference: pd.DataFrame, other: pd.DataFrame, row: Mapping[str, Any], first: str, seed: int
 ) -> dict[str, Any]:
     """This network minus the first, of one label and metric, over the cases of both."""
-    keys = ["case", "participant", "label", "metric"]
+    keys = ["case", "participant", "cluster", "label", "metric"]
     sides = [
-        some[(some["label"] == row["label"]) & (some["metric"] == row["metric"])]
+        with_clusters(some)[(some["label"] == row["label"]) & (some["metric"] == row["metric"])]
         for some in (other, reference)
     ]
     both = sides[0][[*keys, "value"]].merge(sides[1][[*keys, "value"]], on=keys)
@@ -123,12 +126,13 @@ def _against(
     found = paired_difference(
         [] if is_first else both["value_x"].tolist(),
         [] if is_first else both["value_y"].tolist(),
-        [] if is_first else both["participant"].tolist(),
+        [] if is_first else both["cluster"].tolist(),
         seed=seed,
     )
     return {
         "compared_with": first,
         "n_pairs": found.n,
+        "n_paired_clusters": found.n_clusters,
         "difference": found.mean,
         "difference_low": found.low,
         "difference_high": found.high,

@@ -8,14 +8,21 @@ reading as the reference; all other measures are the same either way.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import note_on_clusters
 from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select, structures
-from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.noninferiority import (
+    NONINFERIORITY_COLUMNS,
+    VOLUMES,
+    Group,
+    noninferiority_table,
+)
+from acinus.evaluate.tables.numbers import Kind, table_of
 from acinus.evaluate.tables.summaries import (
     SUMMARY_COLUMNS,
     gaps_words,
@@ -25,12 +32,8 @@ from acinus.evaluate.tables.summaries import (
     shown_metrics,
     shown_table,
 )
-from acinus.evaluate.wording import decimals, interval, label_title, p_value, signed
-from acinus.measure.statistics import (
-    intraclass_correlation,
-    limits_of_agreement,
-    noninferiority_to_readers,
-)
+from acinus.evaluate.wording import decimals, signed
+from acinus.measure.statistics import ICC_FORMS, intraclass_correlation, limits_of_agreement
 from acinus.measure.statistics.bootstrap import SEED
 
 READINGS = "readings"
@@ -40,38 +43,34 @@ ICC_FORM = "ICC(2,1)"
 """Form of the intraclass correlation of volumes: the readers are a sample of those who might
 read, and a constant difference between them counts as disagreement."""
 
+VOLUME_FIGURES: dict[str, Kind] = {
+    "icc_form": "str",
+    "icc_n": "int64",
+    "icc_n_clusters": "int64",
+    "icc": "float64",
+    "icc_low": "float64",
+    "icc_high": "float64",
+    "icc_interval": "str",
+    "bias_ml": "float64",
+    "bias_low_ml": "float64",
+    "bias_high_ml": "float64",
+    "limit_lower_ml": "float64",
+    "limit_upper_ml": "float64",
+}
+"""Of the volumes of structures that all readers drew, see `volume_figures`."""
+
+FIRST_READING = "first"
+"""Name of the reading that is the reference of the study."""
+
 _AGAINST = "model against "
 
 READING_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "reading": "str",
     **SUMMARY_COLUMNS,
-    "bias_ml": "float64",
-    "limit_lower_ml": "float64",
-    "limit_upper_ml": "float64",
-    "icc": "float64",
-    "icc_low": "float64",
-    "icc_high": "float64",
+    **VOLUME_FIGURES,
 }
-"""bias: of volumes, this reading minus the first; icc: of volumes, form `ICC_FORM`."""
-
-NONINFERIORITY_COLUMNS: dict[str, Kind] = {
-    "arm": "str",
-    "reading": "str",
-    "label": "str",
-    "n": "int64",
-    "n_undefined": "int64",
-    "readers_mean": "float64",
-    "model_mean": "float64",
-    "difference": "float64",
-    "low": "float64",
-    "high": "float64",
-    "margin": "float64",
-    "p": "float64",
-    "verdict": "str",
-    "reason": "str",
-}
-"""difference: model minus readers, mean Dice; p: one-sided, of "short by the margin or more"."""
+"""bias: of volumes, this reading minus the first."""
 
 
 def model_against(reading: str) -> str:
@@ -118,7 +117,10 @@ def display_readings(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
 
 def note_on_readings(numbers: pd.DataFrame) -> str:
     """Which reading is first, and where kappa was computed."""
-    return f"{_NOTE_ON_READINGS} {gaps_words(numbers)}"
+    return (
+        f"{_NOTE_ON_READINGS} {gaps_words(numbers)} {note_on_volumes(numbers)} "
+        f"{note_on_clusters(numbers)}"
+    )
 
 
 _NOTE_ON_READINGS = (
@@ -126,99 +128,107 @@ _NOTE_ON_READINGS = (
     "take the first reading as true. Kappa is computed within the box of both masks and 10 mm "
     "around it; over the whole image it would come near to Dice, and in a tighter box lie lower, "
     "so that a kappa without its region says little. Each cell: mean ± standard deviation, below "
-    "it the median. Bias: this reading minus the first; ICC: of volumes."
+    "it the median. Bias: this reading minus the first."
 )
 
 
-def noninferiority_table(
-    scores: pd.DataFrame, *, margin: float, model: str = "final", seed: int = SEED
+def noninferiority_to_readings(
+    scores: pd.DataFrame,
+    groups: Mapping[str, Sequence[Group]],
+    *,
+    margin: float,
+    model: str = "final",
+    seed: int = SEED,
 ) -> pd.DataFrame:
-    """Whether a model agrees with two readings no worse than they do with each other, by Dice.
+    """`noninferiority_table` of a study: the first reading and each further one are the readers.
 
     Args:
         scores: Score table.
+        groups: Arm to the structures that are rows.
         margin: Loss of Dice that would not matter, > 0.
         model: Which model.
         seed: Of the bootstrap.
 
     Returns:
-        Columns of `NONINFERIORITY_COLUMNS`. In each case the model's value is the mean of its
-        Dice with both readings.
+        Columns of `NONINFERIORITY_COLUMNS`, a block per arm and reading that the model is held
+        against.
     """
-    dice = annotated_scores(scores[scores["metric"] == "dice"])
-    own = dice[(dice["model"] == model) & dice["part"].isin(["holdout", "validation"])]
-    read = select(dice, part=READINGS)
-    keys = ["case", "participant", "label"]
-    rows = []
-    for (arm, reading), readers in read.groupby(["arm", "model"], sort=False):
-        if str(reading).startswith(_AGAINST):
-            continue
-        with_first = own[own["arm"] == arm]
-        with_other = read[(read["arm"] == arm) & (read["model"] == model_against(str(reading)))]
-        both = readers[[*keys, "value"]].merge(with_first[[*keys, "value"]], on=keys)
-        both = both.merge(with_other[[*keys, "value"]], on=keys)
-        both.columns = pd.Index([*keys, "readers", "first", "other"])
-        for label, found in both.groupby("label", sort=False):
-            result = noninferiority_to_readers(
-                ((found["first"] + found["other"]) / 2).tolist(),
-                found["readers"].tolist(),
-                found["participant"].tolist(),
-                margin=margin,
-                seed=seed,
-            )
-            known = {"arm": arm, "reading": reading, "label": label, "difference": result.mean}
-            others = [name for name in NONINFERIORITY_COLUMNS if name not in known]
-            rows.append(known | {name: getattr(result, name) for name in others})
-    return table_of(rows, NONINFERIORITY_COLUMNS)
+    read = select(scores, part=READINGS)
+    tables = [
+        noninferiority_table(
+            _as_agreement(scores, str(arm), str(reading), model),
+            groups[str(arm)],
+            readers=[FIRST_READING, str(reading)],
+            model=model,
+            margin=margin,
+            arm=str(arm),
+            seed=seed,
+        )
+        for (arm, reading), _ in read.groupby(["arm", "model"], sort=False)
+        if model_against(str(reading)) in set(read.loc[read["arm"] == arm, "model"])
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else table_of([], NONINFERIORITY_COLUMNS)
 
 
-def display_noninferiority(
-    numbers: pd.DataFrame, names: Mapping[str, str] | None = None
-) -> pd.DataFrame:
-    """Model against readers, in words."""
-    several = numbers["label"].nunique() > 1
-    return shown_table(
-        [
-            {
-                "Scan type": row["arm"],
-                "Reading": row["reading"],
-                **({"Organ": label_title(row["label"], names)} if several else {}),
-                "n": str(row["n"]),
-                "Dice of the readers": decimals(row["readers_mean"]),
-                "Dice of model and readers": decimals(row["model_mean"]),
-                "Difference\n(95% interval)": f"{signed(row['difference'])}\n"
-                f"({interval(row['low'], row['high'])})",
-                "Margin": decimals(row["margin"]),
-                "p, one-sided": p_value(row["p"]),
-                "Model is": row["verdict"] + (f" ({row['reason']})" if row["reason"] else ""),
-            }
-            for row in records(numbers)
-        ],
-        ("Scan type", "Reading", "n"),
-    )
+def _as_agreement(scores: pd.DataFrame, arm: str, reading: str, model: str) -> pd.DataFrame:
+    """Pairs of the first reading, a further one and a model, from the scores of an arm."""
+    mine = scores[scores["arm"] == arm]
+    read = mine[mine["part"] == READINGS]
+    own = mine[(mine["model"] == model) & mine["part"].isin(["holdout", "validation"])]
+    pairs = [
+        read[read["model"] == reading].assign(reader_a=FIRST_READING, reader_b=reading),
+        own.assign(reader_a=FIRST_READING, reader_b=model),
+        read[read["model"] == model_against(reading)].assign(reader_a=reading, reader_b=model),
+    ]
+    found = pd.concat(pairs, ignore_index=True)
+    return found.assign(metric=found["metric"].replace(VOLUMES))
 
 
-NOTE_ON_NONINFERIORITY = (
-    "Cases that have this reading and that the model had not learned from. Dice of the readers: "
-    "between the first and this reading; of model and readers: the mean of the model's Dice with "
-    "either. Not inferior: the 95% intervals by t and by bootstrap both lie above minus the margin "
-    "that was stated beforehand; inferior: both lie below; otherwise undecided."
-)
+def volume_figures(volumes: pd.DataFrame, clusters: Sequence[Hashable]) -> dict[str, Any]:
+    """Intraclass correlation, bias and limits of the volumes that all readers drew.
 
+    A volume of 0 mL is no reading of a volume but a structure that was not found: two zeros would
+    raise the correlation, and one would count its whole volume as a difference.
 
-def _volumes(found: pd.DataFrame) -> dict[str, Any]:
-    """Bias, limits and intraclass correlation of the volumes of one label."""
-    wide = structures(found)
-    second = wide["prediction_volume_ml"].tolist()
-    first = wide["reference_volume_ml"].tolist()
-    limits = limits_of_agreement(second, first)
-    pairs = [list(pair) for pair in zip(first, second, strict=True)]
-    icc = intraclass_correlation(pairs, ICC_FORM)
-    return {
-        "bias_ml": limits.bias,
-        "limit_lower_ml": limits.lower,
-        "limit_upper_ml": limits.upper,
+    Args:
+        volumes: A row a structure, a column a reader, mL; NaN: not read.
+        clusters: Of each row.
+
+    Returns:
+        Values of `VOLUME_FIGURES`; bias and limits of two readers only, first minus second.
+    """
+    is_drawn = (volumes > 0).all(axis=1).tolist()
+    drawn = volumes[is_drawn]
+    units = [one for one, kept in zip(clusters, is_drawn, strict=True) if kept]
+    icc = intraclass_correlation(drawn.to_numpy().tolist(), ICC_FORM, units)
+    row: dict[str, Any] = dict.fromkeys(VOLUME_FIGURES) | {
+        "icc_form": ICC_FORM,
+        "icc_n": icc.n,
+        "icc_n_clusters": icc.n_clusters,
         "icc": icc.value,
         "icc_low": icc.low,
         "icc_high": icc.high,
+        "icc_interval": icc.interval,
     }
+    if volumes.shape[1] == 2:
+        first, second = (drawn[name].tolist() for name in volumes)
+        limits = limits_of_agreement(first, second, units)
+        row |= {"bias_ml": limits.bias, "bias_low_ml": limits.bias_low}
+        row |= {"bias_high_ml": limits.bias_high, "limit_lower_ml": limits.lower}
+        row |= {"limit_upper_ml": limits.upper}
+    return row
+
+
+def note_on_volumes(numbers: pd.DataFrame) -> str:
+    """Which form of correlation it is, how its interval is made, and what it is over."""
+    ways = " or ".join(dict.fromkeys(numbers["icc_interval"]))
+    return (
+        f"Volumes, {ICC_FORM} ({ICC_FORMS[ICC_FORM]}) with its 95% interval ({ways}), and bias "
+        "with limits of agreement: over structures that all of these readers drew."
+    )
+
+
+def _volumes(found: pd.DataFrame) -> dict[str, Any]:
+    """`VOLUME_FIGURES` of one label: this reading, then the first."""
+    wide = structures(found).reindex(columns=["cluster", *reversed(VOLUMES)])
+    return volume_figures(wide[list(reversed(VOLUMES))], wide["cluster"].tolist())

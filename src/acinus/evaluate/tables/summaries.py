@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS
 from acinus.evaluate.structures import structures
 from acinus.evaluate.tables.evaluation import outcome_counts, summary_row
 from acinus.evaluate.tables.numbers import Kind, records
@@ -32,7 +33,7 @@ SUMMARY_COLUMNS: dict[str, Kind] = {
     "n_undefined": "int64",
     "n_failed": "int64",
     "n_missed": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "mean": "float64",
     "sd": "float64",
     "median": "float64",
@@ -43,7 +44,8 @@ SUMMARY_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """n: defined values, over which the figures are; n_undefined, n_failed: values left out;
-n_missed: structures drawn and not predicted; low to high: 95% bootstrap interval of the mean."""
+n_missed: structures drawn and not predicted; low to high: 95% bootstrap interval of the mean,
+clusters resampled."""
 
 NOT_SHOWN = ("reference_volume_ml", "prediction_volume_ml", "side_errors", "side_error_ml")
 """Metrics that have tables of their own."""

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, observed
 from acinus.evaluate.structures import FAILED, select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import (
@@ -35,6 +36,7 @@ PAIR_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "case": "str",
     "participant": "str",
+    "cluster": "str",
     "label": "str",
     "reference_volume_ml": "float64",
     "prediction_volume_ml": "float64",
@@ -45,7 +47,7 @@ AGREEMENT_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "label": "str",
     "n": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "r": "float64",
     "low": "float64",
     "high": "float64",
@@ -60,8 +62,8 @@ AGREEMENT_COLUMNS: dict[str, Kind] = {
     "agreement_high_ml": "float64",
     "reason": "str",
 }
-"""bias: predicted minus reference, mean over participants with its 95% interval;
-agreement: mean ± 1.96 standard deviations of the differences of single structures."""
+"""bias: predicted minus reference, mean over clusters with its 95% interval;
+agreement: bias ± 1.96 standard deviations of the differences of single structures."""
 
 
 def volume_pairs(
@@ -108,10 +110,10 @@ def display_agreement(
         {
             "Organ": label_title(row["label"], names),
             "Scan type": row["arm"],
-            "n (patients)": f"{row['n']} ({row['n_participants']})",
+            "n (units)": f"{row['n']} ({row['n_clusters']})",
             "Pearson r (95% interval)": _r_words(row),
             "p, structures as independent": p_value(row["p_naive"]),
-            "p, clustered by patient": p_value(row["p_clustered"]),
+            "p, clustered": p_value(row["p_clustered"]),
             "Bias in mL (95% interval)": f"{signed(row['bias_ml'])} "
             f"({interval(row['bias_low_ml'], row['bias_high_ml'])})",
             "Limits of agreement in mL": interval(
@@ -124,10 +126,10 @@ def display_agreement(
     columns = [
         "Organ",
         "Scan type",
-        "n (patients)",
+        "n (units)",
         "Pearson r (95% interval)",
         "p, structures as independent",
-        "p, clustered by patient",
+        "p, clustered",
         "Bias in mL (95% interval)",
         "Limits of agreement in mL",
         "Remark",
@@ -142,13 +144,13 @@ def _r_words(row: dict[str, Any]) -> str:
 def _agreement(pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
     reference = pairs["reference_volume_ml"].tolist()
     prediction = pairs["prediction_volume_ml"].tolist()
-    patients = pairs["participant"].tolist()
-    found = clustered_pearson(reference, prediction, patients, seed=seed)
-    bias = paired_difference(prediction, reference, patients, seed=seed)
-    limits = limits_of_agreement(prediction, reference)
+    clusters = pairs["cluster"].tolist()
+    found = clustered_pearson(reference, prediction, clusters, seed=seed)
+    bias = paired_difference(prediction, reference, clusters, seed=seed)
+    limits = limits_of_agreement(prediction, reference, clusters)
     return {
         "n": found.n,
-        "n_participants": found.n_clusters,
+        **observed(pairs),
         "r": found.r,
         "low": found.low,
         "high": found.high,

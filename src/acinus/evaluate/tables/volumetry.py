@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, note_on_clusters, observed
 from acinus.evaluate.structures import ABSENT, FAILED, select, structures
 from acinus.evaluate.tables.centres import EXTERNAL, INTERNAL
 from acinus.evaluate.tables.numbers import Kind, records, table_of
@@ -30,6 +31,7 @@ from acinus.measure.statistics import (
     volume_comparison,
     volume_error_bounds,
 )
+from acinus.measure.statistics.bootstrap import SEED
 
 EVERYWHERE = "all"
 WANTED_ERRORS = (0.03, 0.05, 0.1, 0.2)
@@ -57,17 +59,20 @@ VOLUMETRY_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "cases": "str",
     "label": "str",
+    **COUNTS,
     **{name: "int64" if name.startswith("n") else "float64" for name in _FIGURES},
     "limit_lower_ml": "float64",
     "limit_upper_ml": "float64",
     "reason": "str",
 }
-"""As `acinus.measure.statistics.Volumetry`, and limits of agreement, predicted minus reference."""
+"""As `acinus.measure.statistics.Volumetry`, and bias with limits of agreement, predicted minus
+reference, a cluster counting once."""
 
 BOUND_COLUMNS: dict[str, Kind] = {
     "arm": "str",
     "label": "str",
     "n": "int64",
+    "n_undefined": "int64",
     "mean_dice": "float64",
     "mean_absolute_error_percent": "float64",
     "mean_bound_percent": "float64",
@@ -79,8 +84,9 @@ BOUND_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """mean_bound: mean of 2/d - 2, which no mean error exceeds; false_bound: 2/mean(d) - 2 of the
-paper's equation 14, which a mean error may exceed; n_with_that_dice: cases whose Dice guarantees
-the wanted error; n_within_that_error: cases that have it."""
+paper's equation 14, which a mean error may exceed; n_undefined: structures without Dice or volume
+error, since nothing was drawn, in none of the figures; n_with_that_dice: cases whose Dice
+guarantees the wanted error; n_within_that_error: cases that have it."""
 
 
 def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
@@ -90,7 +96,7 @@ def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
     nothing but their absence, and would raise every correlation.
 
     Returns:
-        Columns arm, cases (``internal`` or ``external``), case, participant, label, dice,
+        Columns arm, cases (``internal`` or ``external``), case, participant, cluster, label, dice,
         reference_volume_ml, prediction_volume_ml, volume_error (share of the reference; NaN where
         that is empty), lowest and highest error that the Dice allows (NaN: without bound).
     """
@@ -109,6 +115,7 @@ def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
             "cases": wide["part"].map({"validation": INTERNAL, "holdout": EXTERNAL}),
             "case": wide["case"],
             "participant": wide["participant"],
+            "cluster": wide["cluster"],
             "label": wide["label"],
             "dice": dice,
             "reference_volume_ml": reference,
@@ -120,8 +127,15 @@ def volume_cases(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def volumetry_table(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
+def volumetry_table(
+    scores: pd.DataFrame, *, model: str = "final", seed: int = SEED
+) -> pd.DataFrame:
     """Agreement of volumes of each arm and label: internal, external and all cases.
+
+    Args:
+        scores: Score table.
+        model: Which model's rows.
+        seed: Of the bootstrap.
 
     Returns:
         Columns of `VOLUMETRY_COLUMNS`.
@@ -136,14 +150,17 @@ def volumetry_table(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFra
                 continue
             reference = some["reference_volume_ml"].tolist()
             prediction = some["prediction_volume_ml"].tolist()
-            result = volume_comparison(reference, prediction)
-            limits = limits_of_agreement(prediction, reference)
+            clusters = some["cluster"].tolist()
+            result = volume_comparison(reference, prediction, clusters, seed=seed)
+            limits = limits_of_agreement(prediction, reference, clusters)
             rows.append(
                 {
                     "arm": arm,
                     "cases": name,
                     "label": label,
+                    **observed(some.dropna(subset=["reference_volume_ml", "prediction_volume_ml"])),
                     **{figure: getattr(result, figure) for figure in _FIGURES},
+                    "bias_ml": limits.bias,
                     "limit_lower_ml": limits.lower,
                     "limit_upper_ml": limits.upper,
                     "reason": "; ".join(_remarks(result)),
@@ -189,7 +206,12 @@ def display_volumetry(
     )
 
 
-NOTE_ON_VOLUMETRY = (
+def note_on_volumetry(numbers: pd.DataFrame) -> str:
+    """What the figures are, and what counts as one observation."""
+    return f"{_NOTE_ON_VOLUMETRY} {note_on_clusters(numbers)}"
+
+
+_NOTE_ON_VOLUMETRY = (
     "Internal: out of fold; external: centres kept for the test. R² is the square of Pearson's r: "
     "blind to a constant or proportional error, which concordance, slope and errors show. Slope of "
     "the line predicted = intercept + slope · reference. Errors in % of each reference. Bias: "
@@ -219,6 +241,7 @@ def bound_table(scores: pd.DataFrame, *, model: str = "final") -> pd.DataFrame:
                     "arm": arm,
                     "label": label,
                     "n": len(known),
+                    "n_undefined": len(found) - len(known),
                     "mean_dice": mean,
                     "mean_absolute_error_percent": 100 * errors.mean(),
                     "mean_bound_percent": None if bound.value is None else 100 * bound.value,
@@ -245,6 +268,7 @@ def display_bounds(numbers: pd.DataFrame, names: Mapping[str, str] | None = None
             row["Organ"] = label_title(str(label), names)
         row |= {
             "n": str(one["n"]),
+            "Undefined": str(one["n_undefined"]),
             "Mean Dice": decimals(one["mean_dice"], 3),
             "Mean absolute\nvolume error": _percent(one["mean_absolute_error_percent"]),
             "Its bound: mean\nof 2/d − 2": _percent(one["mean_bound_percent"])
@@ -262,7 +286,8 @@ def display_bounds(numbers: pd.DataFrame, names: Mapping[str, str] | None = None
 
 NOTE_ON_BOUNDS = (
     "A Dice d bounds the relative volume error: 2/(2 − d) − 2 ≤ error ≤ 2/d − 2, and no pair of "
-    "masks breaks it. Columns at the right: cases whose Dice guarantees the error, and cases that "
+    "masks breaks it. Undefined: found where nothing was drawn, so without relative error; in no "
+    "figure. Columns at the right: cases whose Dice guarantees the error, and cases that "
     "have it in fact, since most errors of shape cancel in the volume. The mean Dice gives no such "
     "bound: Dice of 1 and 0.5 allow errors of 0 and 200% (a prediction of three times the volume, "
     "around the reference, has Dice 0.5), mean 100%, where 2/0.75 − 2 would allow 67% (the "

@@ -9,10 +9,8 @@ and lists of different length do.
 from acinus.measure.statistics.agreement import (
     Concordance,
     Kappa,
-    LimitsOfAgreement,
     cohens_kappa,
     concordance,
-    limits_of_agreement,
 )
 from acinus.measure.statistics.correlation import (
     ClusteredCorrelation,
@@ -32,6 +30,7 @@ from acinus.measure.statistics.intraclass import (
     IntraclassCorrelation,
     intraclass_correlation,
 )
+from acinus.measure.statistics.limits import LimitsOfAgreement, limits_of_agreement
 from acinus.measure.statistics.multiple import CORRECTIONS, AdjustedP, adjusted_p
 from acinus.measure.statistics.noninferiority import NonInferiority, noninferiority_to_readers
 from acinus.measure.statistics.paired import (

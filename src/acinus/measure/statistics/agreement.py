@@ -1,76 +1,37 @@
 """Agreement of two measurements of the same thing: numbers, or yes and no.
 
 Enters: paired values, or the four counts of two yes-or-no readings. Leaves:
-limits of agreement, concordance, kappa, each with interval and number. A
-correlation alone was rejected: it does not see a reader who finds half of all.
-Pairs count as independent; where a patient has two structures, the intervals
-are too narrow, and `clustered_pearson` or `paired_difference` are the ones to read.
+concordance and kappa, each with interval and number; limits of agreement stand in
+`limits`. A correlation alone was rejected: it does not see a reader who finds half of all.
+Where a patient has several pairs, `cluster` says so, and the intervals take the patient as
+the independent unit; without it pairs count as independent.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
-from acinus.errors import ConfigError, DataError, unknown_name
-from acinus.measure.statistics.bootstrap import CONFIDENCE
+from acinus.errors import DataError
+from acinus.measure.statistics.bootstrap import (
+    CLUSTER_BOOTSTRAP,
+    CONFIDENCE,
+    FEWEST_CLUSTERS,
+    SEED,
+    are_alone,
+    cluster_codes,
+    percentile_interval,
+    resampled_sums,
+)
 from acinus.measure.statistics.values import Floats, defined_in_both, is_constant, too_few
 
-LIMIT_Z = 1.96
-"""Limits of agreement lie this many standard deviations from the bias (Bland and Altman)."""
-
-LIMIT_INTERVALS = {
-    "exact": "exact, noncentral t (Carkeet 2015)",
-    "approximate": "approximate, t (Bland and Altman 1999)",
-}
-"""How the interval of a limit of agreement is made."""
-
-
-@dataclass(frozen=True)
-class LimitsOfAgreement:
-    """Bland and Altman's analysis of first minus second values.
-
-    Attributes:
-        n: Pairs the figures are over.
-        n_undefined: Pairs left out because a value is undefined.
-        n_mean_zero: Pairs left out because their mean is 0; only of percentages.
-        is_percent: Whether differences are in % of the pair's mean, otherwise in
-            the unit of the values.
-        method: How the intervals of the limits are made, in words.
-        bias: Mean difference; None without pairs.
-        bias_low: Lower end of its 95% interval (t).
-        bias_high: Upper end.
-        sd: Sample standard deviation (n - 1) of the differences; None below 2 pairs.
-        lower: Lower limit of agreement, bias - 1.96 sd.
-        lower_low: Lower end of its 95% interval.
-        lower_high: Upper end.
-        upper: Upper limit of agreement, bias + 1.96 sd.
-        upper_low: Lower end of its 95% interval.
-        upper_high: Upper end.
-        reason: Why a figure is None; empty if none is.
-    """
-
-    n: int
-    n_undefined: int
-    n_mean_zero: int
-    is_percent: bool
-    method: str
-    bias: float | None = None
-    bias_low: float | None = None
-    bias_high: float | None = None
-    sd: float | None = None
-    lower: float | None = None
-    lower_low: float | None = None
-    lower_high: float | None = None
-    upper: float | None = None
-    upper_low: float | None = None
-    upper_high: float | None = None
-    reason: str = ""
+FISHER_Z = "Fisher's z with Lin's variance"
+"""How the interval of a concordance of independent pairs is made."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +41,11 @@ class Concordance:
     Attributes:
         n: Pairs with both values.
         n_undefined: Pairs left out because a value is undefined.
+        n_clusters: Patients that the pairs are of.
         value: In [-1, 1]; 1 if all pairs lie on the line of identity. None if undefined.
         low: Lower end of the 95% interval.
         high: Upper end.
+        method: How the interval is made, in words.
         precision: Pearson's r, how near the pairs lie to some line, [-1, 1].
         accuracy: How near that line lies to identity, (0, 1]; value = precision · accuracy.
         reason: Why a figure is None; empty if none is.
@@ -90,9 +53,11 @@ class Concordance:
 
     n: int
     n_undefined: int
+    n_clusters: int
     value: float | None = None
     low: float | None = None
     high: float | None = None
+    method: str = FISHER_Z
     precision: float | None = None
     accuracy: float | None = None
     reason: str = ""
@@ -123,84 +88,29 @@ class Kappa:
     reason: str = ""
 
 
-def limits_of_agreement(
+def concordance(
     a: Sequence[float | None],
     b: Sequence[float | None],
+    cluster: Sequence[Hashable] | None = None,
     *,
-    is_percent: bool = False,
-    limit_interval: Literal["exact", "approximate"] = "exact",
-) -> LimitsOfAgreement:
-    """Bias and limits of agreement of `a` minus `b`, with intervals.
-
-    Bias d ± t s/√n; limits d ± 1.96 s. Exact ends of a limit's interval are
-    d ± s q/√n with q a quantile of the noncentral t with n - 1 degrees of freedom
-    and noncentrality 1.96 √n; the approximate ones are the limit ±
-    t s √(1/n + 1.96²/(2(n - 1))).
-
-    Args:
-        a: First values, e.g. predicted volumes; None or NaN where undefined.
-        b: Second values, in the same order.
-        is_percent: Whether to take each difference in % of the mean of its pair,
-            for quantities >= 0 whose differences grow with their size.
-        limit_interval: Key of `LIMIT_INTERVALS`.
-
-    Returns:
-        Only the bias with one pair; no intervals if all differences are equal.
-
-    Raises:
-        ConfigError: The kind of interval is not known.
-        DataError: The lists differ in length, a value is infinite, or one is
-            negative where percentages are wanted.
-
-    Source: Bland and Altman 1986, Lancet 327:307-310, and 1999, Statistical Methods
-    in Medical Research 8(2):135-160; Carkeet 2015, Optometry and Vision Science
-    92(3):e71-80.
-    """
-    if limit_interval not in LIMIT_INTERVALS:
-        raise ConfigError(unknown_name("limit_interval", limit_interval, LIMIT_INTERVALS))
-    left, right, both = defined_in_both(a, b)
-    n_undefined = int(both.size - left.size)
-    differences = _percent_of_mean(left, right) if is_percent else left - right
-    n = int(differences.size)
-    known = LimitsOfAgreement(
-        n, n_undefined, int(left.size) - n, is_percent, LIMIT_INTERVALS[limit_interval]
-    )
-    if n == 0:
-        what = "a pair with both values" + (" and a mean above 0" if is_percent else "")
-        return replace(known, reason=f"there is not {what}")
-    bias = float(differences.mean())
-    if n < 2:
-        return replace(known, bias=bias, reason=too_few(2, n, "pairs"))
-    sd = float(differences.std(ddof=1))
-    lower, upper = bias - LIMIT_Z * sd, bias + LIMIT_Z * sd
-    known = replace(known, bias=bias, sd=sd, lower=lower, upper=upper)
-    if is_constant(differences):
-        return replace(known, reason="all differences are equal")
-    half = float(scipy.stats.t.ppf((1.0 + CONFIDENCE) / 2.0, n - 1)) * sd / math.sqrt(n)
-    inner, outer = _beyond_bias(n, sd, is_exact=limit_interval == "exact")
-    return replace(
-        known,
-        bias_low=bias - half,
-        bias_high=bias + half,
-        lower_low=bias - outer,
-        lower_high=bias - inner,
-        upper_low=bias + inner,
-        upper_high=bias + outer,
-    )
-
-
-def concordance(a: Sequence[float | None], b: Sequence[float | None]) -> Concordance:
+    seed: int = SEED,
+) -> Concordance:
     """Lin's concordance correlation: how near pairs lie to the line of identity.
 
     2 s_ab / (s_a² + s_b² + (mean a - mean b)²), with variances over n; the
-    interval by Fisher's z with Lin's asymptotic variance over n - 2.
+    interval by Fisher's z with Lin's asymptotic variance over n - 2, or, where a patient has
+    several pairs, by resampling patients.
 
     Args:
         a: First values; None or NaN where undefined.
         b: Second values, in the same order.
+        cluster: Patient of each pair, where one patient has several. By default each pair is
+            its own.
+        seed: Of the bootstrap.
 
     Returns:
-        Undefined below 3 pairs or if one list is constant.
+        Undefined below 3 pairs or if one list is constant; no interval of clustered pairs
+        below `FEWEST_CLUSTERS` patients.
 
     Raises:
         DataError: The lists differ in length, or a value is infinite.
@@ -210,7 +120,9 @@ def concordance(a: Sequence[float | None], b: Sequence[float | None]) -> Concord
     """
     left, right, both = defined_in_both(a, b)
     n, n_undefined = int(left.size), int(both.size - left.size)
-    known = Concordance(n, n_undefined)
+    members = None if cluster is None else [c for c, k in zip(cluster, both, strict=True) if k]
+    codes, n_clusters = cluster_codes(members, n)
+    known = Concordance(n, n_undefined, n_clusters)
     if n < 3:
         return replace(known, reason=too_few(3, n, "pairs"))
     for which, values in (("first", left), ("second", right)):
@@ -224,6 +136,13 @@ def concordance(a: Sequence[float | None], b: Sequence[float | None]) -> Concord
     accuracy = 2.0 / ((var_a + var_b) / sd_product + shift)
     value = r * accuracy
     known = replace(known, value=value, precision=r, accuracy=accuracy)
+    if not are_alone(codes, n_clusters):
+        known = replace(known, method=CLUSTER_BOOTSTRAP)
+        if n_clusters < FEWEST_CLUSTERS:
+            why = "an interval " + too_few(FEWEST_CLUSTERS, n_clusters, "patients")
+            return replace(known, reason=why)
+        low, high = _concordance_interval(left, right, codes, n_clusters, seed)
+        return replace(known, low=low, high=high)
     room = 1.0 - value**2
     if room < 1e-12:
         return replace(known, low=value, high=value)
@@ -293,28 +212,16 @@ def cohens_kappa(
     return replace(known, value=value, low=max(-1.0, value - half), high=min(1.0, value + half))
 
 
-def _percent_of_mean(a: Floats, b: Floats) -> Floats:
-    """Differences in % of the mean of each pair; pairs with mean 0 are left out."""
-    smallest = min((float(one.min()) for one in (a, b) if one.size), default=0.0)
-    if smallest < 0.0:
-        raise DataError(
-            "differences in % of the mean need values of at least 0; "
-            f"got {smallest:g}. Leave is_percent at False."
-        )
-    means = (a + b) / 2.0
-    kept = means > 0.0
-    return np.asarray(100.0 * (a - b)[kept] / means[kept])
-
-
-def _beyond_bias(n: int, sd: float, *, is_exact: bool) -> tuple[float, float]:
-    """Distance from the bias to the inner and the outer end of a limit's interval."""
-    tails = ((1.0 - CONFIDENCE) / 2.0, (1.0 + CONFIDENCE) / 2.0)
-    if is_exact:
-        inner, outer = (
-            float(scipy.stats.nct.ppf(tail, n - 1, LIMIT_Z * math.sqrt(n))) * sd / math.sqrt(n)
-            for tail in tails
-        )
-        return inner, outer
-    t = float(scipy.stats.t.ppf(tails[1], n - 1))
-    half = t * sd * math.sqrt(1.0 / n + LIMIT_Z**2 / (2.0 * (n - 1)))
-    return LIMIT_Z * sd - half, LIMIT_Z * sd + half
+def _concordance_interval(
+    a: Floats, b: Floats, codes: NDArray[np.intp], n_clusters: int, seed: int
+) -> tuple[float, float]:
+    """Percentile interval when whole patients are resampled; those without spread are left out."""
+    center, scale = float(np.concatenate([a, b]).mean()), max(float(a.std()), float(b.std()))
+    x, y = (a - center) / scale, (b - center) / scale
+    terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
+    n, sx, sy, sxx, syy, sxy = resampled_sums(terms, codes, n_clusters, seed=seed)
+    # Times n²: 2 s_ab over s_a² + s_b² + (mean a - mean b)².
+    above = 2.0 * (n * sxy - sx * sy)
+    below = n * (sxx + syy) - 2.0 * sx * sy
+    usable = below > 1e-12 * n**2
+    return percentile_interval(np.clip(above[usable] / below[usable], -1.0, 1.0))

@@ -23,6 +23,13 @@ CONFIDENCE = 0.95
 SEED = 2018
 """Seed of the resampling unless another is given."""
 
+FEWEST_CLUSTERS = 4
+"""Fewest patients for the interval of a correlation, a slope or an intraclass correlation whose
+values are clustered; resamples of two or three patients hardly differ, whatever the truth."""
+
+CLUSTER_BOOTSTRAP = f"percentile bootstrap of whole clusters, {N_RESAMPLES} resamples"
+"""How intervals of clustered values are made, in words."""
+
 Floats = NDArray[np.float64]
 
 
@@ -36,6 +43,27 @@ def cluster_codes(cluster: Sequence[Hashable] | None, n: int) -> tuple[NDArray[n
     numbers: dict[Hashable, int] = {}
     codes = [numbers.setdefault(one, len(numbers)) for one in cluster]
     return np.asarray(codes, dtype=np.intp), len(numbers)
+
+
+def are_alone(codes: NDArray[np.intp], n_clusters: int) -> bool:
+    """Whether each cluster has one observation, so that formulas for independent ones hold."""
+    return int(codes.size) == n_clusters
+
+
+def resampled_sums(terms: Floats, codes: NDArray[np.intp], n_clusters: int, *, seed: int) -> Floats:
+    """Sum of each term over the observations of every resample, (terms, resamples).
+
+    The terms are added up once per cluster; a resample then is a weighted sum over clusters.
+
+    Args:
+        terms: (n, terms) of the observations.
+        codes: (n,) number of each observation's cluster.
+        n_clusters: How many clusters there are.
+        seed: Of the resampling.
+    """
+    sums = np.zeros((n_clusters, terms.shape[1]))
+    np.add.at(sums, codes, terms)
+    return np.asarray((resample_counts(n_clusters, seed=seed) @ sums).T)
 
 
 def resample_counts(n_clusters: int, *, seed: int, n_resamples: int = N_RESAMPLES) -> Floats:

@@ -18,16 +18,13 @@ from numpy.typing import NDArray
 
 from acinus.measure.statistics.bootstrap import (
     CONFIDENCE,
+    FEWEST_CLUSTERS,
     SEED,
     cluster_codes,
     percentile_interval,
-    resample_counts,
+    resampled_sums,
 )
 from acinus.measure.statistics.values import Floats, defined_in_both, is_constant, too_few
-
-FEWEST_CLUSTERS = 4
-"""Fewest patients for a cluster-robust p-value or interval; the robust variance of a
-line through two or three patients is close to 0 whatever the truth."""
 
 
 @dataclass(frozen=True)
@@ -166,14 +163,11 @@ def _cluster_interval(
 ) -> tuple[float | None, float | None]:
     """Percentile interval of r when whole patients are resampled.
 
-    The sums that r is made of are added up once per patient; a resample then is
-    a weighted sum over patients. Resamples without spread have no r and are left out.
+    Resamples without spread have no r and are left out.
     """
     x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
     terms = np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
-    sums = np.zeros((n_clusters, terms.shape[1]))
-    np.add.at(sums, codes, terms)
-    n, sx, sy, sxx, syy, sxy = (resample_counts(n_clusters, seed=seed) @ sums).T
+    n, sx, sy, sxx, syy, sxy = resampled_sums(terms, codes, n_clusters, seed=seed)
     spread = (sxx - sx * sx / n) * (syy - sy * sy / n)
     usable = spread > 1e-18
     r = (sxy - sx * sy / n)[usable] / np.sqrt(spread[usable])

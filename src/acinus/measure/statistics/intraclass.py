@@ -9,15 +9,25 @@ to 0.91.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from acinus.errors import ConfigError, DataError, unknown_name
-from acinus.measure.statistics.bootstrap import CONFIDENCE
+from acinus.measure.statistics.bootstrap import (
+    CLUSTER_BOOTSTRAP,
+    CONFIDENCE,
+    FEWEST_CLUSTERS,
+    SEED,
+    are_alone,
+    cluster_codes,
+    percentile_interval,
+    resampled_sums,
+)
 from acinus.measure.statistics.values import Floats, is_constant, too_few, with_gaps
 
 ICC_FORMS: Mapping[str, str] = MappingProxyType(
@@ -37,6 +47,15 @@ sample of those who might read. Two-way mixed: these readers and no others;
 a constant difference between them does not count as disagreement.
 """
 
+INTERVALS: Mapping[str, str] = MappingProxyType(
+    {
+        "1": "F, exact for normal readings (Shrout and Fleiss 1979)",
+        "2": "F, Satterthwaite (McGraw and Wong 1996)",
+        "3": "F, exact for normal readings (Shrout and Fleiss 1979)",
+    }
+)
+"""How the interval of each form is made where subjects are independent."""
+
 NO_SPREAD = "all subjects have the same mean reading"
 NO_INTERVAL = "too few subjects for the approximate degrees of freedom of the interval"
 ROUNDING = 1e-12
@@ -52,7 +71,10 @@ class IntraclassCorrelation:
         name: The same in words.
         n: Subjects with all readings; all figures are over these.
         n_undefined: Subjects left out because a reading is undefined.
+        n_clusters: Patients that the subjects are of; as many as subjects where nothing else is
+            said.
         k: Readers.
+        interval: How the interval is made, in words.
         value: At most 1. Below 0 the readings of one subject differ more than those
             of two; there is no lower end that holds for all forms. None if undefined.
         low: Lower end of the 95% interval.
@@ -64,7 +86,9 @@ class IntraclassCorrelation:
     name: str
     n: int
     n_undefined: int
+    n_clusters: int
     k: int
+    interval: str
     value: float | None = None
     low: float | None = None
     high: float | None = None
@@ -84,7 +108,11 @@ class _MeanSquares:
 
 
 def intraclass_correlation(
-    readings: Sequence[Sequence[float | None]], form: str = "ICC(2,1)"
+    readings: Sequence[Sequence[float | None]],
+    form: str = "ICC(2,1)",
+    cluster: Sequence[Hashable] | None = None,
+    *,
+    seed: int = SEED,
 ) -> IntraclassCorrelation:
     """Intraclass correlation of the subjects with all readings, with a 95% interval.
 
@@ -98,16 +126,22 @@ def intraclass_correlation(
 
     The interval is exact for forms 1 and 3 with normal readings (F). That of
     form 2 is approximate (F with Satterthwaite's degrees of freedom) and left out
-    where it does not hold the value, as happens with two subjects.
+    where it does not hold the value, as happens with two subjects. Where a patient has several
+    subjects, such as both glands, the value is that of all subjects and the interval comes from
+    resampling patients. It speaks of these readers: that of form 2 above also of others like them,
+    and may be wider for fewer subjects.
 
     Args:
         readings: (n, k) rows are subjects, columns readers; None or NaN where a
             reading is undefined, which leaves the subject out.
         form: Key of `ICC_FORMS`.
+        cluster: Patient of each subject, where one patient has several. By default each subject
+            is its own.
+        seed: Of the bootstrap.
 
     Returns:
         Undefined with fewer than 2 subjects or readers, or if all subjects have
-        the same mean.
+        the same mean; no interval of clustered subjects below `FEWEST_CLUSTERS` patients.
 
     Raises:
         ConfigError: The form is not known.
@@ -119,9 +153,20 @@ def intraclass_correlation(
     """
     if form not in ICC_FORMS:
         raise ConfigError(unknown_name("form of intraclass correlation", form, ICC_FORMS))
-    table, n_undefined = _complete_rows(readings)
+    table, complete = _complete_rows(readings)
     n, k = table.shape
-    known = IntraclassCorrelation(form, ICC_FORMS[form], n, n_undefined, k)
+    members = None if cluster is None else [c for c, w in zip(cluster, complete, strict=True) if w]
+    codes, n_clusters = cluster_codes(members, n)
+    is_clustered = not are_alone(codes, n_clusters)
+    known = IntraclassCorrelation(
+        form,
+        ICC_FORMS[form],
+        n,
+        len(readings) - n,
+        n_clusters,
+        k,
+        f"{CLUSTER_BOOTSTRAP}, for these readers" if is_clustered else INTERVALS[form[4]],
+    )
     if n < 2:
         return replace(known, reason=too_few(2, n, "subjects with all readings"))
     if k < 2:
@@ -135,13 +180,20 @@ def intraclass_correlation(
         value, low, high = (_of_mean(one, k) for one in (value, low, high))
     if not math.isfinite(value):
         return replace(known, reason="the readings of a subject differ more than the subjects")
+    if is_clustered:
+        if n_clusters < FEWEST_CLUSTERS:
+            why = "an interval " + too_few(FEWEST_CLUSTERS, n_clusters, "patients")
+            return replace(known, value=value, reason=why)
+        low, high = _cluster_interval(table, form, codes, n_clusters, seed)
     if not low <= value <= high:  # or not finite
         return replace(known, value=value, reason=NO_INTERVAL)
     return replace(known, value=value, low=low, high=high)
 
 
-def _complete_rows(readings: Sequence[Sequence[float | None]]) -> tuple[Floats, int]:
-    """Rows without gaps, (n, k), and how many had one."""
+def _complete_rows(
+    readings: Sequence[Sequence[float | None]],
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """Rows without gaps, (n, k), and which of those given they are."""
     lengths = {len(row) for row in readings}
     if len(lengths) > 1:
         raise DataError(
@@ -151,7 +203,7 @@ def _complete_rows(readings: Sequence[Sequence[float | None]]) -> tuple[Floats, 
     k = lengths.pop() if lengths else 0
     table = with_gaps(value for row in readings for value in row).reshape(len(readings), k)
     complete = ~np.isnan(table).any(axis=1)
-    return table[complete], int(np.count_nonzero(~complete))
+    return table[complete], complete
 
 
 def _mean_squares(table: Floats) -> _MeanSquares:
@@ -212,3 +264,27 @@ def _of_mean(single: float, k: int) -> float:
     """Coefficient of the mean of k readings from that of one; NaN where it has none."""
     below = 1.0 + (k - 1) * single
     return k * single / below if below > 1e-12 else math.nan
+
+
+def _cluster_interval(
+    table: Floats, form: str, codes: NDArray[np.intp], n_clusters: int, seed: int
+) -> tuple[float, float]:
+    """Percentile interval when whole patients are resampled; those without value are left out."""
+    k = table.shape[1]
+    x = (table - table.mean()) / table.std()
+    terms = np.column_stack([np.ones(len(x)), x, k * x.mean(axis=1) ** 2, (x**2).sum(axis=1)])
+    n, *columns, rows, squares = resampled_sums(terms, codes, n_clusters, seed=seed)
+    totals = np.stack(columns)
+    about_mean = totals.sum(axis=0) ** 2 / (n * k)
+    readers = np.maximum(0.0, (totals**2).sum(axis=0) / n - about_mean)
+    between, within = rows - about_mean, np.maximum(0.0, squares - rows)
+    msr, msc, msw = between / (n - 1), readers / (k - 1), within / (n * (k - 1))
+    mse = np.maximum(0.0, within - readers) / ((n - 1) * (k - 1))
+    error = msw if form[4] == "1" else mse
+    below = msr + (k - 1) * error + (k * (msc - mse) / n if form[4] == "2" else 0.0)
+    usable = (between > ROUNDING * squares) & (below > 0.0)
+    values = (msr - error)[usable] / below[usable]
+    if form.endswith("k)"):
+        room = 1.0 + (k - 1) * values
+        values = k * values[room > ROUNDING] / room[room > ROUNDING]
+    return percentile_interval(values) if values.size else (math.nan, math.nan)

@@ -51,7 +51,7 @@ class Summary:
         q75: 75th percentile.
         low: Lower end of the 95% bootstrap interval of the mean.
         high: Upper end.
-        shapiro_w: Statistic of the Shapiro-Wilk test.
+        shapiro_w: Statistic of the Shapiro-Wilk test, of one value a patient, their mean.
         shapiro_p: Its p-value.
         reasons: Figure to reason, for each figure that is None.
     """
@@ -89,7 +89,8 @@ def summarise(
     Args:
         values: One per case; None or NaN where undefined.
         cluster: Patient of each value, where one patient has several: the
-            interval then resamples patients. By default each value is its own.
+            interval then resamples patients, and the test of normality takes the mean of each.
+            By default each value is its own.
         seed: Of the bootstrap.
 
     Returns:
@@ -117,7 +118,8 @@ def summarise(
         reasons |= dict.fromkeys(("low", "high"), too_few(2, n_clusters, "patients or values"))
     else:
         low, high = mean_interval(found, codes, n_clusters, seed=seed)
-    normality = _shapiro_wilk(found)
+    sizes = np.bincount(codes, minlength=n_clusters)
+    normality = _shapiro_wilk(np.bincount(codes, weights=found, minlength=n_clusters) / sizes)
     if normality.reason:
         reasons |= dict.fromkeys(("shapiro_w", "shapiro_p"), normality.reason)
     q25, median, q75 = (float(q) for q in np.percentile(found, [25, 50, 75]))

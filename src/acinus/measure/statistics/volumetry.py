@@ -22,15 +22,25 @@ of 0 and 2, mean 1, which that bound (2/3) excludes.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import scipy
+from numpy.typing import NDArray
 
 from acinus.errors import ConfigError, DataError
 from acinus.measure.statistics.agreement import concordance
-from acinus.measure.statistics.bootstrap import CONFIDENCE
+from acinus.measure.statistics.bootstrap import (
+    CLUSTER_BOOTSTRAP,
+    CONFIDENCE,
+    FEWEST_CLUSTERS,
+    SEED,
+    are_alone,
+    cluster_codes,
+    percentile_interval,
+    resampled_sums,
+)
 from acinus.measure.statistics.values import (
     Floats,
     defined_in_both,
@@ -38,6 +48,9 @@ from acinus.measure.statistics.values import (
     too_few,
     with_gaps,
 )
+
+LINE_T = "t, n - 2 degrees of freedom"
+"""How the intervals of a line through independent volumes are made, in words."""
 
 UNBOUNDED = "a Dice of 0 allows any overestimation"
 
@@ -54,6 +67,8 @@ _LINE_FIGURES = (
     "intercept_high_ml",
 )
 
+_LINE_ENDS = ("slope_low", "slope_high", "intercept_low_ml", "intercept_high_ml")
+
 
 @dataclass(frozen=True)
 class Volumetry:
@@ -64,6 +79,8 @@ class Volumetry:
         n_undefined: Cases left out because a volume is undefined.
         n_reference_zero: Cases of the n whose reference is 0 mL: in all figures but
             percentages.
+        n_clusters: Patients that the cases are of; as many as cases where nothing else is said.
+        line_interval: How the intervals of the line are made, in words.
         r: Pearson's correlation, [-1, 1].
         r_squared: Its square, [0, 1]: share of the variance of the predictions that
             the fitted line explains. Blind to bias and scale.
@@ -72,7 +89,7 @@ class Volumetry:
             reference would predict better.
         concordance: Lin's concordance correlation, [-1, 1].
         slope: Of the line prediction = intercept + slope · reference (least squares).
-        slope_low: Lower end of its 95% interval (t, n - 2 degrees of freedom).
+        slope_low: Lower end of its 95% interval.
         slope_high: Upper end.
         intercept_ml: Of the same line, mL.
         intercept_low_ml: Lower end of its 95% interval.
@@ -87,6 +104,8 @@ class Volumetry:
     n: int
     n_undefined: int
     n_reference_zero: int
+    n_clusters: int
+    line_interval: str
     r: float | None = None
     r_squared: float | None = None
     identity_r_squared: float | None = None
@@ -137,17 +156,25 @@ class MeanVolumeErrorBound:
 
 
 def volume_comparison(
-    reference_ml: Sequence[float | None], prediction_ml: Sequence[float | None]
+    reference_ml: Sequence[float | None],
+    prediction_ml: Sequence[float | None],
+    cluster: Sequence[Hashable] | None = None,
+    *,
+    seed: int = SEED,
 ) -> Volumetry:
     """Correlation, line, bias and errors of predicted volumes.
 
     Args:
         reference_ml: Volume that an expert drew, mL, >= 0; None or NaN where undefined.
         prediction_ml: Predicted volume of the same structures, in the same order.
+        cluster: Patient of each structure, where one patient has several: the intervals of the
+            line then come from resampling patients. By default each structure is its own.
+        seed: Of the bootstrap.
 
     Returns:
         Correlations and line are undefined below 3 cases or if one list is
-        constant, percentages if all references are 0.
+        constant, percentages if all references are 0, intervals of clustered volumes below
+        `FEWEST_CLUSTERS` patients.
 
     Raises:
         DataError: The lists differ in length, or a volume is infinite or negative.
@@ -157,6 +184,9 @@ def volume_comparison(
     if negative:
         raise DataError(f"volumes must be at least 0 mL; got {negative[0]:g} mL.")
     n = int(reference.size)
+    members = None if cluster is None else [c for c, k in zip(cluster, both, strict=True) if k]
+    codes, n_clusters = cluster_codes(members, n)
+    is_clustered = not are_alone(codes, n_clusters)
     errors = prediction - reference
     positive = reference > 0
     reasons: dict[str, str] = {}
@@ -178,8 +208,22 @@ def volume_comparison(
         reasons |= dict.fromkeys(_LINE_FIGURES, lack)
     else:
         figures |= _line(reference, prediction)
+        if is_clustered and n_clusters < FEWEST_CLUSTERS:
+            why = "an interval " + too_few(FEWEST_CLUSTERS, n_clusters, "patients")
+            for name in _LINE_ENDS:
+                del figures[name]
+            reasons |= dict.fromkeys(_LINE_ENDS, why)
+        elif is_clustered:
+            ends = _line_interval(reference, prediction, codes, n_clusters, seed)
+            figures |= dict(zip(_LINE_ENDS, ends, strict=True))
     return Volumetry(
-        n, int(both.size) - n, int(np.count_nonzero(~positive)), **figures, reasons=reasons
+        n,
+        int(both.size) - n,
+        int(np.count_nonzero(~positive)),
+        n_clusters,
+        CLUSTER_BOOTSTRAP if is_clustered else LINE_T,
+        **figures,
+        reasons=reasons,
     )
 
 
@@ -275,6 +319,25 @@ def _line(reference: Floats, prediction: Floats) -> dict[str, float]:
         line.intercept + t * line.intercept_stderr,
     )
     return {name: float(value) for name, value in zip(_LINE_FIGURES, values, strict=True)}
+
+
+def _line_interval(
+    x: Floats, y: Floats, codes: NDArray[np.intp], n_clusters: int, seed: int
+) -> tuple[float, float, float, float]:
+    """Ends of slope and intercept when whole patients are resampled.
+
+    Resamples whose references are equal have no line and are left out.
+    """
+    center, scale = float(x.mean()), float(x.std())
+    scaled = (x - center) / scale
+    terms = np.stack([np.ones_like(x), scaled, y, scaled**2, scaled * y], axis=1)
+    n, sx, sy, sxx, sxy = resampled_sums(terms, codes, n_clusters, seed=seed)
+    spread = n * sxx - sx**2
+    usable = spread > 1e-9 * n**2
+    slopes = (n * sxy - sx * sy)[usable] / spread[usable]
+    at_center = (sy[usable] - slopes * sx[usable]) / n[usable]
+    slopes = slopes / scale
+    return (*percentile_interval(slopes), *percentile_interval(at_center - slopes * center))
 
 
 def _check_dice(dice: float) -> None:
