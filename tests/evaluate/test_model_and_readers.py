@@ -249,7 +249,7 @@ def test_the_command_shows_tables_words_and_files(root, capsys) -> None:
     assert main([*words, "--model", str(root / "like"), "--margin", "0.05"]) == 0
     shown = capsys.readouterr().out
     assert "Gland, both sides: not inferior. The model agrees with the readers at a Dice" in shown
-    assert "6 patients." in shown
+    assert "6 participants." in shown
     assert f"Model: {root / 'out' / 'model.csv'}" in shown
     assert main([*words, "--model", str(root / "like")]) == 2
     assert "--model and --margin go together" in capsys.readouterr().err

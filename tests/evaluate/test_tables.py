@@ -412,9 +412,7 @@ def test_every_table_is_complete_without_rows(name):
         ),
         "centre_table": lambda: centre_table(score_table([]), {"A": {}}),
         "reading_table": lambda: reading_table(score_table([])),
-        "noninferiority_table": lambda: noninferiority_to_readings(
-            score_table([]), {}, margin=0.1
-        ),
+        "noninferiority_table": lambda: noninferiority_to_readings(score_table([]), {}, margin=0.1),
         "network_table": lambda: network_table(score_table([])),
         "volumetry_table": lambda: volumetry_table(score_table([])),
         "bound_table": lambda: bound_table(score_table([])),

@@ -33,7 +33,7 @@ def protocol(root: Path) -> dict[str, Any]:
         "recipe": "unet-2d",
         "data": str(root),
         "arms": {"Balls": {"dataset": "Dataset001_Balls", "external": {"site": ["c", "d"]}}},
-        "split": {"seed": 7},
+        "split": {"seed": 7, "external_model": "best_fold", "group_by": "family"},
         "folds_trained": 1,
         "measure": ["dice", "hausdorff_95_mm"],
         "readings": {
@@ -47,7 +47,13 @@ def protocol(root: Path) -> dict[str, Any]:
                 "Wide": {"network": "unet_2d", "config": {"features": [8, 16]}},
             }
         },
-        "cost": {"runs": 2},
+        "cost": {
+            "runs": 2,
+            "topologies": {"First": {"network": "unet_2d", "patch_vox": [64, 64]}},
+        },
+        "published": {
+            "figures": [{"network": "First", "metric": "as_in_table_5", "value": 1.5}],
+        },
         "explain": {"method": "none"},
         "budget": "4steps",
         "set": parse_settings(QUICK),
@@ -70,7 +76,11 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = make_dataset(root / "Dataset001_Balls", list(CENTRES))
     table = read_participants(dataset / "participants.tsv")
     write_participants(
-        dataset / "participants.tsv", table.assign(site=table["participant_id"].map(CENTRES))
+        dataset / "participants.tsv",
+        table.assign(
+            site=table["participant_id"].map(CENTRES),
+            family=table["participant_id"].replace({"p09": "p08"}),
+        ),
     )
     for reading, cases in (("second", READ), ("again", READ[:1])):
         (dataset / "readings" / reading).mkdir(parents=True)
@@ -147,14 +157,29 @@ def test_the_report_shows_every_protocol_and_its_numbers(out: Path) -> None:
         for path in (out / "tables").glob("table-*.csv")
         if "pass_s_median" in path.read_text(encoding="utf-8")
     )
-    assert list(cost["network"]) == ["First", "Wide"]
-    assert (cost["n_runs"] == 2).all() and (cost["parameters"] > 0).all()
+    assert list(cost["network"]) == ["First", "Wide", "First", "First"]
+    assert list(cost["source"][2:]) == ["published", "published topology, counted here"]
+    assert (cost["n_runs"][:2] == 2).all() and (cost["parameters"][[0, 1, 3]] > 0).all()
+    assert cost["as_in_table_5"][2] == 1.5e9
+    assert "segmented by the network of fold 1 of 1, the best in cross-validation" in text
+
+
+@pytest.mark.slow
+def test_members_of_a_family_are_one_observation(out: Path) -> None:
+    scores = read_scores(out / "scores.csv")
+    named = scores.drop_duplicates("case").set_index("case")["cluster"]
+    assert named["p08"] == named["p09"] == "family=p08"
+    assert named["p00"] == "family=p00"
+    assert "participants of one 'family' together" in (out / "report.html").read_text("utf-8")
+    chosen = json.loads((out / "arms" / "Balls" / "external_model.json").read_text())
+    assert chosen["folds"] == [0] and list(chosen["validation_dice"]) == ["0"]
 
 
 def test_a_reading_that_no_arm_has_is_refused(tmp_path: Path) -> None:
     make_dataset(tmp_path / "Dataset001_Balls", ["p1", "p2", "p3", "p4"])
     wanted = {**protocol(tmp_path), "readings": {"folders": {"second": "readings/secnod"}}}
     wanted["arms"] = {"Balls": {"dataset": "Dataset001_Balls"}}
+    wanted["split"] = {"seed": 7}
     path = tmp_path / "study.yaml"
     path.write_text(yaml.safe_dump(wanted), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"readings\.folders\.second: .*'readings/secnod'"):

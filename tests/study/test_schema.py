@@ -286,3 +286,12 @@ def test_the_pansegnet_study_can_be_run_small_and_whole(full: bool) -> None:
     assert one.benchmark_arms() == (["CT"] if full else [])
     alone = study_of_file(path, **asked, arms=None, vary=False, full=full)
     assert alone.benchmark is None
+
+
+def test_the_external_model_is_about_external_cases() -> None:
+    outside = {"external": {"site": ["x"]}}
+    best = study(split={**outside, "external_model": "best_fold"})
+    assert study(split=outside).split.external_model == "folds_mean"
+    assert study_identity(best) != study_identity(study(split=outside))
+    with pytest.raises(ConfigError, match="is about external cases"):
+        study(split={"external_model": "best_fold"})

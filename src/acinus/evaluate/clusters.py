@@ -101,7 +101,7 @@ def clusters_of(
     twice = duplicate_ids(people)
     if twice:
         raise DataError(f"{where}: a participant must have one row; '{twice[0]}' has several.")
-    values = people.set_index(ID_COLUMN)[group_by].dropna()
+    values = people.set_index(ID_COLUMN, drop=False)[group_by].dropna()
     lacking = sorted(one for one in participants if one not in values.index)
     if lacking:
         raise DataError(
@@ -112,14 +112,16 @@ def clusters_of(
 
 
 def with_clusters(table: pd.DataFrame) -> pd.DataFrame:
-    """A table with a column ``cluster``; where it states none, the participant is one."""
+    """A table with a column ``cluster``: groups as it states them, else the participant.
+
+    Only ``COLUMN=VALUE`` states a group, so that a table whose participants were corrected by hand
+    is clustered by the corrected ones.
+    """
     if "cluster" not in table.columns:
         return table.assign(cluster=table["participant"])
-    stated = table["cluster"].astype("object")
-    is_stated = stated.notna() & (stated != "")
-    if is_stated.all():
-        return table
-    return table.assign(cluster=stated.where(is_stated, table["participant"]))
+    is_group = table["cluster"].astype("str").str.contains("=", regex=False)
+    found = table["cluster"].astype("object").where(is_group, table["participant"])
+    return table.assign(cluster=found.astype("str"))
 
 
 def observed(rows: pd.DataFrame) -> dict[str, Any]:

@@ -191,7 +191,11 @@ def _characteristics(content: ReportContent) -> Iterator[Draft]:
             yield "characteristics", title, None, NOTHING, why
             continue
         raw = characteristics(
-            arm.participants, list(arm.train_participants), list(arm.holdout_participants)
+            arm.participants,
+            list(arm.train_participants),
+            list(arm.holdout_participants),
+            content.split.get("groups"),
+            str(content.split.get("by", "")),
         )
         counts = (
             f"Train: {len(arm.train_participants)} participants (training and validation), "

@@ -175,7 +175,7 @@ def cost_table(
                 "pass_s_sd": took["sd"],
                 "n_runs": took["n_runs"],
                 "n_warm_up": took["n_warm_up"],
-                "memory_bytes": facts["weights_bytes"] + counted["peak_bytes"],
+                "memory_bytes": facts["weights_bytes"] + operations["peak_bytes"],
                 "case_s_mean": float(np.mean(seconds)) if len(seconds) else None,
                 "case_s_sd": float(np.std(seconds, ddof=1)) if len(seconds) > 1 else None,
                 "n_cases": len(seconds),

@@ -14,11 +14,12 @@ does not: its printed counts give 0.53.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import PARTICIPANT
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import count_and_share, decimals, mean_and_sd, p_value
 from acinus.measure.statistics import chi_squared, two_sample_t
@@ -39,9 +40,13 @@ COLUMNS: dict[str, Kind] = {
     "df": "float64",
     "p": "float64",
     "smallest_expected": "float64",
+    "train_clusters": "int64",
+    "test_clusters": "int64",
+    "clustered_by": "str",
     "reason": "str",
 }
-"""n counts the participants that the row is about, total all of that part."""
+"""n counts the participants that the row is about, total all of that part; clusters: independent
+observations that its test is over, each what clustered_by says."""
 
 NOT_RECORDED = "not recorded"
 UNREPORTED = "Unreported"
@@ -56,7 +61,11 @@ _EMPTY: dict[str, Any] = {
 
 
 def characteristics(
-    participants: pd.DataFrame | None, train_ids: Sequence[str], test_ids: Sequence[str]
+    participants: pd.DataFrame | None,
+    train_ids: Sequence[str],
+    test_ids: Sequence[str],
+    groups: Mapping[str, str] | None = None,
+    group_by: str = PARTICIPANT,
 ) -> pd.DataFrame:
     """Age and sex of training and test participants, with the tests between them.
 
@@ -65,6 +74,10 @@ def characteristics(
             in years and ``sex`` (M, F or empty); None where there is none.
         train_ids: Participants of training (and validation).
         test_ids: Participants held out. Ids that the table lacks count as unreported.
+        groups: Participant to a group that is one observation in the tests, with the mean age and
+            the sex of its members; groups of both sexes are in no test of sex. None: each
+            participant is one.
+        group_by: What groups share, for the note.
 
     Returns:
         The columns of `COLUMNS`. Rows: ``age`` by Student's test, ``sex`` by
@@ -75,11 +88,13 @@ def characteristics(
     parts = {"train": list(train_ids), "test": list(test_ids)}
     ages = _column(participants, parts, AGE_COLUMNS)
     sexes = _column(participants, parts, SEX_COLUMNS)
-    age_rows = [_missing("age")] if ages is None else _age_rows(ages)
-    sex_rows = [_missing("sex")] if sexes is None else _sex_rows(sexes)
+    of = groups or {}
+    age_rows = [_missing("age")] if ages is None else _age_rows(ages, of)
+    sex_rows = [_missing("sex")] if sexes is None else _sex_rows(sexes, of)
     rows = [age_rows[0], *sex_rows[: len(sex_rows) - 1 or 1], *age_rows[1:]]
     rows += sex_rows[-1:] if len(sex_rows) > 1 else []
     totals = {f"{part}_total": len(ids) for part, ids in parts.items()}
+    totals |= {"clustered_by": group_by if groups else PARTICIPANT}
     return table_of([_EMPTY | row | totals for row in rows], COLUMNS)
 
 
@@ -115,19 +130,23 @@ def _missing(variable: str) -> dict[str, Any]:
     return {"variable": variable, "reason": NOT_RECORDED}
 
 
-def _age_rows(ages: dict[str, pd.Series]) -> list[dict[str, Any]]:
+def _age_rows(ages: dict[str, pd.Series], groups: Mapping[str, str]) -> list[dict[str, Any]]:
     years = {part: pd.to_numeric(found, errors="coerce") for part, found in ages.items()}
-    found = two_sample_t(years["train"].tolist(), years["test"].tolist())
-    if found.n == 0:
+    everyone = two_sample_t(years["train"].tolist(), years["test"].tolist())
+    if everyone.n == 0:
         return [_missing("age")]
+    units = [years[part].groupby(_units(years[part], groups)).mean() for part in ("train", "test")]
+    found = two_sample_t(units[0].tolist(), units[1].tolist())
     known = {
         "variable": "age",
-        "train_n": found.n_a,
-        "train_mean": found.mean_a,
-        "train_sd": found.sd_a,
-        "test_n": found.n_b,
-        "test_mean": found.mean_b,
-        "test_sd": found.sd_b,
+        "train_n": everyone.n_a,
+        "train_mean": everyone.mean_a,
+        "train_sd": everyone.sd_a,
+        "test_n": everyone.n_b,
+        "test_mean": everyone.mean_b,
+        "test_sd": everyone.sd_b,
+        "train_clusters": found.n_a,
+        "test_clusters": found.n_b,
         "reason": found.reason,
     }
     student = {
@@ -145,29 +164,44 @@ def _age_rows(ages: dict[str, pd.Series]) -> list[dict[str, Any]]:
     return [known | student, known | welch]
 
 
-def _sex_rows(sexes: dict[str, pd.Series]) -> list[dict[str, Any]]:
+def _units(of: pd.Series, groups: Mapping[str, str]) -> list[str]:
+    """The group of each participant of an index; a participant without one is one."""
+    return [groups.get(str(person), str(person)) for person in of.index]
+
+
+def _sex_rows(sexes: dict[str, pd.Series], groups: Mapping[str, str]) -> list[dict[str, Any]]:
     named = {part: [_sex(one) for one in found] for part, found in sexes.items()}
     others = sorted({*named["train"], *named["test"]} - {"M", "F", UNREPORTED})
     levels = ["M", "F", *others, UNREPORTED]
     counts = [[named[part].count(level) for part in ("train", "test")] for level in levels]
     if sum(map(sum, counts[:-1])) == 0:
         return [_missing("sex")]
+    units = {part: _alike(named[part], _units(found, groups)) for part, found in sexes.items()}
+    tested = [[units[part].count(level) for part in ("train", "test")] for level in levels]
     return [
-        _chi_squared_row("chi-squared test", counts),
+        _chi_squared_row("chi-squared test", counts, tested),
         *[
             {"variable": "sex", "level": level, "train_n": train, "test_n": test}
             for level, (train, test) in zip(levels, counts, strict=True)
         ],
-        _chi_squared_row("chi-squared test without unreported", counts[:-1]),
+        _chi_squared_row("chi-squared test without unreported", counts[:-1], tested[:-1]),
     ]
 
 
-def _chi_squared_row(test: str, counts: list[list[int]]) -> dict[str, Any]:
-    found = chi_squared(counts)
+def _alike(levels: Sequence[str], units: Sequence[str]) -> list[str]:
+    """Level of each unit whose members have one and the same."""
+    found = pd.Series(list(levels), dtype="str").groupby(list(units), sort=False)
+    return [str(one.iloc[0]) for _, one in found if one.nunique() == 1]
+
+
+def _chi_squared_row(test: str, counts: list[list[int]], tested: list[list[int]]) -> dict[str, Any]:
+    found = chi_squared(tested)
     return {
         "variable": "sex",
         "train_n": sum(row[0] for row in counts),
         "test_n": sum(row[1] for row in counts),
+        "train_clusters": sum(row[0] for row in tested),
+        "test_clusters": sum(row[1] for row in tested),
         "test": test + (", Yates-corrected" if found.is_yates_corrected else ""),
         "statistic": found.statistic,
         "df": found.df,
@@ -233,4 +267,11 @@ def note_on_characteristics(numbers: pd.DataFrame) -> str:
                 f"The smallest expected count is {decimals(smallest, 1)}; below 5 the "
                 "p-value of a chi-squared test is rough."
             )
+    grouped = numbers[numbers["clustered_by"] != PARTICIPANT]
+    if len(grouped):
+        column = grouped["clustered_by"].iloc[0]
+        parts.append(
+            f"Tests take participants of one '{column}' as one observation, with their mean age; "
+            "those of both sexes are in no test of sex."
+        )
     return " ".join(parts)
