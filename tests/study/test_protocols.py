@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,7 +171,8 @@ def test_members_of_a_family_are_one_observation(out: Path) -> None:
     named = scores.drop_duplicates("case").set_index("case")["cluster"]
     assert named["p08"] == named["p09"] == "family=p08"
     assert named["p00"] == "family=p00"
-    assert "participants of one 'family' together" in (out / "report.html").read_text("utf-8")
+    text = html.unescape((out / "report.html").read_text(encoding="utf-8"))
+    assert "participants of one 'family' together" in text
     chosen = json.loads((out / "arms" / "Balls" / "external_model.json").read_text())
     assert chosen["folds"] == [0] and list(chosen["validation_dice"]) == ["0"]
 

@@ -293,5 +293,5 @@ def test_the_external_model_is_about_external_cases() -> None:
     best = study(split={**outside, "external_model": "best_fold"})
     assert study(split=outside).split.external_model == "folds_mean"
     assert study_identity(best) != study_identity(study(split=outside))
-    with pytest.raises(ConfigError, match="is about external cases"):
+    with pytest.raises(ValueError, match="is about external cases"):
         study(split={"external_model": "best_fold"})
