@@ -131,8 +131,7 @@ def display_noninferiority(
     return shown_table(
         [
             {
-                **({"Scan type": row["arm"]} if has_arms else {}),
-                "Readers": row["readers"],
+                **({"Scan type": row["arm"], "Readers": row["readers"]} if has_arms else {}),
                 **({"Organ": label_title(row["structure"], names)} if several else {}),
                 **({"Side": row["side"] or NONE} if has_sides else {}),
                 "n": f"{row['n_structures']} in {row['n_participants']}{group_words(row)}",
@@ -148,7 +147,7 @@ def display_noninferiority(
             }
             for row in records(numbers)
         ],
-        ("Readers", "n"),
+        ("Scan type", "Readers", "n"),
     )
 
 

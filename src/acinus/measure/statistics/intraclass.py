@@ -202,7 +202,7 @@ def _complete_rows(
         )
     k = lengths.pop() if lengths else 0
     table = with_gaps(value for row in readings for value in row).reshape(len(readings), k)
-    complete = ~np.isnan(table).any(axis=1)
+    complete = np.asarray(~np.isnan(table).any(axis=1))
     return table[complete], complete
 
 
