@@ -138,7 +138,7 @@ def test_copies_of_an_anatomy_change_no_interval_and_no_p(name):
     assert alone["n_clusters"] == often["n_clusters"] == 12
     assert often["clustered_by"] == "source"
     words = note(name, make(4))
-    assert "one 'source' together (n = 12 a row, of n = 48 participants)" in words
+    assert "one 'source' together (n = 12 a row, of 48 participants)" in words
     assert "the participant (n = " not in words
 
 
@@ -259,7 +259,7 @@ def test_readers_with_right_and_left_together_are_clustered_by_patient(folders):
     assert "the participant (n = 5 a row)" in found.note
     grouped = compare_readers(readers, labels=labels, participants=people, group_by="source")
     assert set(grouped.table["n_clusters"]) == {4}
-    assert "one 'source' together (n = 4 a row, of n = 5 participants)" in grouped.note
+    assert "one 'source' together (n = 4 a row, of 5 participants)" in grouped.note
 
 
 def test_folders_and_comparisons_take_a_column_as_unit(folders, capsys):
@@ -277,7 +277,7 @@ def test_folders_and_comparisons_take_a_column_as_unit(folders, capsys):
     row = json.loads(capsys.readouterr().out)["comparisons"][0]
     assert (row["n_participants_a"], row["n_clusters_a"], row["clustered_by"]) == (5, 4, "source")
     assert main(["compare", *words]) == 0
-    assert "one 'source' together (n = 4 a row, of n = 5 participants)" in capsys.readouterr().out
+    assert "one 'source' together (n = 4 a row, of 5 participants)" in capsys.readouterr().out
     # The table says otherwise than the scores: each patient is one.
     found = acinus.compare_scores(words[:2], measures=["precision"], participants=people,
                                   group_by="participant_id")  # fmt: skip

@@ -152,13 +152,13 @@ def note_on_clusters(numbers: pd.DataFrame) -> str:
     clusters = _range(numbers["n_clusters"])
     if kinds == [PARTICIPANT]:
         return (
-            f"Independent unit of tests and intervals: the participant ({clusters} a row); of "
+            f"Independent unit of tests and intervals: the participant (n = {clusters} a row); of "
             "several structures or scans tests take the mean, and intervals resample them together."
         )
     columns = " and ".join(f"'{one}'" for one in kinds)
     return (
         f"Independent unit of tests and intervals: participants of one {columns} together "
-        f"({clusters} a row, of {_range(numbers['n_participants'])} participants), since they are "
+        f"(n = {clusters} a row, of {_range(numbers['n_participants'])} participants), since they are "
         "not independent of each other; tests take their mean, and intervals resample them "
         "together."
     )
@@ -187,4 +187,4 @@ def group_words(row: Any) -> str:
 
 def _range(counts: pd.Series) -> str:
     low, high = int(counts.min()), int(counts.max())
-    return f"n = {low}" if low == high else f"n = {low} to {high}"
+    return f"{low}" if low == high else f"{low} to {high}"
