@@ -158,8 +158,8 @@ def note_on_clusters(numbers: pd.DataFrame) -> str:
     columns = " and ".join(f"'{one}'" for one in kinds)
     return (
         f"Independent unit of tests and intervals: participants of one {columns} together "
-        f"(n = {clusters} a row, of {_range(numbers['n_participants'])} participants), since they are "
-        "not independent of each other; tests take their mean, and intervals resample them "
+        f"(n = {clusters} a row, of {_range(numbers['n_participants'])} participants), since they "
+        "are not independent of each other; tests take their mean, and intervals resample them "
         "together."
     )
 
