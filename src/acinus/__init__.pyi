@@ -21,6 +21,7 @@ from acinus.cohort.phantom import make_abdomen_cohort as make_abdomen_cohort
 from acinus.cohort.phantom import make_dicom_export as make_dicom_export
 from acinus.cohort.phantom import make_headneck_cohort as make_headneck_cohort
 from acinus.cohort.phantom import make_orbit_cohort as make_orbit_cohort
+from acinus.cohort.phantom import make_registered_orbits as make_registered_orbits
 from acinus.errors import AcinusError as AcinusError
 from acinus.errors import ConfigError as ConfigError
 from acinus.errors import DataError as DataError

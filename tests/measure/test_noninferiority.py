@@ -10,7 +10,7 @@ import scipy
 
 from acinus.errors import ConfigError
 from acinus.measure.statistics import (
-    noninferiority_to_readers,
+    noninferiority,
     paired_difference,
     paired_effect,
 )
@@ -27,19 +27,19 @@ def agreements(rng, shift, n=30, sd=0.02):
 )
 def test_verdicts(rng, shift, sd, verdict):
     model, readers = agreements(rng, shift, sd=sd)
-    found = noninferiority_to_readers(model, readers, margin=0.05)
+    found = noninferiority(model, readers, margin=0.05)
     assert found.verdict == verdict
     assert (found.margin, found.n, found.n_clusters, found.reason) == (0.05, 30, 30, "")
 
 
 def test_p_and_interval_equal_scipy(rng):
     model, readers = agreements(rng, -0.03)
-    found = noninferiority_to_readers([*model, None], [*readers, 0.8], margin=0.05)
+    found = noninferiority([*model, None], [*readers, 0.8], margin=0.05)
     expected = scipy.stats.ttest_1samp(model - readers, -0.05, alternative="greater")
     ends = scipy.stats.ttest_1samp(model - readers, 0.0).confidence_interval(0.95)
     assert found.p == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
-    assert (found.model_mean, found.readers_mean) == pytest.approx((model.mean(), readers.mean()))
+    assert (found.tested_mean, found.reference_mean) == pytest.approx((model.mean(), readers.mean()))
     assert found.mean == pytest.approx((model - readers).mean())
     assert found.n_undefined == 1
 
@@ -47,7 +47,7 @@ def test_p_and_interval_equal_scipy(rng):
 @pytest.mark.parametrize("margin", [0.031, 0.034, 0.037, 0.04])
 def test_p_and_interval_decide_alike(rng, margin):
     model, readers = agreements(rng, -0.03)
-    found = noninferiority_to_readers(model, readers, margin=margin)
+    found = noninferiority(model, readers, margin=margin)
     assert (found.low > -margin) == (found.p < 0.025)
     assert (found.bootstrap_low > -margin) == (found.bootstrap_p < 0.025)
 
@@ -56,7 +56,7 @@ def test_a_wider_margin_never_makes_a_model_inferior(rng):
     model, readers = agreements(rng, -0.03, sd=0.05)
     order = ["inferior", "undecided", "not inferior"]
     ranks = [
-        order.index(noninferiority_to_readers(model, readers, margin=margin).verdict)
+        order.index(noninferiority(model, readers, margin=margin).verdict)
         for margin in (0.001, 0.01, 0.03, 0.05, 0.2)
     ]
     assert ranks == sorted(ranks) and ranks[-1] == 2
@@ -64,17 +64,17 @@ def test_a_wider_margin_never_makes_a_model_inferior(rng):
 
 def test_distances_are_turned_round(rng):
     model, readers = agreements(rng, -0.03)
-    dice = noninferiority_to_readers(model, readers, margin=0.05)
-    distance = noninferiority_to_readers(-model, -readers, margin=0.05, higher_is_better=False)
+    dice = noninferiority(model, readers, margin=0.05)
+    distance = noninferiority(-model, -readers, margin=0.05, higher_is_better=False)
     assert distance.verdict == dice.verdict
     assert (distance.mean, distance.p) == pytest.approx((dice.mean, dice.p))
-    assert distance.model_mean == pytest.approx(-dice.model_mean)
+    assert distance.tested_mean == pytest.approx(-dice.tested_mean)
 
 
 def test_patients_with_two_glands_count_once(rng):
     model, readers = agreements(rng, -0.02, n=12)
-    once = noninferiority_to_readers(model, readers, margin=0.05)
-    twice = noninferiority_to_readers(
+    once = noninferiority(model, readers, margin=0.05)
+    twice = noninferiority(
         np.repeat(model, 2), np.repeat(readers, 2), np.repeat(np.arange(12), 2), margin=0.05
     )
     assert (twice.n, twice.n_clusters) == (24, 12)
@@ -88,7 +88,7 @@ def test_few_cases_are_undecided_not_equal(rng):
     model = [0.70, 0.82, 0.66, 0.80]
     readers = [0.80, 0.80, 0.79, 0.81]
     assert paired_difference(model, readers).t_p > 0.05
-    assert noninferiority_to_readers(model, readers, margin=0.05).verdict == "undecided"
+    assert noninferiority(model, readers, margin=0.05).verdict == "undecided"
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_few_cases_are_undecided_not_equal(rng):
     ],
 )
 def test_undefined_is_undecided_with_a_reason(model, readers, reason):
-    found = noninferiority_to_readers(model, readers, margin=0.05)
+    found = noninferiority(model, readers, margin=0.05)
     assert (found.verdict, found.p, found.reason) == ("undecided", None, reason)
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.05, math.inf, math.nan])
 def test_a_margin_must_be_positive(margin):
     with pytest.raises(ConfigError, match="margin must be a finite number above 0"):
-        noninferiority_to_readers([0.8], [0.8], margin=margin)
+        noninferiority([0.8], [0.8], margin=margin)
 
 
 def test_effect_size_by_hand(rng):

@@ -27,14 +27,16 @@ def orbit(
     seed: int = 2018,
     size: Literal["mixed", 256, 512] = "mixed",
     counts: Literal["paper", "all"] = "paper",
+    registered: bool = False,
     jobs: Jobs = 1,
 ) -> int:
-    """Make a cohort of synthetic orbit MRI: one nnU-Net raw dataset per sequence.
+    """Make a cohort of synthetic orbit MRI: one nnU-Net raw dataset per sequence, or one of all.
 
     Marked as synthetic in every file. The same seed gives the same bytes.
 
     ```console
     acinus phantom orbit --patients 86 --seed 2018 --out cohort
+    acinus phantom orbit --patients 24 --registered --out cohort
     ```
 
     Args:
@@ -44,8 +46,16 @@ def orbit(
         size: Pixels in plane, along each side; mixed draws one for each patient.
         counts: paper: some scans are missing or spoilt, in the proportions of the lacrimal
             study; all: every patient has every sequence.
+        registered: One dataset whose four channels are the four sequences on one grid, with one
+            reference; every patient has all of them.
         jobs: Processes that make patients side by side.
     """
+    if registered:
+        folder = acinus.make_registered_orbits(
+            out, patients=patients, seed=seed, size=size, jobs=jobs
+        )
+        sys.stdout.write(f"{folder}\n")
+        return 0
     for folder in acinus.make_orbit_cohort(
         out, patients=patients, seed=seed, size=size, counts=counts, jobs=jobs
     ):

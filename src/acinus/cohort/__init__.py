@@ -1,5 +1,6 @@
 """Datasets: nnU-Net raw folders, their participants, checks and splits."""
 
+from acinus.cohort.channels import select_channels
 from acinus.cohort.check import check_dataset
 from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
 from acinus.cohort.finding import CODES, CheckReport, Finding
@@ -29,6 +30,7 @@ __all__ = [
     "open_dataset",
     "read_participants",
     "read_split",
+    "select_channels",
     "value_text",
     "write_dataset_json",
     "write_participants",

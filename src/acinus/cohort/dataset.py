@@ -67,6 +67,8 @@ class Dataset:
         regions: Every name to the label values that it unites; empty: one value each.
         ignore_label: Value of voxels that the reference says nothing about.
         annotated: Case to the names annotated in it; a case that is not in it has all.
+        channel_numbers: Of a view of some channels their numbers in the names of the files;
+            None: all channels, numbered from 0.
     """
 
     folder: Path
@@ -86,6 +88,7 @@ class Dataset:
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
     ignore_label: int | None = None
     annotated: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    channel_numbers: tuple[int, ...] | None = None
 
     @property
     def labelled_cases(self) -> tuple[Case, ...]:

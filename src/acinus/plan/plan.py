@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from acinus.cohort import Dataset
 from acinus.cohort.header import Side
@@ -61,6 +61,23 @@ class DatasetFacts(Settings):
     value in `labels` is painted where it is found, in the order of `labels`."""
     ignore_label: int | None = None
     """Value of voxels in the references that say nothing."""
+    channel_numbers: tuple[int, ...] | None = None
+    """Of a model of some channels of the dataset their numbers in the names of the files; None:
+    all channels, numbered from 0."""
+
+    @property
+    def channels(self) -> dict[int, str]:
+        """Number in the names of the files, to name, of every channel that the model needs."""
+        numbers = self.channel_numbers or range(len(self.channel_names))
+        return dict(zip(numbers, self.channel_names, strict=True))
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_says_nothing(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a choice of channels as before there was any: the plan's hash stays."""
+        data: dict[str, Any] = write(self)
+        if self.channel_numbers is None:
+            data.pop("channel_numbers", None)
+        return data
 
 
 class Plan(Settings):
@@ -225,6 +242,7 @@ def make_plan(
             volume_ranges_ml=volume_ranges_ml(fingerprint),
             regions=dict(dataset.regions),
             ignore_label=dataset.ignore_label,
+            channel_numbers=dataset.channel_numbers,
         ),
         recipe=recipe.name,
         summary=recipe.summary,

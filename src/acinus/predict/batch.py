@@ -104,7 +104,7 @@ def predict_paths(
         mirroring=mirroring,
         locator_mask=locator_mask,
     )
-    scans = find_scans(source, len(loaded.plan.dataset.channel_names), series)
+    scans = find_scans(source, loaded.plan.dataset.channels, series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
     if locator_mask is not None and len(scans) > 1:

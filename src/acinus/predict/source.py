@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +63,15 @@ class Scan:
         ]
 
 
-def find_scans(source: Path, n_channels: int, series: str | None = None) -> list[Scan]:
+def find_scans(
+    source: Path, channels: Mapping[int, str], series: str | None = None
+) -> list[Scan]:
     """The scans that a path stands for.
 
     Args:
         source: File, folder of files, nnU-Net images folder, or DICOM folder.
-        n_channels: Channels that the model needs.
+        channels: That the model needs: number in the names of the files, to name. A model of
+            some channels of a dataset passes over the files of the others.
         series: Which DICOM series: number in the list, UID or part of the description; `ALL_SERIES`
             for each of them.
 
@@ -78,16 +82,16 @@ def find_scans(source: Path, n_channels: int, series: str | None = None) -> list
         raise DataError(f"{source}: no such file or folder.")
     if source.is_file():
         _refuse_series(source, series)
-        _one_channel(source, n_channels)
+        _one_channel(source, channels)
         return [Scan(_case_name(source), (source,))]
     files = _scan_files(source)
     if not files:
-        return _from_dicom(source, n_channels, series)
+        return _from_dicom(source, channels, series)
     _refuse_series(source, series)
     numbered = [CHANNEL.match(strip_suffix(path)) for path in files]
     if all(numbered):
-        return _from_images_folder(source, files, n_channels)
-    _one_channel(source, n_channels)
+        return _from_images_folder(source, files, channels)
+    _one_channel(source, channels)
     scans = [Scan(_case_name(path), (path,)) for path in files]
     _refuse_twins(source, scans)
     return scans
@@ -127,14 +131,14 @@ def _refuse_twins(source: Path, scans: list[Scan]) -> None:
             )
 
 
-def _from_dicom(folder: Path, n_channels: int, series: str | None) -> list[Scan]:
+def _from_dicom(folder: Path, channels: Mapping[int, str], series: str | None) -> list[Scan]:
     if not any(folder.iterdir()):
         raise DataError(
             f"{folder}: must hold scans ({', '.join(sorted(KNOWN_SUFFIXES))}) or DICOM images; "
             "it is empty."
         )
     found = list_series(folder)
-    _one_channel(folder, n_channels)
+    _one_channel(folder, channels)
     chosen = found if series == ALL_SERIES else [choose_series(found, series)]
     names = [
         re.sub(r"[^A-Za-z0-9.-]+", "_", one.description).strip("_") or "series" for one in chosen
@@ -145,37 +149,51 @@ def _from_dicom(folder: Path, n_channels: int, series: str | None) -> list[Scan]
     ]
 
 
-def _from_images_folder(folder: Path, files: list[Path], n_channels: int) -> list[Scan]:
+def _from_images_folder(
+    folder: Path, files: list[Path], channels: Mapping[int, str]
+) -> list[Scan]:
+    is_whole = list(channels) == list(range(len(channels)))
     cases: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in files:
         match = CHANNEL.match(strip_suffix(path))
         if match is None:
             continue
-        channels, number = cases[match["case"]], int(match["channel"])
-        if number >= n_channels:
+        found, number = cases[match["case"]], int(match["channel"])
+        if number not in channels and is_whole:
             raise DataError(
-                f"{path}: channels must be numbered 0000 to {n_channels - 1:04d}, since the model "
-                f"has {n_channels}; got {match['channel']}. Take the file away, or choose the "
-                "model of these channels."
+                f"{path}: channels must be numbered 0000 to {len(channels) - 1:04d}, since the "
+                f"model has {len(channels)}; got {match['channel']}. Take the file away, or choose "
+                "the model of these channels."
             )
-        if number in channels:
+        if number in found:
             raise DataError(
-                f"{folder}: each channel of a case must be there once; got {channels[number].name} "
+                f"{folder}: each channel of a case must be there once; got {found[number].name} "
                 f"and {path.name}. Remove one of them."
             )
-        channels[number] = path
+        found[number] = path
+    if not any(number in found for found in cases.values() for number in channels):
+        raise DataError(
+            f"{folder}: the model needs {_named(channels)}; no file is of such a channel. Number "
+            "the files as in the dataset that it was trained on, or choose the model of these "
+            "channels."
+        )
     return [
-        Scan(case, tuple(channels.get(index) for index in range(n_channels)))
-        for case, channels in sorted(cases.items())
+        Scan(case, tuple(found.get(number) for number in channels))
+        for case, found in sorted(cases.items())
     ]
 
 
-def _one_channel(source: Path, n_channels: int) -> None:
-    if n_channels != 1:
+def _one_channel(source: Path, channels: Mapping[int, str]) -> None:
+    if len(channels) != 1:
         raise DataError(
-            f"{source}: the model needs {n_channels} channels a case. Give a folder with files "
-            "named CASE_0000.nii.gz, CASE_0001.nii.gz and so on."
+            f"{source}: the model needs {len(channels)} channels a case. Give a folder with "
+            f"{_named(channels)}."
         )
+
+
+def _named(channels: Mapping[int, str]) -> str:
+    """The files of the channels, for messages."""
+    return ", ".join(f"CASE_{number:04d}.nii.gz ({name})" for number, name in channels.items())
 
 
 def _case_name(path: Path) -> str:

@@ -186,6 +186,27 @@ class ArmContent:
 
 
 @dataclass(frozen=True, eq=False)
+class SequenceContent:
+    """A study whose arms are sets of the channels of one dataset.
+
+    Attributes:
+        channels: Names of all channels, in order.
+        sets: Arm to its channels, smallest first; the last is the full set.
+        margin: Loss against the full set that would not matter, in the unit of the measure.
+        measure: What the sets are compared by.
+        factors: Names of the two factors that tell the single channels apart; empty without any.
+        cells: Whether an arm of one channel has the first and the second factor, to the arm.
+    """
+
+    channels: Sequence[str]
+    sets: Mapping[str, Sequence[str]]
+    margin: float
+    measure: str = "dice"
+    factors: tuple[str, str] = ("", "")
+    cells: Mapping[tuple[bool, bool], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class ReportContent:
     """All that one report shows.
 
@@ -235,6 +256,7 @@ class ReportContent:
             ``case_s_mean``, ``case_s_sd``, ``n_cases``, ``device``, ``threads``, ``machine``.
         expected_ml: Label to the lowest and highest volume that would be usual, for scans without
             a reference.
+        sequences: Which sets of channels the arms are; None where arms are something else.
     """
 
     title: str
@@ -259,6 +281,7 @@ class ReportContent:
     benchmark_split: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     costs: pd.DataFrame = field(default_factory=pd.DataFrame)
     expected_ml: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    sequences: SequenceContent | None = None
 
     @property
     def synthetic(self) -> bool:

@@ -34,6 +34,7 @@ from acinus.report.overlays import draw_overlays
 from acinus.report.pipeline import draw_pipeline
 from acinus.report.saliency import draw_saliency
 from acinus.report.sampling import draw_sampling
+from acinus.report.sequences import SEQUENCES, draw_sequences, sequence_words
 from acinus.report.summary import NOT_CLINICAL, SYNTHETIC, summarise_in_words
 from acinus.report.tables import (
     Numbers,
@@ -108,6 +109,8 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
             draw_shift(content, folders),
             draw_bounds(content, folders),
         ]
+    if content.sequences is not None:
+        made.append(draw_sequences(content, folders))
     places = (content.published or {}).get("places", {})
     return {figure.number: figure.placed(places) for figure in made}
 
@@ -182,9 +185,14 @@ def _protocols(
     figures: dict[int, FigureView],
     of: Callable[..., tuple[TableView, ...]],
 ) -> list[Section]:
-    """Centres, observers and benchmark: only what the study has."""
+    """Sets of sequences, centres, observers and benchmark: only what the study has."""
     parts = set(all_scores(content)["part"])
     sections = []
+    if content.sequences is not None:
+        sections.append(
+            Section("sequences", "Which sequences are needed", " ".join(sequence_words(content)),
+                    (figures[SEQUENCES], *of("sequences", "factors")))
+        )  # fmt: skip
     if content.has_centres:
         sections.append(
             Section("centres", "Internal and external centres",

@@ -29,12 +29,14 @@ from acinus.report.choose import all_scores
 from acinus.report.content import COUNTED, MEASURED, PUBLISHED, ArmContent, ReportContent
 from acinus.report.numbers import MISSING, count_text, is_number, join_words, number_text
 from acinus.report.record import NOTHING, Draft
+from acinus.report.sequences import draft_sequences
 
 MIB = 2**20
 
 
 def draft_protocols(content: ReportContent) -> Iterator[Draft]:
     """Drafts of all tables of protocols that the study has, in the order of the page."""
+    yield from draft_sequences(content)
     if content.has_centres:
         yield from _draft_centres(content)
     scores = all_scores(content)

@@ -20,6 +20,7 @@ from acinus.report.numbers import (
     number_text,
     plural,
 )
+from acinus.report.sequences import sequence_words
 from acinus.report.tables import Numbers
 
 NOT_CLINICAL = (
@@ -39,6 +40,7 @@ def summarise_in_words(content: ReportContent, numbers: Numbers) -> list[str]:
     paragraphs = [_what_was_done(content)]
     paragraphs += [_result(arm, numbers) + _by_centre(content, arm) for arm in content.arms]
     paragraphs += list(dict.fromkeys(text for arm in content.arms for text in arm.caveats))
+    paragraphs += sequence_words(content)
     comparison = _comparison(content, numbers)
     if comparison:
         paragraphs.append(comparison)

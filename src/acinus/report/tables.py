@@ -78,9 +78,9 @@ class Numbers:
 def compute_numbers(content: ReportContent) -> Numbers:
     """All numbers of the hold-out that more than one part of the report shows."""
     scores = all_scores(content)
-    pairs = [
-        arm_comparison(scores, a.name, b.name) for a, b in combinations(list(content.arms)[:3], 2)
-    ]
+    # Sets of sequences are compared with the full set, in a table of their own.
+    compared = [] if content.sequences is not None else list(content.arms)[:3]
+    pairs = [arm_comparison(scores, a.name, b.name) for a, b in combinations(compared, 2)]
     return Numbers(
         evaluation_table(scores, with_all=len(content.labels) > 1),
         volume_agreement(scores),
@@ -242,7 +242,7 @@ def _localisation(content: ReportContent) -> Draft:
 
 
 def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:
-    if len(content.arms) < 2:
+    if len(content.arms) < 2 or content.sequences is not None:
         return
     if numbers.comparison.empty:
         why = "The arms have no scored participants in common."

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,20 @@ from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
 from acinus.plan.explain import facts_words, setting_words, value_words
 from acinus.plan.recipe import flatten
-from acinus.report.content import MEASURED, PUBLISHED, ArmContent, FlowStep, ReportContent
+from acinus.report.content import (
+    MEASURED,
+    PUBLISHED,
+    ArmContent,
+    FlowStep,
+    ReportContent,
+    SequenceContent,
+)
 from acinus.study.claim import varied_value
 from acinus.study.external_model import read_external_choice
 from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import External, Study
+from acinus.study.sequences import SequencesSettings, factor_cells, set_name
 from acinus.study.trainings import (
     AXES,
     PLAIN_MIRRORING,
@@ -250,7 +258,23 @@ def report_content(
         benchmark_split=benchmark_split,
         costs=costs,
         expected_ml={} if study.unlabelled is None else study.unlabelled.expected_ml,
+        sequences=None if study.sequences is None else _sequences(study.sequences),
     )
+
+
+def _sequences(stated: SequencesSettings) -> SequenceContent:
+    content = SequenceContent(
+        channels=stated.channels,
+        sets=stated.sets(),
+        margin=stated.margin,
+        measure=stated.measure,
+    )
+    if stated.factors is None:
+        return content
+    first, second = stated.factors
+    cells = factor_cells(stated.channels, stated.factors)
+    arms = {which: set_name(channels) for which, channels in cells.items()}
+    return replace(content, factors=(first, second), cells=arms)
 
 
 def cohort_flow(

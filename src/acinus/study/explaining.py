@@ -96,7 +96,7 @@ def explain_image(
             f"{model}: a map is made of what the networks see, and those of a model with a locate "
             "stage see boxes; crop the scan to one of boxes.csv, or look at the map in the report."
         )
-    scans = find_scans(image, len(loaded.plan.dataset.channel_names), series)
+    scans = find_scans(image, loaded.plan.dataset.channels, series)
     if len(scans) != 1:
         raise DataError(f"{image}: one scan is explained at a time; found {len(scans)}.")
     if label is not None and label not in loaded.labels:

@@ -23,6 +23,7 @@ from acinus.networks import NETWORKS
 from acinus.plan import list_recipes, parse_budget
 from acinus.registry import Registry
 from acinus.study.job import ExternalModel
+from acinus.study.sequences import SequencesSettings
 from acinus.train import SAMPLINGS
 
 VARIED: dict[str, Registry[Any]] = {"sampling": SAMPLINGS, "loss": LOSSES, "network": NETWORKS}
@@ -63,6 +64,8 @@ class Arm(Settings):
 
     dataset: str
     """Folder of the dataset, relative to the study's data folder, or absolute."""
+    channels: list[str] | None = None
+    """Names of channels of the dataset that the arm is trained on; None: all."""
     recipe: str | None = None
     set: dict[str, Any] = Field(default_factory=dict)
     external: External | None = None
@@ -304,7 +307,10 @@ class Study(Settings):
     data: str | None = None
     """Folder that holds the datasets, relative to the working folder."""
     phantom: PhantomSettings | None = None
-    arms: dict[str, Arm] = Field(min_length=1)
+    sequences: SequencesSettings | None = None
+    """Subsets of the channels of a dataset, each an arm, instead of `arms`."""
+    arms: dict[str, Arm] = Field(default_factory=dict)
+    """Name to arm, at least one; made from `sequences` where these are given."""
     split: SplitSettings = SplitSettings()
     folds_trained: int | None = Field(None, ge=1)
     vary: dict[str, list[Varied]] = Field(default_factory=dict)
@@ -344,6 +350,21 @@ class Study(Settings):
     def _recipe_is_known(cls, name: str) -> str:
         return _known_recipe(name)
 
+    @field_validator("arms")
+    @classmethod
+    def _arms_or_sequences(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
+        sequences: SequencesSettings | None = info.data.get("sequences")
+        if arms and sequences is not None:
+            raise ValueError("sequences make the arms of a study; state one of the two.")
+        if sequences is not None:
+            return {
+                name: Arm(dataset=sequences.dataset, channels=list(channels))
+                for name, channels in sequences.sets().items()
+            }
+        if not arms and "sequences" in info.data:
+            raise ValueError("must have at least 1 arm, or 'sequences' must be given")
+        return arms
+
     @field_validator("measure")
     @classmethod
     def _known_measures(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -377,6 +398,15 @@ class Study(Settings):
     def _possible_budget(cls, budget: str | None) -> str | None:
         parse_budget(budget)
         return budget
+
+    @model_validator(mode="after")
+    def _sequences_are_measured(self) -> Study:
+        if self.sequences is not None and self.sequences.measure not in self.measure:
+            raise ValueError(
+                f"sequences.measure must be one of the measures of the study "
+                f"({', '.join(self.measure)}); got '{self.sequences.measure}'. Add it to 'measure'."
+            )
+        return self
 
     @model_validator(mode="after")
     def _benchmark_arms_are_known(self) -> Study:

@@ -22,6 +22,7 @@ from acinus.cohort import (
     make_shares_split,
     make_split,
     open_dataset,
+    select_channels,
     write_split,
 )
 from acinus.cohort.layout import HEADER
@@ -29,9 +30,11 @@ from acinus.cohort.phantom import (
     ABDOMEN_DATASETS,
     HEADNECK_DATASETS,
     ORBIT_DATASETS,
+    REGISTERED,
     make_abdomen_cohort,
     make_headneck_cohort,
     make_orbit_cohort,
+    make_registered_orbits,
 )
 from acinus.errors import ConfigError, DataError, PlanError, unknown_name
 from acinus.evaluate.tables import BENCHMARK
@@ -271,7 +274,14 @@ def _open_datasets(study: Study, folder: StudyFolder, jobs: int) -> dict[str, Da
     base = Path(study.data) if study.data is not None else folder.root / "data"
     if study.data is None and study.phantom is not None:
         _make_phantom(study, base, jobs)
-    return {name: open_dataset(base / arm.dataset) for name, arm in study.arms.items()}
+    folders = dict.fromkeys(arm.dataset for arm in study.arms.values())
+    opened = {folder: open_dataset(base / folder) for folder in folders}
+    return {
+        name: opened[arm.dataset]
+        if arm.channels is None
+        else select_channels(opened[arm.dataset], arm.channels)
+        for name, arm in study.arms.items()
+    }
 
 
 def _make_phantom(study: Study, base: Path, jobs: int) -> None:
@@ -284,7 +294,7 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
     if is_there and stamp.is_file() and read_json(stamp) == wanted:
         return
     folders: dict[str, dict[str, str]] = {
-        "orbit": dict(ORBIT_DATASETS),
+        "orbit": {**ORBIT_DATASETS, "all four on one grid": REGISTERED},
         "abdomen": dict(ABDOMEN_DATASETS),
         "headneck": {str(contrast): folder for contrast, folder in HEADNECK_DATASETS.items()},
     }
@@ -309,7 +319,11 @@ def _make_phantom(study: Study, base: Path, jobs: int) -> None:
         wish |= {"contrasts": contrasts, "anatomy": maps, "body": phantom.body}
         make_headneck_cohort(base, glands=phantom.glands, **wish)
     else:
-        make_orbit_cohort(base, sequences=used, counts=phantom.counts, **wish)
+        single = [name for name in used if name in ORBIT_DATASETS]
+        if single:
+            make_orbit_cohort(base, sequences=single, counts=phantom.counts, **wish)
+        if len(single) < len(used):
+            make_registered_orbits(base, **wish)
     write_json(stamp, wanted)
 
 

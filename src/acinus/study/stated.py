@@ -65,7 +65,12 @@ def study_of_file(
         for name in arms:
             if name not in study.arms:
                 raise ConfigError(unknown_name("arm", name, study.arms))
-        study = _of_arms(study, arms)
+        if study.sequences is not None:
+            sets = [list(one) for name, one in study.sequences.sets().items() if name in arms]
+            fewer = {"sequences": {"subsets": sets, "largest": None, "factors": None}}
+            study = validate(Study, merge(merge(stated, changes), fewer), where=str(path))
+        else:
+            study = _of_arms(study, arms)
     if not vary:
         study = study.model_copy(update={"vary": {}, "benchmark": None})
     check_parts(study, where=str(path))

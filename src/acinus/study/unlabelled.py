@@ -89,9 +89,10 @@ def find_unlabelled(dataset: Dataset, settings: UnlabelledSettings) -> dict[str,
                 f"unlabelled.expected_ml must name labels of {dataset.name}, "
                 f"{', '.join(dataset.labels)}; got '{label}'."
             )
-    n_channels = len(dataset.channel_names)
+    numbers = dataset.channel_numbers or range(len(dataset.channel_names))
+    channels = dict(zip(numbers, dataset.channel_names, strict=True))
     places = {name: Path(place) for name, place in settings.scans.items()}
-    return {name: find_scans(at, n_channels, _series(at)) for name, at in places.items()}
+    return {name: find_scans(at, channels, _series(at)) for name, at in places.items()}
 
 
 def _series(place: Path) -> str | None:

@@ -8,6 +8,7 @@ from acinus.cohort.phantom.dicom_export import make_dicom_export
 from acinus.cohort.phantom.headneck import DATASETS as HEADNECK_DATASETS
 from acinus.cohort.phantom.headneck import make_headneck_cohort
 from acinus.cohort.phantom.orbit import ALL_SEQUENCES, make_orbit_cohort
+from acinus.cohort.phantom.orbit_registered import REGISTERED, make_registered_orbits
 from acinus.cohort.phantom.tissues import SEQUENCES
 
 ORBIT_DATASETS = {name: sequence.dataset for name, sequence in SEQUENCES.items()}
@@ -19,6 +20,7 @@ __all__ = [
     "HEADNECK_DATASETS",
     "LEAST_PEOPLE",
     "ORBIT_DATASETS",
+    "REGISTERED",
     "SEQUENCES",
     "Patient",
     "draw_patients",
@@ -26,4 +28,5 @@ __all__ = [
     "make_dicom_export",
     "make_headneck_cohort",
     "make_orbit_cohort",
+    "make_registered_orbits",
 ]

@@ -117,10 +117,15 @@ def make_orbit_cohort(
 
 def _refuse_impossible(patients: int, seed: int, size: object, counts: object, jobs: int) -> None:
     refuse_small(patients=(patients, 1), seed=(seed, 0), jobs=(jobs, 1))
-    if size not in ("mixed", 256, 512):
-        raise ConfigError(f"size must be 256, 512 or 'mixed'; got {size!r}.")
+    refuse_size(size)
     if counts not in ("paper", "all"):
         raise ConfigError(f"counts must be 'paper' or 'all'; got {counts!r}.")
+
+
+def refuse_size(size: object) -> None:
+    """Refuse a number of pixels that orbits are not made with; ConfigError."""
+    if size not in ("mixed", 256, 512):
+        raise ConfigError(f"size must be 256, 512 or 'mixed'; got {size!r}.")
 
 
 def patient_head(seed: int, patient: Patient) -> Head:

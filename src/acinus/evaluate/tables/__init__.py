@@ -44,6 +44,12 @@ from acinus.evaluate.tables.evaluation import (
     note_on_evaluation,
     shapiro_table,
 )
+from acinus.evaluate.tables.factors import (
+    NOTE_ON_FACTORS,
+    display_factors,
+    factor_sentence,
+    factor_table,
+)
 from acinus.evaluate.tables.failures import display_worst, worst_cases
 from acinus.evaluate.tables.inside import (
     display_confusion,
@@ -79,6 +85,13 @@ from acinus.evaluate.tables.readings import (
     noninferiority_to_readings,
     note_on_readings,
     reading_table,
+)
+from acinus.evaluate.tables.sequences import (
+    display_sequences,
+    note_on_sequences,
+    sequence_sentence,
+    sequence_table,
+    smallest_set,
 )
 from acinus.evaluate.tables.sides import display_sides, note_on_sides, side_error_table
 from acinus.evaluate.tables.volumes import display_agreement, volume_agreement, volume_pairs
@@ -208,6 +221,8 @@ TABLES: dict[str, TableKind] = {
         TableKind("centre_table", "Results by centre", display_centres, note_on_centres),
         TableKind(
             "reading_table",
+    "sequence_sentence",
+    "sequence_table",
             "Agreement of readings",
             display_readings,
             note_on_readings,
@@ -217,6 +232,15 @@ TABLES: dict[str, TableKind] = {
             "The model against the readers",
             display_noninferiority,
             note_on_noninferiority,
+        ),
+        TableKind(
+            "sequence_table", "Which sequences are needed", display_sequences, note_on_sequences
+        ),
+        TableKind(
+            "factor_table",
+            "What each factor of the sequences adds",
+            display_factors,
+            lambda numbers: NOTE_ON_FACTORS,
         ),
         TableKind("network_table", "Networks compared", display_networks, note_on_networks),
         TableKind("volumetry_table", "Volumetry", display_volumetry, note_on_volumetry),
@@ -284,6 +308,8 @@ __all__ = [
     "display_variants",
     "display_worst",
     "evaluation_table",
+    "factor_sentence",
+    "factor_table",
     "grid_table",
     "holdout_check",
     "inside_pairs",
@@ -294,8 +320,11 @@ __all__ = [
     "noninferiority_to_readings",
     "note",
     "reading_table",
+    "sequence_sentence",
+    "sequence_table",
     "shapiro_table",
     "side_error_table",
+    "smallest_set",
     "variant_comparison",
     "volume_agreement",
     "volume_cases",

@@ -27,7 +27,7 @@ from acinus.evaluate.wording import (
     signed,
 )
 from acinus.measure import MEASURES
-from acinus.measure.statistics import noninferiority_to_readers
+from acinus.measure.statistics import noninferiority
 from acinus.measure.statistics.bootstrap import SEED
 
 EVERYTHING = "all"
@@ -203,7 +203,7 @@ def _by_structure(
 
 
 def _verdict(chosen: pd.DataFrame, measure: str, margin: float, seed: int) -> dict[str, Any]:
-    found = noninferiority_to_readers(
+    found = noninferiority(
         chosen["model"].tolist(),
         chosen["readers"].tolist(),
         chosen["cluster"].tolist(),
@@ -218,8 +218,8 @@ def _verdict(chosen: pd.DataFrame, measure: str, margin: float, seed: int) -> di
         **observed(chosen.dropna(subset=["model", "readers"])),
         "n_missed_by_model": int(chosen["is_missed"].sum()),
         "n_drawn_by_model_only": int(chosen["is_only_models"].sum()),
-        "model_mean": found.model_mean,
-        "readers_mean": found.readers_mean,
+        "model_mean": found.tested_mean,
+        "readers_mean": found.reference_mean,
         "difference": found.mean,
         "low": found.low,
         "high": found.high,

@@ -32,7 +32,7 @@ from acinus.measure.statistics.intraclass import (
 )
 from acinus.measure.statistics.limits import LimitsOfAgreement, limits_of_agreement
 from acinus.measure.statistics.multiple import CORRECTIONS, AdjustedP, adjusted_p
-from acinus.measure.statistics.noninferiority import NonInferiority, noninferiority_to_readers
+from acinus.measure.statistics.noninferiority import NonInferiority, noninferiority
 from acinus.measure.statistics.paired import (
     PairedDifference,
     PairedEffect,
@@ -81,7 +81,7 @@ __all__ = [
     "intraclass_correlation",
     "limits_of_agreement",
     "mean_volume_error_bound",
-    "noninferiority_to_readers",
+    "noninferiority",
     "paired_difference",
     "paired_effect",
     "pearson",

@@ -1,9 +1,9 @@
-"""Whether a model agrees with readers no worse than readers agree with each other.
+"""Whether one thing is worse than another by less than a margin.
 
-Enters: for each case the agreement of model and readers and that of readers
-among themselves, and the margin by which the first may fall short. Leaves: the
-difference with intervals and a verdict. The usual "not significantly worse" was
-rejected: the fewer the cases, the surer it passes.
+Enters: values of both in the same cases, such as the agreement of model and readers beside that
+of readers among themselves, or the Dice of few sequences beside that of all; and the margin by
+which the first may fall short. Leaves: the difference with intervals and a verdict. The usual
+"not significantly worse" was rejected: the fewer the cases, the surer it passes.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Verdict = Literal["not inferior", "inferior", "undecided"]
 
 @dataclass(frozen=True)
 class NonInferiority:
-    """Agreement of a model with readers against that of readers among themselves.
+    """What is tested against its reference, within the same cases.
 
     Attributes:
-        margin: By how much the model may fall short, in the unit of the measure, > 0.
-        higher_is_better: Whether larger values of the measure mean more agreement.
+        margin: By how much it may fall short, in the unit of the measure, > 0.
+        higher_is_better: Whether larger values of the measure are better.
         verdict: ``"not inferior"``: both intervals lie above -margin; ``"inferior"``:
             both lie below; ``"undecided"`` otherwise.
         n: Cases with both values.
         n_undefined: Cases left out because a value is undefined.
         n_clusters: Patients; all figures below are over one value each.
-        model_mean: Mean agreement of model and readers; None without cases.
-        readers_mean: Mean agreement of readers among themselves.
-        mean: Mean difference, > 0 if the model agrees better.
+        tested_mean: Mean of what is tested; None without cases.
+        reference_mean: Mean of the reference.
+        mean: Mean difference, > 0 if what is tested is better.
         low: Lower end of its 95% interval (t).
         high: Upper end.
         bootstrap_low: Lower end of its 95% bootstrap interval, patients resampled.
@@ -53,8 +53,8 @@ class NonInferiority:
     n: int
     n_undefined: int
     n_clusters: int
-    model_mean: float | None = None
-    readers_mean: float | None = None
+    tested_mean: float | None = None
+    reference_mean: float | None = None
     mean: float | None = None
     low: float | None = None
     high: float | None = None
@@ -65,25 +65,24 @@ class NonInferiority:
     reason: str = ""
 
 
-def noninferiority_to_readers(
-    model_agreement: Sequence[float | None],
-    reader_agreement: Sequence[float | None],
+def noninferiority(
+    tested: Sequence[float | None],
+    reference: Sequence[float | None],
     cluster: Sequence[Hashable] | None = None,
     *,
     margin: float,
     higher_is_better: bool = True,
     seed: int = SEED,
 ) -> NonInferiority:
-    """Verdict whether the model falls short of the readers by less than a margin.
+    """Verdict whether what is tested falls short of its reference by less than a margin.
 
     The margin is chosen before the data are seen; there is no default. A case has
-    one value of each kind: with several readers the mean over the model's pairs
-    with them, and over all pairs of them.
+    one value of each kind: of a model against readers the mean over the model's pairs
+    with them, beside the mean over all pairs of them.
 
     Args:
-        model_agreement: Agreement of model and readers in each case, e.g. Dice;
-            None or NaN where undefined.
-        reader_agreement: Agreement of readers among themselves, same cases and order.
+        tested: A value in each case, e.g. Dice; None or NaN where undefined.
+        reference: What it must not fall short of, same cases and order.
         cluster: Patient of each case, where one patient has several. By default
             each case is its own.
         margin: In the unit of the measure, > 0 and finite.
@@ -103,15 +102,15 @@ def noninferiority_to_readers(
     if not (math.isfinite(margin) and margin > 0):
         raise ConfigError(
             f"margin must be a finite number above 0; got {margin:g}. "
-            "Give the loss of agreement that would not matter, in the unit of the measure."
+            "Give the loss that would not matter, in the unit of the measure."
         )
-    first, second = model_agreement, reader_agreement
+    first, second = tested, reference
     if not higher_is_better:
         first, second = second, first
     found = paired_difference(first, second, cluster, seed=seed)
-    model, readers = found.mean_a, found.mean_b
+    tested_mean, reference_mean = found.mean_a, found.mean_b
     if not higher_is_better:
-        model, readers = readers, model
+        tested_mean, reference_mean = reference_mean, tested_mean
     known = NonInferiority(
         margin,
         higher_is_better,
@@ -119,8 +118,8 @@ def noninferiority_to_readers(
         found.n,
         found.n_undefined,
         found.n_clusters,
-        model,
-        readers,
+        tested_mean,
+        reference_mean,
         found.mean,
         bootstrap_low=found.low,
         bootstrap_high=found.high,
