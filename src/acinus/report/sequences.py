@@ -139,13 +139,13 @@ def _draw(one: SequenceContent, table: pd.DataFrame, factors: pd.DataFrame) -> A
     bottom = below + _AXIS_IN
     matrix_in = _CELL_IN * len(one.channels)
     _matrix(axes_at(_LEFT_IN, matrix_in, bottom, body), one, rows)
-    _means(axes_at(_LEFT_IN + matrix_in, _MEAN_IN, bottom, body), one.measure, rows)
-    left = max(_LEFT_IN + matrix_in + _MEAN_IN + 0.1, 2.2)
+    _means(axes_at(_LEFT_IN + matrix_in, _MEAN_IN, bottom, body), rows)
+    left = _LEFT_IN + matrix_in + _MEAN_IN
     _points(axes_at(left, PAGE_WIDTH_IN - left - _VERDICT_IN, bottom, body), one, rows)
     if len(factors):
         height = below - 0.78
-        _cells(axes_at(0.55, 2.15, 0.44, height), one, table)
-        _effects(axes_at(4.05, PAGE_WIDTH_IN - 4.05 - 0.12, 0.44, height), one.measure, factors)
+        _cells(axes_at(0.55, 1.85, 0.44, height), one, table)
+        _effects(axes_at(4.45, PAGE_WIDTH_IN - 4.45 - 0.15, 0.44, height), one.measure, factors)
     return figure
 
 
@@ -187,13 +187,15 @@ def _matrix(axes: Any, one: SequenceContent, rows: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def _means(axes: Any, measure: str, rows: pd.DataFrame) -> None:
+def _means(axes: Any, rows: pd.DataFrame) -> None:
     _bare(axes)
     _bands(axes, rows)
     axes.set_xlim(0, 1)
     for y, mean in enumerate(rows["mean"]):
         text = f"{mean:.3f}" if is_number(mean) else "–"
-        axes.text(0.9, y, text, ha="right", va="center", fontsize=7.5)
+        axes.text(0.8, y, text, ha="right", va="center", fontsize=7.5)
+    axes.text(0.8, 1.01, "mean", transform=axes.transAxes, ha="right", va="bottom", fontsize=6.8,
+              color=MUTED)  # fmt: skip
 
 
 def _points(axes: Any, one: SequenceContent, rows: pd.DataFrame) -> None:
@@ -218,8 +220,8 @@ def _points(axes: Any, one: SequenceContent, rows: pd.DataFrame) -> None:
             axes.plot([row["low"], row["high"]], [y, y], color=color, lw=1.8, zorder=2)
         if is_number(row["difference"]):
             axes.plot(
-                row["difference"], y, _MARKERS.get(str(row["verdict"]), "o"), color=color, ms=6,
-                mec="white", mew=0.8, zorder=3,
+                row["difference"], y, _MARKERS.get(str(row["verdict"]), "o"), color=color,
+                ms=6.5, mec="white", mew=0.7, zorder=3,
             )  # fmt: skip
         axes.text(high, y, f"  {row['verdict']}", va="center", fontsize=7, color=color)
     top = axes.get_xaxis_transform()
@@ -235,17 +237,21 @@ def _cells(axes: Any, one: SequenceContent, table: pd.DataFrame) -> None:
     """Mean of the four single sequences: the first factor along x, a line for each of the other."""
     means = table.set_index("set")["mean"]
     first, second = (name.replace("_", " ") for name in one.factors)
-    for number, has in enumerate((False, True)):
-        values = [float(means.get(one.cells[a, has], np.nan)) for a in (False, True)]
-        color = ARM_COLORS[number]
+    lines = {
+        has: [float(means.get(one.cells[a, has], np.nan)) for a in (False, True)]
+        for has in (False, True)
+    }
+    for has, values in lines.items():
+        color = ARM_COLORS[int(has)]
+        is_higher = values[1] >= lines[not has][1]
         axes.plot([0, 1], values, "-o", color=color, lw=1.4, ms=5, mec="white", mew=0.7)
         axes.annotate(
             f"{'with' if has else 'without'}\n{second}", (1, values[1]), xytext=(6, 0),
-            textcoords="offset points", va="center", fontsize=6.8, color=color,
-            annotation_clip=False,
+            textcoords="offset points", va="bottom" if is_higher else "top", fontsize=6.8,
+            color=color, annotation_clip=False,
         )  # fmt: skip
-    axes.set_xlim(-0.12, 1.12)
-    axes.margins(y=0.18)
+    axes.set_xlim(-0.15, 1.15)
+    axes.margins(y=0.25)
     axes.set_xticks([0, 1], [f"without\n{first}", f"with\n{first}"])
     axes.set_ylabel(f"{metric_title(one.measure)}, mean")
     axes.set_title("Single sequences")
@@ -265,6 +271,7 @@ def _effects(axes: Any, measure: str, factors: pd.DataFrame) -> None:
     axes.spines["left"].set_visible(False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.margins(x=0.1)
+    axes.locator_params(axis="x", nbins=5)
     axes.set_xlabel(f"Effect on {metric_title(measure)}")
     axes.xaxis.set_major_formatter(_signed)
     axes.set_title("What each factor adds")

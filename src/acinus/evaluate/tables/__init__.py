@@ -221,8 +221,6 @@ TABLES: dict[str, TableKind] = {
         TableKind("centre_table", "Results by centre", display_centres, note_on_centres),
         TableKind(
             "reading_table",
-    "sequence_sentence",
-    "sequence_table",
             "Agreement of readings",
             display_readings,
             note_on_readings,

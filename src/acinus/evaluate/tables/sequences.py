@@ -18,7 +18,7 @@ from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import on_lines, shown_table
 from acinus.evaluate.wording import decimals, metric_title, p_value, signed
 from acinus.measure import MEASURES
-from acinus.measure.statistics import adjusted_p, noninferiority, patient_means
+from acinus.measure.statistics import adjusted_p, noninferiority
 from acinus.measure.statistics.bootstrap import SEED
 
 ONE_SIDED_LEVEL = 0.025
@@ -201,8 +201,7 @@ def _of_measure(scores: pd.DataFrame, measure: str, model: str) -> pd.DataFrame:
 
 def _summary(own: pd.DataFrame) -> dict[str, Any]:
     """How the structures of one set came out."""
-    values = own["value"].tolist()
-    means = patient_means(values, values, own["participant"].tolist()).first
+    means = own.groupby("participant")["value"].mean().dropna()
     return {
         "n": int(own["value"].notna().sum()),
         "n_participants": int(means.size),
