@@ -98,7 +98,9 @@ def test_a_verdict_that_the_number_of_sets_takes_away_is_undecided() -> None:
     for seed in range(40):
         close = scores(dict.fromkeys(SETS, 0.0), noise=0.045, seed=seed)
         table = sequence_table(close, SETS, margin=0.05)
-        lost = table[(table["verdict_alone"] == "not inferior") & (table["verdict"] != "not inferior")]
+        lost = table[
+            (table["verdict_alone"] == "not inferior") & (table["verdict"] != "not inferior")
+        ]
         kept = table[table["verdict"] == "not inferior"]
         assert (kept["p_adjusted"] < ONE_SIDED_LEVEL).all()
         assert (table["p_adjusted"].dropna() >= table["p"].dropna()).all()

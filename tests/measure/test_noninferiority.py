@@ -39,7 +39,9 @@ def test_p_and_interval_equal_scipy(rng):
     ends = scipy.stats.ttest_1samp(model - readers, 0.0).confidence_interval(0.95)
     assert found.p == pytest.approx(expected.pvalue)
     assert (found.low, found.high) == pytest.approx((ends.low, ends.high))
-    assert (found.tested_mean, found.reference_mean) == pytest.approx((model.mean(), readers.mean()))
+    assert (found.tested_mean, found.reference_mean) == pytest.approx(
+        (model.mean(), readers.mean())
+    )
     assert found.mean == pytest.approx((model - readers).mean())
     assert found.n_undefined == 1
 

@@ -63,9 +63,7 @@ class Scan:
         ]
 
 
-def find_scans(
-    source: Path, channels: Mapping[int, str], series: str | None = None
-) -> list[Scan]:
+def find_scans(source: Path, channels: Mapping[int, str], series: str | None = None) -> list[Scan]:
     """The scans that a path stands for.
 
     Args:
@@ -149,9 +147,7 @@ def _from_dicom(folder: Path, channels: Mapping[int, str], series: str | None) -
     ]
 
 
-def _from_images_folder(
-    folder: Path, files: list[Path], channels: Mapping[int, str]
-) -> list[Scan]:
+def _from_images_folder(folder: Path, files: list[Path], channels: Mapping[int, str]) -> list[Scan]:
     is_whole = list(channels) == list(range(len(channels)))
     cases: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in files:

@@ -8,7 +8,7 @@ on the axis were rejected: they are long, and who compares wants to see which se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
