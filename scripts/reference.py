@@ -277,6 +277,8 @@ def _limit(limit: Any) -> str:
     for kind, (name, sign) in signs.items():
         if isinstance(limit, kind):
             return f"{sign} {getattr(limit, name)}"
+    if isinstance(limit, annotated_types.MinLen):
+        return f"at least {limit.min_length}"
     return str(limit)
 
 

@@ -122,6 +122,14 @@ def test_a_value_that_only_the_full_set_has_forbids_not_inferior() -> None:
     assert "no value for 1 that the full set has one for" in found["reason"]
 
 
+def test_nothing_is_decided_against_a_full_set_that_finds_nothing() -> None:
+    poor = scores(dict.fromkeys(SETS, 0.77))
+    table = sequence_table(poor, SETS, margin=0.05)
+    assert set(table["verdict_alone"]) >= {"not inferior"}
+    assert set(table["verdict"]) == {"undecided", ""}
+    assert smallest_set(table) is None
+
+
 def test_of_a_distance_smaller_is_better() -> None:
     worse = {name: -short for name, short in LOSS.items()}
     table = sequence_table(

@@ -58,12 +58,12 @@ def draw_agreement(content: ReportContent, folders: Folders, agreement: pd.DataF
         folders: Where to write.
         agreement: See `acinus.evaluate.tables.volume_agreement`.
     """
-    points = {arm.name: _points(content, arm) for arm in content.arms}
+    points = {arm.name: _points(content, arm) for arm in content.pictured}
     if not any(len(rows) for rows in points.values()):
         return FigureView(_NUMBER, _TITLE, absent="no hold-out prediction has a volume.")
     everything = pd.concat([rows for rows in points.values() if len(rows)], ignore_index=True)
     csv = write_table(everything[_COLUMNS + _VOLUMES], folders.tables / "figure-5.csv")
-    arms = [arm for arm in content.arms if len(points[arm.name])]
+    arms = [arm for arm in content.pictured if len(points[arm.name])]
     cases, trouble = _cases(content, arms)
     with report_style():
         parts = []

@@ -294,6 +294,24 @@ class ReportContent:
         return any(arm.site_column for arm in self.arms)
 
     @property
+    def cohorts(self) -> list[ArmContent]:
+        """An arm for each dataset and its people: of sets of sequences the full one alone."""
+        alike = {
+            (arm.dataset_name, tuple(arm.train_participants), tuple(arm.holdout_participants)): arm
+            for arm in self.arms
+        }
+        return list(alike.values())
+
+    @property
+    def pictured(self) -> list[ArmContent]:
+        """Arms whose cases are shown one by one: of sets of sequences the single ones and all."""
+        if self.sequences is None:
+            return list(self.arms)
+        sets = self.sequences.sets
+        shown = [name for name, channels in sets.items() if len(channels) == 1] + [list(sets)[-1]]
+        return [arm for arm in self.arms if arm.name in shown]
+
+    @property
     def labels(self) -> list[str]:
         """Label names of all arms, each once, in order."""
         return list(dict.fromkeys(name for arm in self.arms for name in arm.labels))

@@ -52,7 +52,8 @@ _TITLE = "Reference contours in three planes"
 def draw_contours(content: ReportContent, folders: Folders) -> FigureView:
     """Figure 1 of the report; absent, with the reason, if no case has image and reference."""
     views: list[tuple[ArmContent, CaseView]] = []
-    trouble = []
+    trouble: list[str] = []
+    drawn: set[tuple[object, ...]] = set()
     cases = typical_cases(content)
     for arm in content.arms:
         if arm.name not in cases:
@@ -63,7 +64,11 @@ def draw_contours(content: ReportContent, folders: Folders) -> FigureView:
         except (DataError, GridError) as error:
             trouble.append(str(error))
             continue
-        views.append((arm, view))
+        # Sets of sequences share references, and many of them the image that would be shown.
+        shown = (arm.dataset_folder, tuple(arm.images[cases[arm.name]][:1]))
+        if shown not in drawn:
+            drawn.add(shown)
+            views.append((arm, view))
     if not views:
         return FigureView(_NUMBER, _TITLE, absent=" ".join(trouble))
     layouts = [_layout(view) for _, view in views]

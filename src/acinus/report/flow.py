@@ -53,7 +53,7 @@ def draw_flow(content: ReportContent, folders: Folders) -> FigureView:
     csv = write_table(_flow_table(content), folders.tables / "figure-3.csv")
     with report_style():
         paths = []
-        arms = list(content.arms)
+        arms = content.cohorts
         for start in range(0, len(arms), _MAX_ARMS):
             figure = _draw(content, arms[start : start + _MAX_ARMS])
             suffix = "" if len(arms) <= _MAX_ARMS else chr(ord("a") + start // _MAX_ARMS)
@@ -65,7 +65,7 @@ def draw_flow(content: ReportContent, folders: Folders) -> FigureView:
 
 def _flow_table(content: ReportContent) -> pd.DataFrame:
     rows = []
-    for arm in content.arms:
+    for arm in content.cohorts:
         steps = [*_before_split(arm), *_split_steps(arm)]
         rows += [
             {"arm": arm.name, "step": i, "text": text, "count": n, "reason": reason}

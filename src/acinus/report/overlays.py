@@ -59,7 +59,7 @@ def draw_overlays(content: ReportContent, folders: Folders) -> FigureView:
     parts: list[tuple[Path, str]] = []
     trouble: list[str] = []
     numbers: list[dict[str, object]] = []
-    for position, arm in enumerate(content.arms):
+    for position, arm in enumerate(content.pictured):
         blocks = []
         for role, case in _cases(content, arm):
             try:

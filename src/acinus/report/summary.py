@@ -58,14 +58,15 @@ def _what_was_done(content: ReportContent) -> str:
     words = [content.what_it_is] if content.what_it_is else []
     each = "a network was" if len(content.arms) == 1 else "one network each was"
     words.append(f"On {arms}, {each} trained to outline {labels}.")
-    for arm in content.arms:
+    for arm in content.cohorts:
         slices = (
             f", {plural(arm.n_training_slices, 'slice')}"
             if arm.n_training_slices is not None
             else ""
         )
+        who = arm.name if len(content.cohorts) > 1 or len(content.arms) == 1 else "All alike"
         words.append(
-            f"{arm.name}: {plural(len(arm.train_participants), 'participant')} for training and "
+            f"{who}: {plural(len(arm.train_participants), 'participant')} for training and "
             f"validation{slices}, {plural(len(arm.holdout_participants), 'participant')} kept "
             "aside for one test."
         )

@@ -177,9 +177,9 @@ def _view(
 
 
 def _characteristics(content: ReportContent) -> Iterator[Draft]:
-    for arm in content.arms:
+    for arm in content.cohorts:
         title = f"Baseline characteristics of participants having {arm.name}"
-        if len(content.arms) == 1:
+        if len(content.cohorts) == 1:
             title = "Baseline characteristics of the participants"
         if arm.participants is None or not _says_anything(arm.participants):
             lack = (

@@ -15,6 +15,7 @@ from acinus.errors import ConfigError, unknown_name
 from acinus.plan import parse_settings
 from acinus.study.claim import check_parts
 from acinus.study.schema import Study, read_study
+from acinus.study.sequences import SequencesSettings
 
 OPTIONS = {
     "recipe": "--recipe",
@@ -66,9 +67,8 @@ def study_of_file(
             if name not in study.arms:
                 raise ConfigError(unknown_name("arm", name, study.arms))
         if study.sequences is not None:
-            sets = [list(one) for name, one in study.sequences.sets().items() if name in arms]
-            fewer = {"sequences": {"subsets": sets, "largest": None, "factors": None}}
-            study = validate(Study, merge(merge(stated, changes), fewer), where=str(path))
+            changes = merge(changes, {"sequences": _of_sets(study.sequences, arms)})
+            study = validate(Study, merge(stated, changes), where=str(path))
         else:
             study = _of_arms(study, arms)
     if not vary:
@@ -85,6 +85,12 @@ def _of_arms(study: Study, names: Sequence[str]) -> Study:
     if benchmark is not None:
         benchmark = benchmark.model_copy(update={"arms": compared}) if compared else None
     return study.model_copy(update={"arms": arms, "benchmark": benchmark})
+
+
+def _of_sets(sequences: SequencesSettings, names: Sequence[str]) -> dict[str, Any]:
+    """Changes that leave some of the sets, and the full one, with which they are compared."""
+    subsets = [list(channels) for name, channels in sequences.sets().items() if name in names]
+    return {"subsets": subsets, "largest": None, "factors": None}
 
 
 def study_of_dataset(

@@ -71,7 +71,8 @@ def sequence_table(
     and its one-sided p, corrected by Holm for the number of subsets, lies below
     `ONE_SIDED_LEVEL`; inferior if both intervals lie below; else undecided. A structure that has
     a value with the full set and none with the subset would be left out of the difference; where
-    there is one, the subset is not called "not inferior".
+    there is one, the subset is not called "not inferior". Nothing is decided against a full set
+    whose own mean is not above the margin: nothing could fall short of it by that much.
 
     Args:
         scores: Score table whose arms are the sets.
@@ -104,6 +105,7 @@ def sequence_table(
             row |= {"role": "subset", **_against(own, reference, measure, margin, seed)}
         rows.append(row)
     _correct(rows)
+    _refuse_without_ground(rows, margin, measure)
     return table_of(rows, SEQUENCE_COLUMNS)
 
 
@@ -262,6 +264,18 @@ def _correct(rows: list[dict[str, Any]]) -> None:
         if row["verdict"] == "not inferior" and (p is None or p >= ONE_SIDED_LEVEL):
             row["verdict"] = "undecided"
             row["reason"] = "not inferior if it were the only set"
+
+
+def _refuse_without_ground(rows: list[dict[str, Any]], margin: float, measure: str) -> None:
+    """Decide nothing where the full set is so poor that no set could lose the margin, in place."""
+    full = rows[-1]["mean"]
+    if not _is_higher_better(measure) or full is None or full > margin:
+        return
+    for row in rows[:-1]:
+        row |= {
+            "verdict": "undecided",
+            "reason": "the full set itself reaches less than the margin",
+        }
 
 
 def _is_higher_better(measure: str) -> bool:
