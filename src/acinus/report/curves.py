@@ -34,7 +34,7 @@ _TITLE = "Training"
 
 def draw_curves(content: ReportContent, folders: Folders) -> FigureView:
     """Figure 8 of the report; absent if no arm has a history."""
-    arms = [arm for arm in content.arms if len(arm.history)]
+    arms = [arm for arm in content.pictured if len(arm.history)]
     if not arms:
         return FigureView(_NUMBER, _TITLE, absent="no training history was recorded.")
     table = pd.concat([arm.history.assign(arm=arm.name) for arm in arms], ignore_index=True)

@@ -16,6 +16,7 @@ from acinus.evaluate.wording import label_title
 from acinus.report.choose import wide_scores
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
+from acinus.report.numbers import broken
 from acinus.report.style import (
     INK,
     MARKERS,
@@ -77,7 +78,10 @@ def _draw_spread(arms: Sequence[ArmContent], rows: pd.DataFrame) -> Any:
         _strip(axes, y, values.to_numpy(), MARKERS.get(arm.sides.get(label, ""), "o"))
     axes.set_yticks(range(len(groups)))
     axes.set_yticklabels(
-        [f"{arm.name}\n{label_title(label)} (n = {len(values)})" for arm, label, values in groups]
+        [
+            f"{broken(arm.name)}\n{label_title(label)} (n = {len(values)})"
+            for arm, label, values in groups
+        ]
     )
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlim(-0.02, 1.02)

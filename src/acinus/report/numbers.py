@@ -6,6 +6,7 @@ Enters: numbers, possibly missing. Leaves: short text, the same way everywhere.
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 MISSING = "–"
@@ -68,6 +69,16 @@ def join_words(words: list[str]) -> str:
 def in_sentence(title: str) -> str:
     """A title inside a sentence: ``Right lacrimal`` gives ``right lacrimal``, ``GTV`` stays."""
     return title[:1].lower() + title[1:] if title[1:2].islower() else title
+
+
+def broken(name: str, width: int = 28) -> str:
+    """A name of several parts on lines of at most `width` characters, broken behind ``+``."""
+    lines = [""]
+    for part in re.split(r"(?<=\+)", name):
+        if lines[-1] and len(lines[-1]) + len(part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def plural(n: int, word: str) -> str:
