@@ -83,7 +83,7 @@ def factor_table(
     values = chosen.set_index(["participant", "case", "label", "arm"])[measure].unstack("arm")
     values = sign * values.reindex(columns=list(cells.values()))
     people = [str(one) for one in values.index.get_level_values("participant")]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, scale, plus, minus in _contrasts(cells, factors):
         found = paired_difference(
             (scale * values[plus].mean(axis=1, skipna=False)).tolist(),
