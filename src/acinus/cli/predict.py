@@ -33,6 +33,7 @@ def predict(
     format: Literal["nifti", "dicom-seg", "rtstruct"] = "nifti",
     allow_wrong_side: bool = False,
     locator_mask: Path | None = None,
+    without: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -43,6 +44,7 @@ def predict(
     acinus predict runs/glands/model scan.nii.gz labels --overlay
     acinus predict runs/glands/model dicom-folder labels --series "AX T1"
     acinus predict runs/glands/model dicom-folder result.dcm --format dicom-seg
+    acinus predict runs/glands/model imagesTs labels --without T2
     ```
 
     Args:
@@ -67,6 +69,8 @@ def predict(
             than its code tells.
         locator_mask: Mask of the scan that another program made, such as a skull; a model with a
             locate stage then segments in the box around it, and not where it finds its places.
+        without: Channels, by name, that are left out of every case as if their files were not
+            there, such as --without T2 FLAIR; for a model that was trained with channel dropout.
     """
     outcome = acinus.predict_paths(
         model,
@@ -83,12 +87,15 @@ def predict(
         format=format,
         allow_wrong_side=allow_wrong_side,
         locator_mask=locator_mask,
+        without=without,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")
     n_written = len(outcome.written)
     kind = "label map" if format == "nifti" else "DICOM object"
     sys.stdout.write(f"{n_written} {plural(kind, n_written)} in {out}; {outcome.table}\n")
+    if outcome.missing:
+        sys.stdout.write(f"Segmented without a channel: {outcome.missing_words}\n")
     if not outcome.failed:
         return 0
     return SOME_FAILED if outcome.written else ALL_FAILED

@@ -11,18 +11,25 @@ busy and results would depend on the company of a scan.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from acinus import progress
-from acinus.errors import AcinusError, DataError, GridError
+from acinus.errors import AcinusError, ConfigError, DataError, GridError
 from acinus.files import write_text
 from acinus.predict.findings import examine, finding_rows, table_text
 from acinus.predict.located import BOX_COLUMNS, LocatedJob
 from acinus.predict.memory import check_memory, parse_memory
+from acinus.predict.missing import (
+    check_left_out,
+    missing_channels,
+    missing_notes,
+    missing_words,
+    refuse_missing,
+)
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
 from acinus.predict.results import DICOM_SUFFIX, SYNTHETIC_WARNING, OutputFormat, Results
@@ -44,11 +51,18 @@ class PredictOutcome:
         written: Label maps, or DICOM objects.
         failed: Case to reason.
         table: ``predictions.csv``.
+        missing: Case to the channels that it was segmented without, if any.
     """
 
     written: tuple[Path, ...]
     failed: dict[str, str]
     table: Path
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def missing_words(self) -> str:
+        """Which cases were segmented without which channels, in words."""
+        return missing_words(self.missing)
 
 
 def predict_paths(
@@ -67,6 +81,7 @@ def predict_paths(
     format: OutputFormat = "nifti",
     allow_wrong_side: bool = False,
     locator_mask: Path | None = None,
+    without: Sequence[str] = (),
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
 
@@ -89,6 +104,8 @@ def predict_paths(
             tells; else such a case fails.
         locator_mask: Label map that another program made of the only scan, such as a skull; its
             box is segmented instead of what the model's own locate stage finds.
+        without: Names of channels that are left out of every case on purpose, as if their files
+            were not there.
 
     Raises:
         AcinusError: Nothing can be segmented: the model or source is unusable, or DICOM is
@@ -104,6 +121,13 @@ def predict_paths(
         mirroring=mirroring,
         locator_mask=locator_mask,
     )
+    names = loaded.channel_names
+    if without:
+        check_left_out(names, without)
+        try:
+            refuse_missing([one for one in names if one in without], names, loaded.may_lack)
+        except DataError as error:
+            raise ConfigError(f"--without {', '.join(without)}: {error}") from None
     scans = find_scans(source, loaded.plan.dataset.channels, series)
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
@@ -126,12 +150,15 @@ def predict_paths(
         )
     targets = [out if single else folder / f"{scan.case}{results.suffix}" for scan in scans]
     _refuse_overwriting(scans, targets)
+    scans = [scan.without(without, names) for scan in scans] if without else scans
+    missing = {scan.case: missing_channels(names, scan.channels) for scan in scans}
+    _say_missing(missing, without)
     boxes: Rows = []
     if loaded.locator is None:
         done = _Job(loaded, postprocess, overlay, ceiling, results).run(scans, targets)
     else:
         done = LocatedJob(loaded, postprocess, overlay, ceiling, results, boxes).run(scans, targets)
-    rows: list[dict[str, object]] = []
+    rows: Rows = []
     written: list[Path] = []
     failed: dict[str, str] = {}
     with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
@@ -146,7 +173,19 @@ def predict_paths(
     write_text(table, table_text(rows))
     if loaded.locator is not None:
         write_text(folder / "boxes.csv", table_text(boxes, BOX_COLUMNS))
-    return PredictOutcome(tuple(written), failed, table)
+    lacking = {case: some for case, some in missing.items() if some and case not in failed}
+    return PredictOutcome(tuple(written), failed, table, lacking)
+
+
+def _say_missing(missing: Mapping[str, Sequence[str]], without: Sequence[str]) -> None:
+    """Which channels are left out of all cases, and which cases lack one."""
+    if without:
+        progress.say(f"Left out of every case: {', '.join(without)}.")
+    lacking = {
+        case: [name for name in some if name not in without] for case, some in missing.items()
+    }
+    if any(lacking.values()):
+        progress.say(f"Channels are missing: {missing_words(lacking)}.")
 
 
 def _refuse_overwriting(scans: Sequence[Scan], targets: Sequence[Path]) -> None:
@@ -224,6 +263,10 @@ class _Job:
     def read(self, scan: Scan) -> _Read:
         """A scan read, checked and prepared for all members."""
         begin = time.monotonic()
+        try:
+            self.model.refuse_missing(scan.channels)
+        except DataError as error:
+            raise DataError(f"{scan.where}: {error}") from error
         channels = scan.read()
         try:
             checked = self.model.channels(channels)
@@ -260,16 +303,15 @@ class _Job:
         if self.overlay:
             picture = target.parent / f"{scan.case}.png"
             write_overlay(read.image, labelmap, self.model.labels, picture)
-        notes = [
-            f"channel '{name}' is missing"
-            for name, channel in zip(plan.dataset.channel_names, read.channels, strict=True)
-            if channel is None
-        ]
+        missing = missing_channels(self.model.channel_names, read.channels)
+        notes = missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:
             notes.append("model learned from synthetic images")
         findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
         seconds += read.seconds + time.monotonic() - begin
-        return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+        return finding_rows(
+            findings, case=scan.case, part="new", model="final", seconds=seconds, missing=missing
+        )
 
 
 def _caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:

@@ -31,6 +31,7 @@ TABLE_COLUMNS = (
     "components",
     "seconds",
     "warnings",
+    "missing_channels",
 )
 """Columns of ``predictions.csv``; one row a case and label."""
 
@@ -135,9 +136,15 @@ def _examine(
 
 
 def finding_rows(
-    findings: Sequence[LabelFinding], *, case: str, part: str, model: str, seconds: float
+    findings: Sequence[LabelFinding],
+    *,
+    case: str,
+    part: str,
+    model: str,
+    seconds: float,
+    missing: Sequence[str] = (),
 ) -> list[dict[str, object]]:
-    """Rows of ``predictions.csv``."""
+    """Rows of ``predictions.csv``; `missing` names the channels that the case lacked."""
     return [
         {
             "case": case,
@@ -148,6 +155,7 @@ def finding_rows(
             "components": finding.components,
             "seconds": round(seconds, 3),
             "warnings": "; ".join(finding.warnings),
+            "missing_channels": "; ".join(missing),
         }
         for finding in findings
     ]

@@ -59,6 +59,8 @@ class ModelCard(Settings):
     """Hash of the plan of the model in ``previous``, whose labels this one sees (a cascade)."""
     locator: str | None = None
     """Hash of the plan of the model in ``locator``, which finds the boxes that this one sees."""
+    lacked_channels: tuple[str, ...] = ()
+    """Channels that some of the training cases lacked; the model may be given cases that do."""
 
 
 class MemberFolder(Settings):
@@ -245,6 +247,7 @@ def write_model(
     n_training_participants: int,
     previous: Path | None = None,
     locator: Path | None = None,
+    lacked_channels: Sequence[str] = (),
 ) -> ModelCard:
     """Complete a model folder whose weights are there; ``model.json`` is written last.
 
@@ -258,6 +261,7 @@ def write_model(
         previous: Model folder of the low resolution, which is copied; None without a cascade.
         locator: Model folder of the network that finds the places, which is copied; None where
             there is none.
+        lacked_channels: Channels that some of the training cases lacked.
     """
     write_plan(plan, folder / "plan.yaml")
     for inner, name in ((previous, PREVIOUS), (locator, LOCATOR)):
@@ -277,6 +281,7 @@ def write_model(
         n_training_participants=n_training_participants,
         previous=None if previous is None else read_card(previous).plan_hash,
         locator=None if locator is None else read_card(locator).plan_hash,
+        lacked_channels=tuple(lacked_channels),
     )
     write_json(folder / MODEL_CARD, card.model_dump(mode="json"))
     return card

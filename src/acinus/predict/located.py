@@ -17,6 +17,7 @@ from acinus.errors import AcinusError, DataError, GridError
 from acinus.predict.findings import examine_located, finding_rows
 from acinus.predict.locate import Located
 from acinus.predict.memory import check_memory
+from acinus.predict.missing import missing_channels, missing_notes
 from acinus.predict.model import Model, Postprocess, assembled
 from acinus.predict.overlay import write_overlay
 from acinus.predict.results import Results
@@ -96,6 +97,7 @@ class LocatedJob:
 
         sources = [_open(channel) for channel in scan.channels]
         try:
+            self.model.refuse_missing(sources)
             located = self.model.predict_located(sources, postprocess=self.postprocess, watch=watch)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
@@ -111,11 +113,8 @@ class LocatedJob:
         if self.overlay:
             _draw(first, located, self.model, target.parent / f"{scan.case}.png")
         plan = self.model.plan
-        notes = [
-            f"channel '{name}' is missing"
-            for name, one in zip(plan.dataset.channel_names, sources, strict=True)
-            if one is None
-        ]
+        missing = missing_channels(self.model.channel_names, sources)
+        notes = missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:
             notes.append("model learned from synthetic images")
         findings = [
@@ -123,7 +122,9 @@ class LocatedJob:
         ]
         self.boxes.extend(box_rows(located, scan.case))
         seconds = time.monotonic() - begin
-        return finding_rows(findings, case=scan.case, part="new", model="final", seconds=seconds)
+        return finding_rows(
+            findings, case=scan.case, part="new", model="final", seconds=seconds, missing=missing
+        )
 
 
 def box_rows(located: Located, case: str) -> Rows:

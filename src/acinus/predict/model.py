@@ -47,6 +47,7 @@ from acinus.predict.locate import (
 )
 from acinus.predict.locate.stage import common_grid
 from acinus.predict.memory import case_bytes, tile_bytes
+from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
 from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
 from acinus.scans import Volume
@@ -65,11 +66,13 @@ class Member:
         plan: The plan they were trained by.
         networks: One a fold, in evaluation mode on one device.
         previous: Of a cascade: the model at low resolution, whose labels these networks see.
+        lacked: Channels that some of the training cases lacked.
     """
 
     plan: Plan
     networks: tuple[SegmentationNetwork, ...]
     previous: Model | None = None
+    lacked: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -80,6 +83,13 @@ class Member:
     def tile_bytes(self) -> int:
         """Most memory that the tensors of one tile take in a network, bytes."""
         return tile_bytes(self.networks[0], self.plan.settings.train.patch_vox)
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """Channels that a case may lack: any after channel dropout, else those that some training
+        case lacked."""
+        is_trained = is_trained_for_missing(self.plan)
+        return frozenset(self.plan.dataset.channel_names if is_trained else self.lacked)
 
     def prepare(self, channels: Sequence[Volume | None]) -> PreparedCase:
         """One case as these networks see it, with what the low resolution of a cascade finds."""
@@ -125,28 +135,53 @@ class Model:
         """Label name to value."""
         return dict(self.plan.dataset.labels)
 
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Channels of a case, in order."""
+        return self.plan.dataset.channel_names
+
+    @property
+    def may_lack(self) -> frozenset[str]:
+        """Channels that a case may lack, by all members; one must always be there."""
+        return frozenset.intersection(*(member.may_lack for member in self.members))
+
     def predict(
         self, volume: Volume | Sequence[Volume | None], *, postprocess: Postprocess = "plan"
     ) -> Volume:
         """Label map of one case on the grid of its input.
 
         Args:
-            volume: The image, or one volume a channel in the model's order.
+            volume: The image, or one volume a channel in the model's order; None for a channel that
+                is missing, see `may_lack`.
             postprocess: What is done after the network.
 
         Returns:
             (Z, Y, X) uint8 label map with the input's affine, to the voxel.
 
         Raises:
-            DataError: The number of channels differs from the model's, or the memory of this
-                machine does not suffice.
+            DataError: The number of channels differs from the model's, a channel is missing that
+                it always had, or the memory of this machine does not suffice.
             GridError: Channels lie on different grids.
         """
+        given = [volume] if isinstance(volume, Volume) else list(volume)
+        self.refuse_missing(given)
         if self.locator is not None:
-            given = [volume] if isinstance(volume, Volume) else list(volume)
             sources = [None if one is None else VolumeSlabs(one) for one in given]
             return assembled(self.predict_located(sources, postprocess=postprocess))
-        return self._segment(self.channels(volume), postprocess)
+        return self._segment(self.channels(given), postprocess)
+
+    def refuse_missing(self, channels: Sequence[object | None]) -> None:
+        """Refuse a case without a channel that the model always had.
+
+        Args:
+            channels: One a channel, in the model's order; None is missing.
+
+        Raises:
+            DataError: It cannot predict from these channels.
+        """
+        self._refuse_wrong_number(len(channels))
+        names = self.channel_names
+        refuse_missing(missing_channels(names, channels), names, self.may_lack)
 
     def predict_located(
         self,
@@ -193,10 +228,10 @@ class Model:
         return self.predict_prepared(*prepared, postprocess=postprocess)
 
     def channels(self, volume: Volume | Sequence[Volume | None]) -> list[Volume | None]:
-        """The channels of one case, checked; arguments and errors as of `predict`."""
+        """The channels of one case, checked but for missing ones; arguments as of `predict`."""
         channels: list[Volume | None]
         channels = [volume] if isinstance(volume, Volume) else list(volume)
-        names = self.plan.dataset.channel_names
+        names = self.channel_names
         self._refuse_wrong_number(len(channels))
         for name, channel in zip(names, channels, strict=True):
             if channel is not None and not (finite := np.isfinite(channel.array)).all():
@@ -205,12 +240,10 @@ class Model:
                     f"{finite.size - int(finite.sum())} of {finite.size} are not. "
                     "Export the scan again, or replace them by the value of air."
                 )
-        if all(channel is None for channel in channels):
-            raise DataError(f"at least one of the channels ({', '.join(names)}) must be there.")
         return channels
 
     def _refuse_wrong_number(self, n_channels: int) -> None:
-        names = self.plan.dataset.channel_names
+        names = self.channel_names
         if n_channels != len(names):
             raise DataError(
                 f"this model needs {len(names)} channel(s) ({', '.join(names)}) on one grid; "
@@ -222,7 +255,9 @@ class Model:
 
         Of a model with a locate stage it is the part of a scan in one of its boxes.
         """
-        return self.members[0].prepare(self.channels(volume))
+        channels = self.channels(volume)
+        self.refuse_missing(channels)
+        return self.members[0].prepare(channels)
 
     def predict_prepared(
         self, *prepared: PreparedCase, postprocess: Postprocess = "plan"
@@ -380,7 +415,7 @@ def _member(
         raise PlanError(f"{folder}: folds must be among {sorted(known)}; got {list(wanted)}.")
     networks = tuple(load_network(plan, folder, known[fold], device) for fold in wanted)
     if card.previous is None:
-        return Member(plan, networks)
+        return Member(plan, networks, lacked=card.lacked_channels)
     lowres = folder / PREVIOUS
     if read_card(lowres).plan_hash != card.previous:
         raise PlanError(
@@ -388,4 +423,4 @@ def _member(
             "one. Copy the model folder whole."
         )
     previous = load_model(lowres, device=device.type, precision=precision, mirroring=mirroring)
-    return Member(plan, networks, previous)
+    return Member(plan, networks, previous, card.lacked_channels)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acinus.errors import ConfigError, DataError
@@ -39,19 +39,37 @@ class Scan:
     Attributes:
         case: Name of the label map that will be written.
         channels: One source a channel: a file, a DICOM series, or None if it is missing.
+        left_out: Names of the channels that are not read on purpose, whether they are there or not.
     """
 
     case: str
     channels: tuple[Path | Series | None, ...]
+    left_out: tuple[str, ...] = ()
 
     @property
     def where(self) -> str:
-        """Its files, or the description of its series, for messages."""
-        return ", ".join(
-            str(channel) if isinstance(channel, Path) else f"series '{channel.description}'"
-            for channel in self.channels
-            if channel is not None
+        """Its files, or the description of its series, for messages; its name without any."""
+        return (
+            ", ".join(
+                str(channel) if isinstance(channel, Path) else f"series '{channel.description}'"
+                for channel in self.channels
+                if channel is not None
+            )
+            or f"case '{self.case}'"
         )
+
+    def without(self, left_out: Collection[str], names: Sequence[str]) -> Scan:
+        """The same case as if it lacked some channels.
+
+        Args:
+            left_out: Their names.
+            names: Of all channels.
+        """
+        kept = tuple(
+            None if name in left_out else channel
+            for name, channel in zip(names, self.channels, strict=True)
+        )
+        return replace(self, channels=kept, left_out=tuple(left_out))
 
     def read(self) -> list[Volume | None]:
         """The volumes of all channels."""
@@ -67,7 +85,8 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
     """The scans that a path stands for.
 
     Args:
-        source: File, folder of files, nnU-Net images folder, or DICOM folder.
+        source: File, folder of files, nnU-Net images folder, or DICOM folder. For a model of
+            several channels a file ``CASE_0000`` stands for its case, with the channels beside it.
         channels: That the model needs: number in the names of the files, to name. A model of
             some channels of a dataset passes over the files of the others.
         series: Which DICOM series: number in the list, UID or part of the description; `ALL_SERIES`
@@ -80,9 +99,11 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
         raise DataError(f"{source}: no such file or folder.")
     if source.is_file():
         _refuse_series(source, series)
+        if len(channels) > 1 and CHANNEL.match(strip_suffix(source)):
+            return _from_images_folder(source.parent, _files_of_case(source), channels)
         _one_channel(source, channels)
         return [Scan(_case_name(source), (source,))]
-    files = _scan_files(source)
+    files = _files_in(source)
     if not files:
         return _from_dicom(source, channels, series)
     _refuse_series(source, series)
@@ -97,15 +118,25 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
 
 def holds_dicom(source: Path) -> bool:
     """Whether a path is a folder that is read as DICOM, since it holds no files of other scans."""
-    return source.is_dir() and not _scan_files(source)
+    return source.is_dir() and not _files_in(source)
 
 
-def _scan_files(folder: Path) -> list[Path]:
+def _files_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and path.name.lower().endswith(tuple(KNOWN_SUFFIXES))
     )
+
+
+def _files_of_case(source: Path) -> list[Path]:
+    """All channels of the case that a numbered file belongs to: one file stands for its case."""
+    case = _case_name(source)
+    return [
+        path
+        for path in _files_in(source.parent)
+        if (match := CHANNEL.match(strip_suffix(path))) and match["case"] == case
+    ]
 
 
 def _refuse_series(source: Path, series: str | None) -> None:
