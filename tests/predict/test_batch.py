@@ -18,11 +18,10 @@ from acinus import progress
 from acinus.cli import main
 from acinus.errors import AcinusError, ConfigError, DataError
 from acinus.predict import ALL_SERIES, predict_paths
-from acinus.study import plan_dataset, train_run
 from made_series import write_series as write_ct
-from tiny_cohort import QUICK, affine_of, dice, head, make_dataset, save, train_model
+from tiny_cohort import affine_of, dice, head, save, train_model
 
-COLUMNS = "case,part,model,label,volume_ml,components,seconds,warnings"
+COLUMNS = "case,part,model,label,volume_ml,components,seconds,warnings,missing_channels"
 
 
 @pytest.fixture(autouse=True)
@@ -210,21 +209,6 @@ def test_channels_beyond_those_of_the_model_are_refused(model_folder: Path, tmp_
         a_scan(tmp_path / "in" / f"p_{channel:04d}.nii.gz")
     with pytest.raises(DataError, match=r"p_0001.nii.gz: channels must be numbered 0000 to 0000"):
         predict_paths(model_folder, tmp_path / "in", tmp_path / "out")
-
-
-def test_a_missing_channel_is_stated(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    dataset = make_dataset(tmp_path / "Dataset002_Two", n_channels=2)
-    plan_dataset(dataset, out=run, settings=QUICK, folds=1, budget="2steps")
-    train_run(run)
-    for name in ("a_0000.nii.gz", "a_0001.nii.gz", "b_0001.nii.gz"):
-        a_scan(tmp_path / "in" / name)
-    predict_paths(run / "model", tmp_path / "in", tmp_path / "out")
-    warnings = {row["case"]: row["warnings"] for row in table_of(tmp_path / "out")}
-    assert "channel 'T1' is missing" in warnings["b"]
-    assert "missing" not in warnings["a"]
-    with pytest.raises(DataError, match=r"needs 2 channels a case.*CASE_0000.nii.gz"):
-        predict_paths(run / "model", tmp_path / "in" / "a_0000.nii.gz", tmp_path / "out")
 
 
 @pytest.mark.parametrize(

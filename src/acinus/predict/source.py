@@ -49,14 +49,12 @@ class Scan:
     @property
     def where(self) -> str:
         """Its files, or the description of its series, for messages; its name without any."""
-        return (
-            ", ".join(
-                str(channel) if isinstance(channel, Path) else f"series '{channel.description}'"
-                for channel in self.channels
-                if channel is not None
-            )
-            or f"case '{self.case}'"
-        )
+        sources = [
+            str(channel) if isinstance(channel, Path) else f"series '{channel.description}'"
+            for channel in self.channels
+            if channel is not None
+        ]
+        return ", ".join(sources) or f"case '{self.case}'"
 
     def without(self, left_out: Collection[str], names: Sequence[str]) -> Scan:
         """The same case as if it lacked some channels.

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from acinus.evaluate.tables import BENCHMARK, READINGS
+from acinus.evaluate.tables import BENCHMARK, MISSING_CHANNELS, READINGS
 from acinus.files import write_text
 from acinus.report.agreement import draw_agreement
 from acinus.report.centres import OVERLAYS, SHIFT, draw_centre_overlays, draw_shift
@@ -202,6 +202,12 @@ def _protocols(
         sections.append(
             Section("volumetry", "Volumes", "",
                     (figures[VOLUMES], *of("volumetry"), figures[BOUNDS], *of("bounds")))
+        )  # fmt: skip
+    if MISSING_CHANNELS in parts:
+        sections.append(
+            Section("missing", "Missing channels",
+                    "How much is lost on scans that lack channels which the model was trained to "
+                    "do without.", of("missing"))
         )  # fmt: skip
     if READINGS in parts or content.readings_margin is not None:
         sections.append(Section("readings", "Observers", "", of("readings", "noninferiority")))

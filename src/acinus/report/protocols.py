@@ -14,11 +14,13 @@ from acinus.cohort.labels_file import JudgedLabels
 from acinus.evaluate.readings import label_groups
 from acinus.evaluate.tables import (
     BENCHMARK,
+    MISSING_CHANNELS,
     READINGS,
     bound_table,
     centre_people,
     centre_table,
     display,
+    missing_table,
     network_table,
     noninferiority_to_readings,
     note,
@@ -40,6 +42,8 @@ def draft_protocols(content: ReportContent) -> Iterator[Draft]:
     if content.has_centres:
         yield from _draft_centres(content)
     scores = all_scores(content)
+    if (scores["part"] == MISSING_CHANNELS).any():
+        yield _draft_missing(content)
     if (scores["part"] == READINGS).any() or content.readings_margin is not None:
         yield from _draft_readings(content)
     if (scores["part"] == BENCHMARK).any():
@@ -73,6 +77,22 @@ def _draft_centres(content: ReportContent) -> Iterator[Draft]:
     yield _drafted("volumetry_table", "Volumetry", volumetry_table(known), "volumetry")
     title = "Which Dice guarantees which volume error"
     yield _drafted("bound_table", title, bound_table(known), "bounds")
+
+
+def _draft_missing(content: ReportContent) -> Draft:
+    raw = missing_table(all_scores(content))
+    key, title, found, shown, caption = _drafted(
+        "missing_table", "What a missing channel costs", raw, "missing"
+    )
+    arms = [arm for arm in content.arms if (raw["arm"] == arm.name).any()]
+    for arm in arms:
+        sets = raw.loc[raw["arm"] == arm.name, "missing"].nunique() - 1
+        if sets < 2 ** len(arm.channel_names) - 2:
+            caption += (
+                f" {arm.name} has {len(arm.channel_names)} channels: each alone and all but one "
+                "were left out, not every set."
+            )
+    return key, title, found, shown, caption
 
 
 def _draft_readings(content: ReportContent) -> Iterator[Draft]:

@@ -16,6 +16,7 @@ from acinus import progress
 from acinus.cohort import Case, check_dataset
 from acinus.errors import DataError, PlanError
 from acinus.evaluate import Pair, judge_boxes, read_scores, score_cases, write_scores
+from acinus.evaluate.tables import MISSING_CHANNELS
 from acinus.files import hash_file, read_json, whole_file, write_json, write_text
 from acinus.plan import (
     Plan,
@@ -28,10 +29,8 @@ from acinus.predict import (
     BOX_COLUMNS,
     Cleaning,
     Evidence,
-    Located,
     Member,
     Model,
-    Postprocess,
     box_rows,
     examine,
     examine_located,
@@ -45,10 +44,9 @@ from acinus.predict import (
     write_model,
 )
 from acinus.predict.folder import LOCATOR, MODEL_CARD, PREVIOUS
+from acinus.predict.missing import missing_channels
 from acinus.prepare import PreparedCase, Store, prepare_store, store_key
 from acinus.scans import read_labelmap, read_volume, write_volume
-from acinus.scans.nifti import geometry_codes
-from acinus.scans.slabs import open_slabs, write_pieces
 from acinus.study.cascade import bound_to, full_share, keep_found, low_resolution
 from acinus.study.explaining import explain_arm
 from acinus.study.external_model import choose_external_model
@@ -66,10 +64,12 @@ from acinus.study.locating import (
     case_locator,
     entries_of,
     locator_arm,
+    predict_located,
     segment_share,
     training_boxes,
 )
 from acinus.study.memory import fit_to_memory
+from acinus.study.missing import judge_missing, sets_to_judge, whole_cases
 from acinus.study.sampling import show_samplings
 from acinus.study.shares import START_S, rounds
 from acinus.study.stamps import once
@@ -227,6 +227,7 @@ def is_finished(job: ArmJob, plan: Plan, *, evaluated: bool) -> bool:
         results += [folder.scores, *_holdout_results(job, plan)]
         results += [folder.localisation] if plan.is_located else []
         results += [folder.saliency] if job.explain and job.model == "final" else []
+        results += [folder.missing_channels] if sets_to_judge(job, plan) else []
     return all(path.is_file() for path in results)
 
 
@@ -243,7 +244,7 @@ def complete_arm(job: ArmJob, plan: Plan) -> None:
 
 
 def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
-    """Predict the hold-out, score it and the validation cases, explain.
+    """Predict the hold-out, score it and the validation cases, leave channels out, explain.
 
     Returns:
         The score table of this arm.
@@ -278,6 +279,15 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     # Groups are the clusters that the rows of the score table name.
     of_scores = [key, job.measures, *([job.split.groups] if job.split.groups else [])]
     once(job.folder.root, "scores", of_scores, score, results=[job.folder.scores])
+    if sets_to_judge(job, plan):
+        with pinned_threads(plan.settings.train.threads):
+            once(
+                job.folder.root,
+                MISSING_CHANNELS,
+                of_scores,
+                lambda: judge_missing(job, plan),
+                results=[job.folder.missing_channels],
+            )
     if job.explain and job.model == "final":
         scores = read_scores(job.folder.scores)
         once(
@@ -351,12 +361,13 @@ def validation_s(job: ArmJob, fold: int) -> float:
 
 def finish_s(job: ArmJob, plan: Plan) -> float:
     """Seconds that all will take which is done once the folds are trained and validated."""
-    n_holdout = len(job.holdout())
-    n_scored = n_holdout + len(job.split.cases(job.dataset, "train"))
+    n_more = len(whole_cases(job)) * len(sets_to_judge(job, plan))
+    n_predicted = len(job.holdout()) + n_more
+    n_scored = n_predicted + len(job.split.cases(job.dataset, "train"))
     first_s = sum(_predict_s(first) * plan.settings.folds for first in before(job, plan))
     n_networks = len(plan.folds_to_train) if job.external_model == "folds_mean" else 1
     return (
-        (_predict_s(job) * n_networks + first_s) * n_holdout
+        (_predict_s(job) * n_networks + first_s) * n_predicted
         + EVALUATION_S * n_scored
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
@@ -394,7 +405,7 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
                 if plan.is_located:
                     locator = case_locator(job, plan, case)
                     model = Model((Member(plan, (network,)),), locator=locator)
-                    located = _predict_located(model, case, target, postprocess="none")
+                    located = predict_located(model, case.images, target, postprocess="none")
                     rows += box_rows(located, case.case_id)
                 else:
                     labelmap = predict_prepared([network], plan, store.prepared(case.case_id))
@@ -412,15 +423,6 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
         work,
         results=[*_label_maps(folder, cases), *([boxes] if plan.is_located else [])],
     )
-
-
-def _predict_located(model: Model, case: Case, target: Path, postprocess: Postprocess) -> Located:
-    """A case of the dataset through both stages, its label map written."""
-    sources = [None if path is None else open_slabs(path) for path in case.images]
-    located = model.predict_located(sources, postprocess=postprocess)
-    first = next(one for one in sources if one is not None)
-    write_pieces(located.parts(), located.grid, geometry_codes(first.meta), target)
-    return located
 
 
 def _judge_boxes(job: ArmJob, plan: Plan) -> None:
@@ -452,6 +454,11 @@ def _complete_model(job: ArmJob, plan: Plan) -> None:
         n_training_participants=len({case.participant_id for case in train}),
         previous=None if first is None else first.folder.model,
         locator=None if locator is None else locator.folder.model,
+        lacked_channels=[
+            name
+            for index, name in enumerate(job.dataset.channel_names)
+            if any(case.images[index] is None for case in train)
+        ],
     )
 
 
@@ -491,7 +498,7 @@ def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
             begin = time.monotonic()
             target = folder / f"{case.case_id}.nii.gz"
             if plan.is_located:
-                located = _predict_located(model, case, target, postprocess="plan")
+                located = predict_located(model, case.images, target, postprocess="plan")
                 boxes += box_rows(located, case.case_id)
                 seconds = time.monotonic() - begin
                 findings = examine_located(located, plan)
@@ -507,6 +514,7 @@ def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
                 part="holdout",
                 model=job.model,
                 seconds=seconds,
+                missing=missing_channels(job.dataset.channel_names, case.images),
             )
             bar.advance(1)
     if plan.is_located:

@@ -95,6 +95,10 @@ class RunFolder:
         """What was made of scans without a reference, a folder a group, and their table."""
         return self.root / "unlabelled"
 
+    def missing_channels(self) -> Path:
+        """Scores of the hold-out with channels left out: a row per case, label and measure."""
+        return self.root / "missing_channels.csv"
+
     def training(self, fold: int) -> Path:
         """Curves and checkpoint of a fold."""
         return self.root / "training" / f"fold_{fold}"
@@ -104,7 +108,7 @@ class RunFolder:
         return self.root / "boxes" / f"{part}.csv"
 
     def predictions(self, part: str) -> Path:
-        """Label maps of ``holdout`` or ``validation``."""
+        """Label maps of ``holdout`` or ``validation``; of ``missing_channels`` a folder a set."""
         return self.root / "predictions" / part
 
 

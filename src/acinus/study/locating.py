@@ -14,6 +14,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +23,22 @@ from acinus.cohort import Case
 from acinus.config import merge
 from acinus.errors import DataError, PlanError
 from acinus.plan import Decision, Plan, load_recipe
-from acinus.predict import HeadLocator, KnownPlaces, boxes_of, find_head
+from acinus.predict import (
+    HeadLocator,
+    KnownPlaces,
+    Located,
+    Model,
+    Postprocess,
+    boxes_of,
+    find_head,
+)
 from acinus.predict.locate import Locator, places_in
 from acinus.predict.locate.locators import HEAD_OVERVIEW_MM, values_of
 from acinus.prepare import CaseBoxes
 from acinus.scans import Volume, read_labelmap
 from acinus.scans.box import Box, Slices, voxels_in
-from acinus.scans.slabs import VolumeSlabs, overview
+from acinus.scans.nifti import geometry_codes
+from acinus.scans.slabs import VolumeSlabs, open_slabs, overview, write_pieces
 from acinus.study.cascade import first_share
 from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
@@ -55,7 +66,7 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
     locate, train = plan.settings.locate, plan.settings.train
     if locate.stage != "network":
         return None
-    fixed = {
+    fixed: dict[str, Any] = {
         "locate": {"stage": "off"},
         "prepare": {"spacing_mm": [locate.spacing_mm] * 3},
         "train": {"device": train.device, "threads": train.threads},
@@ -63,6 +74,10 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         "folds": plan.settings.folds,
         "folds_trained": plan.settings.folds,
     }
+    dropout = plan.settings.augment.channel_dropout
+    if dropout:
+        # Who segments without a channel must be found without it.
+        fixed["augment"] = {"channel_dropout": dropout}
     recipe = load_recipe("auto", merge(fixed, locate.config))
     return replace(
         job,
@@ -73,6 +88,24 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         explain=False,
         share_left_s=first_share(job.share_left_s, TIME_SHARE),
     )
+
+
+def predict_located(
+    model: Model, images: Sequence[Path | None], target: Path, *, postprocess: Postprocess
+) -> Located:
+    """A case through both stages, its label map written.
+
+    Args:
+        model: With a locate stage.
+        images: A file a channel; None is missing.
+        target: File of the label map.
+        postprocess: What is done after the network.
+    """
+    sources = [None if path is None else open_slabs(path) for path in images]
+    located = model.predict_located(sources, postprocess=postprocess)
+    first = next(one for one in sources if one is not None)
+    write_pieces(located.parts(), located.grid, geometry_codes(first.meta), target)
+    return located
 
 
 def segment_share(share_left_s: Callable[[], float] | None) -> Callable[[], float] | None:

@@ -12,6 +12,7 @@ from acinus.prepare import prepare_store
 from acinus.study.forecast import measure_costs
 from acinus.study.job import ArmJob
 from acinus.study.locating import entries_of, training_boxes
+from acinus.study.missing import sets_to_judge, whole_cases
 from acinus.train.memory import memory_bytes
 
 N_TIMED_CASES = 4
@@ -39,7 +40,10 @@ def _costs(job: ArmJob, plan: Plan) -> str:
     costs = measure_costs(plan, store, entries_of(job, cases))
     n_folds = len(plan.folds_to_train)
     training_s = n_folds * (plan.n_steps * costs.step_s + train.epochs * costs.validation_s)
-    holdout_s = costs.predict_s * n_folds * len(job.holdout())
+    sets = sets_to_judge(job, plan)
+    n_predicted = len(job.holdout()) + len(sets) * len(whole_cases(job))
+    holdout_s = costs.predict_s * n_folds * n_predicted
+    more = f", again without channels in {len(sets)} ways" if sets else ""
     return "\n".join(
         [
             f"  memory of a training: about {(fixed + train.batch * per_patch) / 2**30:.1f} GiB on "
@@ -49,6 +53,6 @@ def _costs(job: ArmJob, plan: Plan) -> str:
             f"  time of all trainings: about {progress.duration(training_s)} "
             f"({n_folds} of {plan.settings.folds} folds, {plan.n_steps:,} steps each)",
             f"  time of segmenting the hold-out: about {progress.duration(holdout_s)} "
-            f"({len(job.holdout())} cases, {costs.predict_s:.2f} s each and network)",
+            f"({len(job.holdout())} cases{more}, {costs.predict_s:.2f} s each and network)",
         ]
     )

@@ -496,6 +496,8 @@ def _collect_scores(session: Session) -> Path:
     path = session.folder.root / "scores.csv"
     tables = [_scores_of(job) for job in session.arm_jobs()]
     tables += [score_readings(job, session.study.readings) for job in session.final_jobs()]
+    missing = [job.folder.missing_channels for job in session.final_jobs()]
+    tables += [read_scores(one) for one in missing if one.is_file()]
     table = pd.concat([one for one in tables if len(one)], ignore_index=True).drop_duplicates(
         ignore_index=True
     )

@@ -67,6 +67,13 @@ from acinus.evaluate.tables.localisation import (
     localisation_table,
     note_on_localisation,
 )
+from acinus.evaluate.tables.missing import (
+    MISSING_CHANNELS,
+    display_missing,
+    missing_table,
+    note_on_missing,
+    without_words,
+)
 from acinus.evaluate.tables.networks import (
     BENCHMARK,
     display_networks,
@@ -243,6 +250,9 @@ TABLES: dict[str, TableKind] = {
         TableKind("network_table", "Networks compared", display_networks, note_on_networks),
         TableKind("volumetry_table", "Volumetry", display_volumetry, note_on_volumetry),
         TableKind(
+            "missing_table", "What a missing channel costs", display_missing, note_on_missing
+        ),
+        TableKind(
             "bound_table",
             "Which Dice guarantees which volume error",
             display_bounds,
@@ -282,6 +292,7 @@ __all__ = [
     "COMBINED",
     "EXTERNAL",
     "INTERNAL",
+    "MISSING_CHANNELS",
     "READINGS",
     "TABLES",
     "TABLE_3_METRICS",
@@ -301,6 +312,7 @@ __all__ = [
     "display_holdout",
     "display_inside",
     "display_localisation",
+    "display_missing",
     "display_shapiro",
     "display_sides",
     "display_variants",
@@ -312,6 +324,7 @@ __all__ = [
     "holdout_check",
     "inside_pairs",
     "localisation_table",
+    "missing_table",
     "model_against",
     "network_table",
     "noninferiority_table",
@@ -328,5 +341,6 @@ __all__ = [
     "volume_cases",
     "volume_pairs",
     "volumetry_table",
+    "without_words",
     "worst_cases",
 ]

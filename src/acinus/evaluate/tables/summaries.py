@@ -16,6 +16,7 @@ from acinus.evaluate.structures import structures
 from acinus.evaluate.tables.evaluation import outcome_counts, summary_row
 from acinus.evaluate.tables.numbers import Kind, records
 from acinus.evaluate.wording import (
+    ALL_LABELS,
     NONE,
     decimals,
     interval,
@@ -57,7 +58,7 @@ def shown_metrics(scores: pd.DataFrame) -> list[str]:
 
 
 def group_rows(
-    scores: pd.DataFrame, metrics: Sequence[str], *, seed: int = SEED
+    scores: pd.DataFrame, metrics: Sequence[str], *, seed: int = SEED, with_all: bool = False
 ) -> Iterator[dict[str, Any]]:
     """A row per label and metric of one group of scores.
 
@@ -65,15 +66,20 @@ def group_rows(
         scores: Rows of the group, of one arm and model.
         metrics: In the order of rows; ones that were not taken are left out.
         seed: Of the bootstrap.
+        with_all: Whether rows over all labels together come last, where there are several.
 
     Yields:
         Values of `SUMMARY_COLUMNS`.
     """
     outcomes = structures(scores)
-    for label, found in scores.groupby("label", sort=False):
-        counts = outcome_counts(outcomes[outcomes["label"] == label])
+    labels = list(dict.fromkeys(scores["label"]))
+    for label in [*labels, *([ALL_LABELS] if with_all and len(labels) > 1 else [])]:
+        known, counted = scores, outcomes
+        if label != ALL_LABELS:
+            known, counted = (one[one["label"] == label] for one in (scores, outcomes))
+        counts = outcome_counts(counted)
         for metric in metrics:
-            rows = found[found["metric"] == metric]
+            rows = known[known["metric"] == metric]
             if len(rows):
                 row = {"label": label, **counts, **summary_row(rows, metric, seed)}
                 yield {name: row[name] for name in SUMMARY_COLUMNS}
