@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -66,6 +67,11 @@ def scores_of(**changes: str) -> pd.DataFrame:
     )
 
 
+@functools.cache
+def made_table() -> pd.DataFrame:
+    return missing_table(scores_of())
+
+
 def left_out(*channels: str) -> dict[str, str]:
     return {"part": MISSING_CHANNELS, "model": without_words(channels)}
 
@@ -93,7 +99,7 @@ def by_participant(
 @pytest.mark.parametrize("label", ["right", "left", "all"])
 def test_differences_are_paired_by_participant_and_corrected_by_holm(label: str) -> None:
     labels = ["right", "left"] if label == "all" else [label]
-    table = missing_table(scores_of())
+    table = made_table()
     p = {}
     for name, values in (("T1", NO_T1), ("T2", NO_T2)):
         found = row_of(table, name, label)
@@ -113,7 +119,7 @@ def test_differences_are_paired_by_participant_and_corrected_by_holm(label: str)
 
 
 def test_missed_and_undefined_structures_are_counted_and_not_dropped() -> None:
-    table = missing_table(scores_of())
+    table = made_table()
     assert row_of(table, "T1", "left")["n_missed"] == 1
     assert row_of(table, "T1", "all")["n_missed"] == 1
     assert row_of(table, "T1", "left")["n"] == 4, "a missed structure has a Dice of 0"
@@ -125,7 +131,7 @@ def test_missed_and_undefined_structures_are_counted_and_not_dropped() -> None:
 
 def test_cases_that_lack_a_channel_by_themselves_are_not_compared() -> None:
     alone = score_table([row for label in WHOLE for row in rows("p9-a", label, 0.1)])
-    whole = missing_table(scores_of())
+    whole = made_table()
     pd.testing.assert_frame_equal(missing_table(pd.concat([alone, scores_of()])), whole)
 
 
@@ -134,18 +140,18 @@ def test_arms_are_told_apart_and_other_rows_change_nothing() -> None:
     table = missing_table(pd.concat([scores_of(), other], ignore_index=True))
     assert set(table["arm"]) == {"Orbit", "Other"}
     first = table[table["arm"] == "Orbit"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first, missing_table(scores_of()))
+    pd.testing.assert_frame_equal(first, made_table())
     plain = score_table(
         [row for part in ("holdout", "validation") for row in rows("p1-a", "right", 0.5, part=part)]
     )
     assert missing_table(plain).empty, "nothing was left out there"
     mixed = pd.concat([scores_of(), plain.assign(arm="Plain")], ignore_index=True)
-    pd.testing.assert_frame_equal(missing_table(mixed), missing_table(scores_of()))
+    pd.testing.assert_frame_equal(missing_table(mixed), made_table())
     assert list(missing_table(plain).columns) == list(table.columns)
 
 
 def test_the_page_has_a_row_for_each_set_and_says_what_it_is_over() -> None:
-    numbers = missing_table(scores_of())
+    numbers = made_table()
     shown = display("missing_table", numbers)
     assert list(shown["Missing"]) == ["nothing", "T1", "T2"]
     assert list(shown["n"]) == ["8 (3)", "8 (3)", "7 (3)"]
