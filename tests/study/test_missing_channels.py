@@ -8,19 +8,23 @@ import numpy as np
 import pytest
 
 from acinus import progress
-from acinus.cohort import open_dataset, read_split
+from acinus.cohort import Split, open_dataset, read_split
 from acinus.evaluate import read_scores
 from acinus.evaluate.tables import MISSING_CHANNELS
 from acinus.files import read_json
-from acinus.plan import Plan
+from acinus.plan import Decision, Plan
 from acinus.predict import predict_paths
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.protocols import draft_protocols
 from acinus.scans import read_volume
 from acinus.study import evaluate_run, plan_dataset, train_run
 from acinus.study.arm import is_finished
+from acinus.study.folders import RunFolder
+from acinus.study.job import ArmJob
+from acinus.study.locating import locator_arm
 from acinus.study.missing import missing_sets
 from acinus.study.session import reopen_session
+from made_located import located_plan
 from made_plan import made_plan, unread_dataset
 from tiny_cohort import QUICK, make_dataset
 
@@ -50,6 +54,21 @@ def test_every_set_that_leaves_a_channel_or_single_ones_of_many(
 
 def test_a_model_that_always_saw_all_channels_is_not_asked() -> None:
     assert missing_sets(plan_of(3, dropout=0.0)) == []
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_what_finds_the_places_learns_to_do_without_as_well(dropout: float) -> None:
+    decided = Decision(value=dropout, rule="asked for", source="user")
+    plan = located_plan({}).with_decisions({"augment.channel_dropout": decided})
+    folder = RunFolder(Path("run"))
+    job = ArmJob(
+        name="arm", model="final", dataset=unread_dataset(), recipe=plan.settings,
+        split=Split((), (), 0), folder=folder, store=folder.store, seed=0, budget=None,
+        measures=("dice",), explain=False, share_left_s=None,
+    )  # fmt: skip
+    found = locator_arm(job, plan)
+    assert found is not None
+    assert found.recipe.augment.channel_dropout == dropout
 
 
 @pytest.fixture(scope="module")
