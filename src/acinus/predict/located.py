@@ -95,9 +95,12 @@ class LocatedJob:
             if warning is not None:
                 progress.say(f"Warning: {warning}")
 
+        try:
+            self.model.refuse_missing(scan.channels)
+        except DataError as error:
+            raise DataError(f"{scan.where}: {error}") from error
         sources = [_open(channel) for channel in scan.channels]
         try:
-            self.model.refuse_missing(sources)
             located = self.model.predict_located(sources, postprocess=self.postprocess, watch=watch)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
