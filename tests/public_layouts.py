@@ -253,6 +253,42 @@ def make_pddca(root: Path) -> Path:
     return root
 
 
+def make_segrap(root: Path) -> Path:
+    """Two cases with both scans; the glands and a tumour."""
+    folder = root / "SegRap2023_Training_Set_120cases"
+    for number in (0, 7):
+        case = folder / f"segrap_{number:04d}"
+        save(case / "image.nii.gz", image_of(number))
+        save(case / "image_contrast.nii.gz", image_of(number + 100))
+        for place, organ in enumerate(("Parotid_L", "Submandibular_R", "GTVp"), start=1):
+            save(case / f"{organ}.nii.gz", mask_of(place))
+    return folder
+
+
+def make_tom500(root: Path) -> Path:
+    """A patient of either part."""
+    folder = root / "TOM500"
+    for part, number in (("train", 3), ("val", 58)):
+        save(folder / part / "image" / f"{number}.nii.gz", image_of(number))
+        save(folder / part / "label" / f"{number}.nii.gz", label_of(range(1, 10)))
+    return folder
+
+
+def make_brats(root: Path, release: str = "2023") -> Path:
+    """Two cases, under the names of 2021 or of 2023 (two examinations of one patient)."""
+    folder = root / f"BraTS{release}_Training"
+    old = release == "2021"
+    for number in (0, 2):
+        case = f"BraTS2021_{number:05d}" if old else f"BraTS-GLI-00005-{number:03d}"
+        names = ("flair", "t1", "t1ce", "t2") if old else ("t2f", "t1n", "t1c", "t2w")
+        for channel, name in enumerate(names):
+            path = folder / case / f"{case}{'_' if old else '-'}{name}.nii.gz"
+            save(path, image_of(10 * number + channel))
+        label = label_of((1, 2, 4) if old else (1, 2, 3))
+        save(folder / case / f"{case}{'_' if old else '-'}seg.nii.gz", label)
+    return folder
+
+
 MAKERS: Mapping[str, object] = {
     "amos": make_amos,
     "abdomenct-1k": make_abdomenct_1k,
@@ -265,10 +301,19 @@ MAKERS: Mapping[str, object] = {
     "han-seg": make_han_seg,
     "head-neck-oar": make_head_neck_oar,
     "pddca": make_pddca,
+    "segrap": make_segrap,
+    "tom500": make_tom500,
+    "brats": make_brats,
 }
 """Layout to its maker; every registered layout must have one."""
 
-CHOICES: Mapping[str, dict[str, str]] = {
+ORBIT = (
+    "optic_nerve orbital_fat lacrimal eyeball superior_rectus_and_levator inferior_rectus "
+    "medial_rectus lateral_rectus superior_oblique"
+)
+
+CHOICES: Mapping[str, dict[str, object]] = {
     "amos": {"modality": "ct"},
     "pansegdata": {"modality": "t1"},
+    "tom500": {"names": tuple(ORBIT.split())},
 }

@@ -24,8 +24,12 @@ from public_layouts import (
     label_of,
     lai_affine,
     make_bids,
+    make_brats,
     make_msd,
     make_nih,
+    make_segrap,
+    make_tom500,
+    mask_of,
     save,
 )
 
@@ -41,10 +45,18 @@ CASES = {
     "han-seg": ["case_01", "case_02"],
     "head-neck-oar": ["0522c0057", "0522c0727_a"],
     "pddca": ["0522c0001", "0522c0555"],
+    "segrap": ["segrap_0000", "segrap_0007"],
+    "tom500": ["tom500_3", "tom500_58"],
+    "brats": ["BraTS-GLI-00005-000", "BraTS-GLI-00005-002"],
 }
+
+PEOPLE = {"head-neck-oar": ["0522c0057", "0522c0727"], "brats": ["BraTS-GLI-00005"]}
+"""Participants where they are not named like their cases."""
 
 MASKS = {"han-seg", "head-neck-oar", "pddca"}
 """Layouts with one file per structure, none of them the pancreas."""
+
+NOT_PANCREAS = {"bids", "segrap", "tom500", "brats", *MASKS}
 
 WRITTEN_ANEW = {"nih-pancreas", *MASKS}
 """Layouts whose images are in another format than ours."""
@@ -89,7 +101,7 @@ def test_a_layout_becomes_a_dataset_without_errors(layout, tmp_path) -> None:
     findings = check_dataset(out).findings
     assert not [one for one in findings if one.severity == "error"]
     table = dataset.participants
-    assert list(table["participant_id"]) == [one.split("_a")[0] for one in CASES[layout]]
+    assert list(table["participant_id"]) == PEOPLE.get(layout, CASES[layout])
     assert set(table["source"]) == {IMPORTERS[layout].factory.title}
     record = json.loads((out / "import.json").read_text())
     assert (record["layout"], record["failed"]) == (layout, {})
@@ -123,7 +135,7 @@ def test_copies_are_files_of_their_own(tmp_path, monkeypatch) -> None:
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("layout", sorted(set(CASES) - {"bids", *MASKS}))
+@pytest.mark.parametrize("layout", sorted(set(CASES) - NOT_PANCREAS))
 def test_one_label_is_the_pancreas_wherever_it_had_which_number(layout, tmp_path) -> None:
     folder = made(layout, tmp_path)
     done = imported(layout, folder, tmp_path / "out", labels=("pancreas",))
@@ -277,6 +289,66 @@ def test_bids_images_that_the_channel_does_not_tell_apart(tmp_path) -> None:
     assert "found 2 (sub-01_acq-a_T1w.nii.gz, sub-01_acq-b_T1w.nii.gz)" in done.failed["sub-01"]
     imported("bids", folder, tmp_path / "b", channels=("acq-b_T1w",), labels=("gland_left",))
     np.testing.assert_array_equal(voxels(tmp_path / "b/imagesTr/sub-01_0000.nii.gz"), image_of(9))
+
+
+def test_brats_values_of_each_release_and_its_nested_regions(tmp_path) -> None:
+    for release in ("2021", "2023"):
+        folder = make_brats(tmp_path, release)
+        out = tmp_path / release
+        done = imported("brats", folder, out, structures="regions")
+        dataset = open_dataset(out)
+        assert dataset.channel_names == ("FLAIR", "T1", "T1ce", "T2")
+        assert done.labels == ("whole_tumour", "tumour_core", "enhancing_tumour")
+        drawn = voxels(next(path for path in (out / "labelsTr").iterdir()))
+        published = label_of((1, 2, 4) if release == "2021" else (1, 2, 3))
+        last = 4 if release == "2021" else 3
+        for name, values in {
+            "whole_tumour": (1, 2, last),
+            "tumour_core": (1, last),
+            "enhancing_tumour": (last,),
+        }.items():
+            ours = np.isin(drawn, dataset.regions[name])
+            np.testing.assert_array_equal(ours, np.isin(published, values))
+    with pytest.raises(ConfigError, match="must not be named where regions are asked for"):
+        imported("brats", folder, tmp_path / "no", structures="regions", labels=("edema",))
+
+
+def test_brats_after_treatment_and_without_a_sequence_fail(tmp_path) -> None:
+    folder = make_brats(tmp_path)
+    first, second = (folder / f"BraTS-GLI-00005-{number:03d}" for number in (0, 2))
+    (second / f"{second.name}-t1c.nii.gz").unlink()
+    assert "no t1c" in imported("brats", folder, tmp_path / "a").failed[second.name]
+    save(first / f"{first.name}-seg.nii.gz", label_of((1, 2, 3, 4)))
+    with pytest.raises(DataError, match="found 4 as well. Is this another release"):
+        imported("brats", folder, tmp_path / "b")
+
+
+def test_segrap_scans_are_channels(tmp_path) -> None:
+    folder = make_segrap(tmp_path)
+    wanted = {"labels": ("parotid_left", "submandibular_right")}
+    imported("segrap", folder, tmp_path / "both", **wanted)
+    assert open_dataset(tmp_path / "both").channel_names == ("CT", "CT_contrast")
+    done = imported("segrap", folder, tmp_path / "one", scans=("contrast",), **wanted)
+    assert any("this scan was not asked for" in remark for remark in done.remarks)
+    image = voxels(tmp_path / "one/imagesTr/segrap_0007_0000.nii.gz")
+    np.testing.assert_array_equal(image, image_of(107))
+    label = voxels(tmp_path / "one/labelsTr/segrap_0007.nii.gz")
+    np.testing.assert_array_equal(label, mask_of(1) + 2 * mask_of(2))
+    (folder / "segrap_0007" / "image.nii.gz").unlink()
+    fault = imported("segrap", folder, tmp_path / "lacks", **wanted).failed["segrap_0007"]
+    assert "must have 2 images; found image_contrast.nii.gz alone" in fault
+
+
+def test_tom500_takes_the_names_that_a_person_gave(tmp_path) -> None:
+    folder = make_tom500(tmp_path)
+    with pytest.raises(ConfigError, match="must be the nine structures"):
+        imported("tom500", folder, tmp_path / "none", names=("lacrimal",))
+    names = CHOICES["tom500"]["names"]
+    imported("tom500", folder, tmp_path / "out", names=names[::-1], labels=("lacrimal",))
+    label = voxels(tmp_path / "out/labelsTr/tom500_3.nii.gz")
+    np.testing.assert_array_equal(label, label_of(range(1, 10)) == 7)
+    table = open_dataset(tmp_path / "out").participants
+    assert list(table["part"]) == ["train", "validation"]
 
 
 @pytest.mark.parametrize(

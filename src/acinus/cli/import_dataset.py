@@ -263,6 +263,86 @@ def pddca(
 
 
 @import_model.command
+def segrap(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    scans: Annotated[
+        tuple[Literal["plain", "contrast"], ...],
+        Parameter(help="CT without and with contrast medium, a channel each.", consume_multiple=True),
+    ] = ("plain", "contrast"),
+    options: Options = Common(),
+) -> int:
+    """Import SegRap 2023: salivary glands and other organs at risk on plain and contrast CT.
+
+    Structures overlap (hippocampus and temporal lobe, lens and eye): name those you want with
+    --labels.
+
+    ```console
+    acinus import segrap SegRap2023 Dataset029_SegRap --labels parotid_left parotid_right
+    ```
+    """
+    return _import("segrap", folder, dataset, options, scans=scans)
+
+
+@import_model.command
+def tom500(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    names: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="The nine structures in the order of their label values, from 1.",
+            consume_multiple=True,
+            show_default=False,
+        ),
+    ] = (),
+    parts: Annotated[
+        tuple[Literal["train", "validation"], ...],
+        Parameter(help="Published parts.", consume_multiple=True),
+    ] = ("train", "validation"),
+    options: Options = Common(),
+) -> int:
+    """Import TOM500: the lacrimal gland and eight more structures on T2 MRI of the orbit.
+
+    The download states no table of label values that could be checked: look at one label map,
+    and name the structures by value. Right and left are one label.
+
+    ```console
+    acinus import tom500 TOM500 Dataset035_Tom500 --labels lacrimal --names optic_nerve orbital_fat lacrimal eyeball superior_rectus_and_levator inferior_rectus medial_rectus lateral_rectus superior_oblique
+    ```
+    """  # noqa: E501
+    return _import("tom500", folder, dataset, options, names=names, parts=parts)
+
+
+@import_model.command
+def brats(
+    folder: Folder,
+    dataset: Target,
+    /,
+    *,
+    structures: Annotated[
+        Literal["parts", "regions"],
+        Parameter(
+            help="parts: necrotic core, edema, enhancing tumour; regions: the nested whole "
+            "tumour, tumour core and enhancing tumour."
+        ),
+    ] = "parts",
+    options: Options = Common(),
+) -> int:
+    """Import BraTS: glioma on FLAIR, T1, T1 with contrast and T2; releases to 2021 and 2023.
+
+    ```console
+    acinus import brats BraTS2021_Training_Data Dataset036_Brats --structures regions
+    ```
+    """
+    return _import("brats", folder, dataset, options, structures=structures)
+
+
+@import_model.command
 def bids(
     folder: Folder,
     dataset: Target,

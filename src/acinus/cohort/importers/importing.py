@@ -97,6 +97,11 @@ def import_dataset(
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}.")
     source = importer.read(_root_of(layout, importer, folder), settings)
+    if labels and source.regions:
+        raise ConfigError(
+            f"labels must not be named where regions are asked for, {', '.join(source.regions)}; "
+            f"got {', '.join(labels)}. Leave one of the two out."
+        )
     kept = _kept_labels(source.labels, labels)
     if not source.cases:
         raise DataError(_nothing(folder, importer, source.faults))
@@ -126,7 +131,7 @@ def import_dataset(
             "remarks": list(remarks),
         }
         write_json(beside / RECORD, record)
-    return Imported(dataset, len(cases), kept, failed, remarks)
+    return Imported(dataset, len(cases), tuple(source.regions) or kept, failed, remarks)
 
 
 def _require_free(dataset: Path) -> None:
@@ -209,11 +214,17 @@ def _write_tables(
         for name in labels
         if sides.get(name) == "right" and (other := name.replace("right", "left")) in labels
     ]
+    numbers = {name: number for number, name in enumerate(labels, start=1)}
+    united = {
+        name: [numbers[structure] for structure in structures]
+        for name, structures in source.regions.items()
+    }
+    painted = {"regions_class_order": [values[0] for values in united.values()]} if united else {}
     write_dataset_json(
         beside,
         name=importer.title,
         channel_names=source.channel_names,
-        labels={name: number for number, name in enumerate(labels, start=1)},
+        labels=united or numbers,
         n_training=len(cases),
         file_ending=ending,
         sides=sides,
@@ -221,6 +232,7 @@ def _write_tables(
         description=(importer.__doc__ or "").strip().split("\n")[0],
         licence=importer.licence,
         reference=importer.address,
+        **painted,
     )
     people: dict[str, dict[str, Any]] = {}
     for case in cases:

@@ -82,6 +82,8 @@ class Source:
         left_out: File or folder to the reason why it is not imported, all on purpose.
         has_own_origin: Whether label maps may state another origin than their image: then they
             are placed by the directions of their axes.
+        regions: Instead of structures, regions that unite some of them and lie within each other;
+            the first structure of each is in no smaller one.
     """
 
     root: Path
@@ -91,6 +93,7 @@ class Source:
     faults: dict[str, str] = field(default_factory=dict)
     left_out: dict[Path, str] = field(default_factory=dict)
     has_own_origin: bool = False
+    regions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Importer(ABC):

@@ -27,6 +27,10 @@ RENAMED = {
     "eye_ar": "anterior_eye_right",
     "eye_pl": "posterior_eye_left",
     "eye_pr": "posterior_eye_right",
+    "middleear": "middle_ear",
+    "oralcavity": "oral_cavity",
+    "temporallobe": "temporal_lobe",
+    "tympaniccavity": "tympanic_cavity",
     "glnd_lacrimal": "lacrimal",
     "glnd_submand": "submandibular",
     "glnd_thyroid": "thyroid",
@@ -50,6 +54,7 @@ class MaskedScan:
         image: None if there is none.
         masks: Published name to the file, 1 where the structure is.
         facts: Columns of ``participants.tsv``.
+        others: Further channels on the grid of the image.
     """
 
     folder: Path
@@ -58,6 +63,7 @@ class MaskedScan:
     image: Path | None
     masks: Mapping[str, Path]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    others: tuple[Path | None, ...] = ()
 
 
 def masked_cases(
@@ -67,18 +73,23 @@ def masked_cases(
     cases: list[SourceCase] = []
     faults: dict[str, str] = {}
     for scan in scans:
-        if scan.image is None:
+        images = [path for path in (scan.image, *scan.others) if path is not None]
+        if not images:
             faults[scan.case_id] = f"{scan.folder}: must have an image; there is none."
+        elif len(images) <= len(scan.others):
+            found = ", ".join(path.name for path in images)
+            faults[scan.case_id] = (
+                f"{scan.folder}: must have {1 + len(scan.others)} images; found {found} alone."
+            )
         elif not scan.masks:
             faults[scan.case_id] = f"{scan.folder}: {NO_LABEL}."
         else:
             labels = tuple(
                 LabelFile(path, {1: mask_name(name)}) for name, path in scan.masks.items()
             )
+            channels = tuple(Channel(path) for path in images)
             cases.append(
-                SourceCase(
-                    scan.case_id, scan.participant_id, (Channel(scan.image),), labels, scan.facts
-                )
+                SourceCase(scan.case_id, scan.participant_id, channels, labels, scan.facts)
             )
     names = {name for case in cases for file in case.labels for name in file.values.values()}
     return cases, faults, tuple(sorted(names))
