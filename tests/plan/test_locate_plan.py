@@ -10,7 +10,7 @@ import pytest
 from made_cases import case_facts, fingerprint_of
 
 from acinus.cohort import Dataset
-from acinus.errors import PlanError
+from acinus.errors import ConfigError, PlanError
 from acinus.plan import Fingerprint, Plan, explain_plan, load_recipe, make_plan
 from acinus.plan.fingerprint import CaseFacts
 from acinus.plan.locate import in_boxes, places_of
@@ -163,3 +163,13 @@ def test_every_label_must_have_a_place() -> None:
     places = [["neck", ["parotid_right", "parotid_left"]]]
     with pytest.raises(PlanError, match=r"must hold every label.*lacrimal_right is in none"):
         plan_of(far_apart(), locate={"stage": "network", "places": places})
+
+
+def test_boxes_of_one_size_are_planned_as_large_as_they_will_be() -> None:
+    plan = plan_of(far_apart(), locate={"stage": "rules", "box_mm": [375, 600, 300]})
+    assert plan.decisions["locate.box_mm"].value == [375, 600, 300]
+    assert "locate.box_mm" not in plan_of(far_apart(), locate={"stage": "rules"}).decisions
+    seen = in_boxes(far_apart(), plan.settings.locate)
+    assert {case.shape_vox for case in seen.cases.values()} == {(375, 512, 300)}
+    with pytest.raises(ConfigError, match="must be three lengths above 0 mm"):
+        plan_of(far_apart(), locate={"stage": "rules", "box_mm": [375, 0, 300]})

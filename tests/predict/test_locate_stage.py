@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ import pytest
 from acinus.errors import GridError
 from acinus.plan import Plan
 from acinus.predict import Located, boxes_of, examine_located
-from acinus.predict.locate import Place, segment_places
+from acinus.predict.locate import MaskLocator, Place, segment_places
 from acinus.predict.model import assembled
-from acinus.scans import Volume
+from acinus.scans import Volume, write_volume
 from acinus.scans.box import Box, box_of_voxels
 from acinus.scans.slabs import VolumeSlabs, overview
 from made_located import located_plan
@@ -143,6 +144,24 @@ def test_a_gland_on_the_other_side_of_the_body_is_still_noticed() -> None:
     )
     located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 1.0), 0.0, 0.0)
     assert "wrong side" in examine_located(located, plan)[0].warnings
+
+
+def test_boxes_of_one_size_stand_about_what_was_found(
+    scan: tuple[Volume, np.ndarray], tmp_path: Path
+) -> None:
+    volume, labels = scan
+    plan = located_plan({"margin_mm": 4.0, "box_mm": (20.0, 16.0, 12.0)})
+    right, left = boxes_of(volume.with_array(labels), plan)
+    for place, value in ((right, 1), (left, 2)):
+        assert place.box is not None
+        np.testing.assert_allclose(place.box.size_mm, (12, 16, 20))
+        drawn = volume.grid.world(np.argwhere(labels == value))
+        middle = (drawn.min(axis=0) + drawn.max(axis=0)) / 2
+        np.testing.assert_allclose((np.array(place.box.low_mm) + place.box.high_mm) / 2, middle)
+    write_volume(volume.with_array((labels == 2).astype(np.uint8)), tmp_path / "mask.nii.gz")
+    (place,) = MaskLocator(tmp_path / "mask.nii.gz", plan).find([volume])
+    assert place.box is not None and left.box is not None
+    np.testing.assert_allclose(place.box.low_mm, left.box.low_mm)
 
 
 def test_a_box_outside_of_the_scan_is_not_segmented(

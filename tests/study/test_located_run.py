@@ -406,7 +406,7 @@ def head_case(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_rules_find_the_head_and_a_missing_one_is_a_reported_failure(tmp_path: Path) -> None:
     dataset = write_cases(tmp_path / "Dataset002_Heads", head_case, 5)
     settings = [one for one in QUICK if "locate" not in one and "patch" not in one]
-    settings += ["locate.stage=rules", "prepare.spacing_mm=[10, 10, 10]"]
+    settings += ["locate.stage=rules", "locate.box_mm=[260, 200, 200]", "prepare.spacing_mm=[10, 10, 10]"]
     settings += ["train.patch_vox=[16, 16, 16]"]
     with progress.quiet():
         plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=settings, folds=2)
@@ -414,6 +414,9 @@ def test_rules_find_the_head_and_a_missing_one_is_a_reported_failure(tmp_path: P
         evaluate_run(tmp_path / "run")
     found = pd.read_csv(tmp_path / "run" / "localisation.csv").set_index("case")
     assert list(found.loc[["p00", "p01", "p02", "p03"], "outcome"]) == ["found"] * 4
+    boxes = Store(tmp_path / "run" / "store")
+    sizes = {tuple(boxes.label(one).shape) for k in range(4) for one in boxes.entries(f"p{k:02d}")}
+    assert sizes == {(26, 20, 20)}
     assert found.loc["p04", "outcome"] == "missed"
     assert found.loc["p04", "share_inside"] == 0
     assert "no head was found" in found.loc["p04", "reason"]

@@ -47,6 +47,7 @@ PHRASES = {
     "locate.stage": "how places are found",
     "locate.spacing_mm": "voxel spacing at which they are sought, mm",
     "locate.margin_mm": "margin around what is found, mm",
+    "locate.box_mm": "fixed size of the boxes, mm",
     "locate.growths": "most times that a box grows where a mask touches it",
     "locate.places": "places and their labels",
     "prepare.slice_axis": "axis across the slices (Z up, Y to the front, X to the right)",

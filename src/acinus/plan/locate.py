@@ -104,6 +104,9 @@ def decide_locate(
             source="data",
         ),
     }
+    if locate.box_mm is not None:
+        rule = "about the centre of what is found; ends with the scan"
+        decisions["locate.box_mm"] = Decision(value=list(locate.box_mm), rule=rule, source="ours")
     for name in decisions:
         if recipe.provenance.get(name) == "user":
             decisions[name] = decisions[name].model_copy(
@@ -139,6 +142,7 @@ def in_boxes(fingerprint: Fingerprint, locate: LocateSettings) -> Fingerprint:
                 place, labels, size_mm = "head", tuple(fingerprint.labels), np.array(HEAD_MM)
             if size_mm is None:
                 continue
+            size_mm = size_mm if locate.box_mm is None else np.array(locate.box_mm)
             steps = np.array(case.spacing_mm)
             shape = np.minimum(np.maximum(np.round(size_mm / steps), 1), case.shape_vox)
             cases[f"{case_id}, {place}"] = case.model_copy(

@@ -112,6 +112,9 @@ class LocateSettings(Settings):
     """Isotropic spacing at which places are sought; None: by rule from the size of the scans."""
     margin_mm: float = Field(15.0, ge=0)
     """Around what is found, on each side; also how far a face moves when a mask touches it."""
+    box_mm: tuple[float, float, float] | None = None
+    """(Z, Y, X) size of every box, about the centre of what was found; None: as large as that,
+    with its margin. A box that reaches beyond the scan ends with it."""
     growths: int = Field(3, ge=0)
     """Most times that a box grows and is segmented again."""
     config: dict[str, Any] = Field(default_factory=dict)
@@ -119,6 +122,13 @@ class LocateSettings(Settings):
     places: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
     own for every label that is not listed there."""
+
+    @field_validator("box_mm")
+    @classmethod
+    def _box_is_positive(cls, size: tuple[float, float, float] | None) -> Any:
+        if size is not None and min(size) <= 0:
+            raise ValueError("must be three lengths above 0 mm, or null")
+        return size
 
 
 class AugmentSettings(Settings):

@@ -52,6 +52,12 @@ class Box:
             np.array(self.low_mm) - np.asarray(low_mm), np.array(self.high_mm) + np.asarray(high_mm)
         )
 
+    def sized(self, size_mm: Sequence[float]) -> Box:
+        """The box of another size about the same centre; `size_mm` (right, anterior, superior)."""
+        middle = (np.array(self.low_mm) + np.array(self.high_mm)) / 2
+        half = np.asarray(size_mm, dtype=np.float64) / 2
+        return _box(middle - half, middle + half)
+
     def united(self, other: Box) -> Box:
         """The smallest box that holds both."""
         return _box(np.minimum(self.low_mm, other.low_mm), np.maximum(self.high_mm, other.high_mm))

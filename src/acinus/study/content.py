@@ -525,7 +525,10 @@ def _locate_words(plan: Plan) -> str:
     locate = plan.settings.locate
     how = "the head by rules" if locate.stage == "rules" else f"network at {locate.spacing_mm:g} mm"
     n = 1 if locate.stage == "rules" else len(locate.places)
-    return f"{how}\n{n} box{'es' if n > 1 else ''}, margin {locate.margin_mm:g} mm"
+    size = f"margin {locate.margin_mm:g} mm"
+    if locate.box_mm is not None:
+        size = f"{' × '.join(f'{edge:g}' for edge in locate.box_mm)} mm"
+    return f"{how}\n{n} box{'es' if n > 1 else ''}, {size}"
 
 
 def _by(sizes: Sequence[int]) -> str:

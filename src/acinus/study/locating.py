@@ -32,7 +32,7 @@ from acinus.predict import (
     boxes_of,
     find_head,
 )
-from acinus.predict.locate import Locator, places_in
+from acinus.predict.locate import Locator, places_in, sized
 from acinus.predict.locate.locators import HEAD_OVERVIEW_MM, values_of
 from acinus.prepare import CaseBoxes
 from acinus.scans import Volume, read_labelmap
@@ -188,14 +188,17 @@ def _around_references(case: Case, label: Volume, plan: Plan) -> dict[str, Box]:
         seed = hashlib.sha256(text.encode()).digest()[:8]
         rng = np.random.default_rng(int.from_bytes(seed, "little"))
         low_mm, high_mm = locate.margin_mm * rng.uniform(*MARGIN_SHARES, size=(2, 3))
-        boxes[place.name] = place.box.grown(low_mm, high_mm)
+        boxes[place.name] = sized(place.box.grown(low_mm, high_mm), locate.box_mm)
     return boxes
 
 
 def _head(channels: Sequence[Volume | None], label: Volume, plan: Plan) -> dict[str, Box]:
-    """The head as the rules find it, with the references wherever they lie; else these alone."""
+    """The head as the rules find it, with the references wherever they lie; else these alone.
+
+    A box of fixed size stands about the head alone: what it leaves out is counted as cut.
+    """
     labels = tuple(plan.dataset.labels)
-    margin_mm = plan.settings.locate.margin_mm
+    margin_mm, box_mm = plan.settings.locate.margin_mm, plan.settings.locate.box_mm
     (all_of_it,) = places_in(
         label, [("head", labels)], values_of(plan), margin_mm, largest_only=False
     )
@@ -204,7 +207,7 @@ def _head(channels: Sequence[Volume | None], label: Volume, plan: Plan) -> dict[
     if ct is not None:
         try:
             head = find_head(overview(VolumeSlabs(ct), HEAD_OVERVIEW_MM))
-            box = head if box is None else box.united(head)
+            box = head if box is None or box_mm is not None else box.united(head)
         except DataError:
             pass  # It is judged by the same rules, and reported as missed there.
-    return {} if box is None else {"head": box}
+    return {} if box is None else {"head": sized(box, box_mm)}

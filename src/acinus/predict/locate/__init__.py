@@ -9,7 +9,7 @@ from acinus.predict.locate.locators import (
     NetworkLocator,
     boxes_of,
 )
-from acinus.predict.locate.place import Place, places_in
+from acinus.predict.locate.place import Place, places_in, sized
 from acinus.predict.locate.stage import Located, Piece, locate, segment_places
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "locate",
     "places_in",
     "segment_places",
+    "sized",
 ]

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from acinus.errors import DataError
 from acinus.plan import Plan
 from acinus.predict.locate.head import find_head
-from acinus.predict.locate.place import LabelValues, Place, places_in
+from acinus.predict.locate.place import LabelValues, Place, places_in, sized
 from acinus.scans import Volume, read_labelmap
 from acinus.scans.box import box_of_voxels
 from acinus.scans.components import bounding_box
@@ -81,7 +81,8 @@ class HeadLocator:
         if ct is None:
             return [Place("head", labels, None, "no head was found: the CT is missing")]
         try:
-            return [Place("head", labels, find_head(ct))]
+            box = sized(find_head(ct), self.plan.settings.locate.box_mm)
+            return [Place("head", labels, box)]
         except DataError as error:
             return [Place("head", labels, None, str(error).rstrip("."))]
 
@@ -107,7 +108,7 @@ class MaskLocator:
         if part is None:
             return [Place("mask", labels, None, f"{self.path}: the mask is empty")]
         box = box_of_voxels(mask.grid, part).grown(margin_mm, margin_mm)
-        return [Place("mask", labels, box)]
+        return [Place("mask", labels, sized(box, self.plan.settings.locate.box_mm))]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +126,9 @@ class KnownPlaces:
 def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:
     """The places of a plan in a coarse label map."""
     locate = plan.settings.locate
-    return places_in(labelmap, locate.places, values_of(plan), locate.margin_mm)
+    return places_in(
+        labelmap, locate.places, values_of(plan), locate.margin_mm, box_mm=locate.box_mm
+    )
 
 
 def values_of(plan: Plan) -> LabelValues:

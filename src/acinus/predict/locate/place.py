@@ -35,12 +35,23 @@ class Place:
     reason: str = ""
 
 
+def sized(box: Box, box_mm: tuple[float, float, float] | None) -> Box:
+    """The box, or where a plan states a size one of that size about its centre.
+
+    Args:
+        box: In the world.
+        box_mm: (Z, Y, X) size, mm; None: as it is.
+    """
+    return box if box_mm is None else box.sized(box_mm[::-1])
+
+
 def places_in(
     labelmap: Volume,
     places: Sequence[tuple[str, tuple[str, ...]]],
     values: LabelValues,
     margin_mm: float,
     *,
+    box_mm: tuple[float, float, float] | None = None,
     largest_only: bool = True,
 ) -> list[Place]:
     """The box of each place around what a label map shows of its labels, with a margin.
@@ -50,6 +61,7 @@ def places_in(
         places: Each with its labels.
         values: What stands for each label.
         margin_mm: On each side.
+        box_mm: See `sized`.
         largest_only: Whether of each label only the largest component counts: at coarse resolution
             the others are mostly chance finds, and one far away makes a box of half the scan.
     """
@@ -66,5 +78,5 @@ def places_in(
         if box is None:
             found.append(Place(name, labels, None, f"nothing of {name} was found"))
         else:
-            found.append(Place(name, labels, box.grown(margin_mm, margin_mm)))
+            found.append(Place(name, labels, sized(box.grown(margin_mm, margin_mm), box_mm)))
     return found
