@@ -16,6 +16,7 @@ from acinus.evaluate.localisation import LOCALISATION_COLUMNS
 from acinus.evaluate.structures import structures
 from acinus.evaluate.tables import (
     TABLES,
+    anomaly_table,
     arm_comparison,
     bound_table,
     centre_people,
@@ -26,8 +27,10 @@ from acinus.evaluate.tables import (
     factor_table,
     grid_table,
     holdout_check,
+    human_table,
     inside_pairs,
     localisation_table,
+    mirroring_table,
     network_table,
     noninferiority_to_readings,
     note,
@@ -395,7 +398,9 @@ def test_outcomes_are_told_without_volumes_too():
     assert len(volume_pairs(score_table(rows))) == 0
 
 
-PREPARED = pd.DataFrame({"arm": [], "case": [], "label": [], "voxels": []}, dtype=object)
+PREPARED = pd.DataFrame(
+    {"arm": [], "case": [], "label": [], "voxels": [], "ceiling": []}, dtype=object
+)
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))
@@ -426,6 +431,9 @@ def test_every_table_is_complete_without_rows(name):
         "holdout_check": lambda: holdout_check(table_of([], VALUE_COLUMNS)),
         "inside_pairs": lambda: inside_pairs(table_of([], VALUE_COLUMNS), []),
         "grid_table": lambda: grid_table(table_of([], VALUE_COLUMNS), PREPARED),
+        "anomaly_table": lambda: anomaly_table(table_of([], VALUE_COLUMNS)),
+        "human_table": lambda: human_table(score_table([])),
+        "mirroring_table": lambda: mirroring_table(score_table([]), {"swap": "final"}),
         "confusion_table": lambda: table_of([], CONFUSION_COLUMNS),
     }[name]
     numbers = make()

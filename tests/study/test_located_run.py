@@ -406,7 +406,11 @@ def head_case(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def test_rules_find_the_head_and_a_missing_one_is_a_reported_failure(tmp_path: Path) -> None:
     dataset = write_cases(tmp_path / "Dataset002_Heads", head_case, 5)
     settings = [one for one in QUICK if "locate" not in one and "patch" not in one]
-    settings += ["locate.stage=rules", "locate.box_mm=[260, 200, 200]", "prepare.spacing_mm=[10, 10, 10]"]
+    settings += [
+        "locate.stage=rules",
+        "locate.box_mm=[260, 200, 200]",
+        "prepare.spacing_mm=[10, 10, 10]",
+    ]
     settings += ["train.patch_vox=[16, 16, 16]"]
     with progress.quiet():
         plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=settings, folds=2)

@@ -270,6 +270,35 @@ def test_protocols_that_cannot_be_are_refused(changes: dict, words: str) -> None
 
 
 @pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize("name", ["glands-ct", "glands-ct-real-shapes"])
+def test_the_studies_of_glands_can_be_run_small_and_whole(name: str, full: bool) -> None:
+    path = Path(__file__).parents[2] / "studies" / f"{name}.yaml"
+    asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}
+    whole = study_of_file(path, **asked, arms=None, vary=True, full=full, anatomy=Path("maps"))
+    assert whole.phantom is not None and whole.phantom.anatomy == "maps"
+    assert whole.phantom.size == ("full" if full else "small")
+    assert [arm_recipe(whole, arm, {}).prepare.spacing_mm[0] for arm in whole.arms] == [
+        1.0 if full else 2.2,
+        3.0,
+        9.0,
+    ]
+    finest = arm_recipe(whole, "finest", {})
+    assert finest.rules == ("nnunet" if full else "auto")
+    is_cut = name == "glands-ct" and full
+    assert finest.locate.box_mm == ((375, 600, 600) if is_cut else None)
+    assert finest.prepare.size_vox == ((600, 600) if is_cut else None)
+    assert {one["train.mirroring"] for one in whole.variants()} == {"plain", "none"}
+
+
+def test_shapes_need_a_phantom(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text("study: s\ndata: d\narms: {A: {dataset: D}}\n")
+    asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}
+    with pytest.raises(ConfigError, match="the study must have a 'phantom'; it has none"):
+        study_of_file(path, **asked, arms=None, vary=True, anatomy=tmp_path)
+
+
+@pytest.mark.parametrize("full", [False, True])
 def test_the_pansegnet_study_can_be_run_small_and_whole(full: bool) -> None:
     path = Path(__file__).parents[2] / "studies" / "pansegnet.yaml"
     asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}

@@ -270,7 +270,9 @@ def segrap(
     *,
     scans: Annotated[
         tuple[Literal["plain", "contrast"], ...],
-        Parameter(help="CT without and with contrast medium, a channel each.", consume_multiple=True),
+        Parameter(
+            help="CT without and with contrast medium, a channel each.", consume_multiple=True
+        ),
     ] = ("plain", "contrast"),
     options: Options = Common(),
 ) -> int:

@@ -129,8 +129,8 @@ def headneck(
 
     Args:
         out: Folder of the datasets.
-        patients: Number of patients. Copies of one map share their value in column source of
-            participants.tsv: split by it.
+        patients: Number of synthetic patients. All that are made from the maps of one real patient
+            are one participant, named in column source of participants.tsv.
         seed: Seed of the anatomy, the looks, the acquisition and the second reading.
         contrast: One or more, a dataset each: ct, t1, t2, or random for any contrast. Default: ct.
         anatomy: Folder of organ maps CASE.nii.gz, with the readings in folders oncologist and

@@ -22,6 +22,7 @@ def study(
     arms: tuple[str, ...] = (),
     no_vary: bool = False,
     full: bool = False,
+    anatomy: Path | None = None,
     jobs: Trainings = 1,
     on: On = "here",
 ) -> int:
@@ -44,6 +45,8 @@ def study(
         arms: Run only this arm; may be repeated. Default: all.
         no_vary: Train the main models only, without the study's variations and benchmark.
         full: The whole study: leave out what its file states for small machines.
+        anatomy: Folder of real organ maps, as of 'acinus phantom headneck', from which the
+            study's synthetic heads are made.
         jobs: Trainings side by side.
         on: Where trainings run.
     """
@@ -58,6 +61,7 @@ def study(
         arms=arms or None,
         vary=not no_vary,
         full=full,
+        anatomy=anatomy,
         jobs=jobs,
         on=on,
     )

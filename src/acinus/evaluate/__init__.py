@@ -8,9 +8,11 @@ from acinus.evaluate.comparing import Comparisons, compare_scores
 from acinus.evaluate.folders import FolderScores, evaluate_folders
 from acinus.evaluate.inside import (
     CONFUSION_COLUMNS,
+    PROFILE_COLUMNS,
     VALUE_COLUMNS,
     confusion_table,
     label_values,
+    profile_table,
     value_table,
 )
 from acinus.evaluate.localisation import judge_boxes
@@ -33,6 +35,7 @@ from acinus.evaluate.scoring import Pair, score_cases, score_labelmaps, score_pa
 __all__ = [
     "CONFUSION_COLUMNS",
     "NOT_ANNOTATED",
+    "PROFILE_COLUMNS",
     "SCORE_COLUMNS",
     "VALUE_COLUMNS",
     "Comparisons",
@@ -49,6 +52,7 @@ __all__ = [
     "judge_boxes",
     "label_values",
     "pair_folders",
+    "profile_table",
     "read_scores",
     "score_cases",
     "score_labelmaps",

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.errors import DataError
+from acinus.evaluate.tables.inside import BACKGROUND
 from acinus.evaluate.tables.numbers import Kind, table_of
 from acinus.scans import read_labelmap, read_volume
 from acinus.types import Array, Labelmap
@@ -35,12 +36,28 @@ VALUE_COLUMNS: dict[str, Kind] = {
     "p05": "float64",
     "p50": "float64",
     "p95": "float64",
+    "right_mm": "float64",
+    "anterior_mm": "float64",
+    "superior_mm": "float64",
+    "at_edge": "int64",
 }
 """role: reference or prediction; mean to p95: of the first channel inside the label, in its own
-unit, HU for CT; NaN where the label is empty."""
+unit, HU for CT; NaN where the label is empty; right_mm to superior_mm: its centre, from the mean of
+the centres of all labels, so that how a patient lay does not matter; NaN unless all are there;
+at_edge: faces of the scan that it touches, where it may be cut off."""
+
+PERCENTILES = tuple(range(101))
+"""Of the values inside a label, by which a distribution is kept, see `profile_table`."""
+
+PROFILE_COLUMNS: dict[str, Kind] = {
+    **dict.fromkeys(("arm", "case", "part", "label", "role"), "str"),
+    **{f"p{percent}": "float64" for percent in PERCENTILES},
+}
+"""Values inside a label at each of `PERCENTILES`."""
 
 CONFUSION_COLUMNS: dict[str, Kind] = {
     "arm": "str",
+    "model": "str",
     "reference": "str",
     "prediction": "str",
     "n": "int64",
@@ -48,8 +65,6 @@ CONFUSION_COLUMNS: dict[str, Kind] = {
     "share": "float64",
 }
 """n: cases in which any voxel is so; share: of the reference label's volume."""
-
-BACKGROUND = "background"
 
 Role = Literal["reference", "prediction"]
 
@@ -77,21 +92,41 @@ def label_values(
             f"{labelmap}: must lie on the grid of {image}, {shown.array.shape} voxels; got "
             f"{labels.array.shape}."
         )
-    voxel_ml = shown.grid.voxel_volume_ml
-    rows = []
+    drawn = np.argwhere(labels.array > 0)
+    drawn_as = labels.array[tuple(drawn.T)]
+    rows, centres = [], []
     for name, values in regions.items():
-        inside = shown.array[np.isin(labels.array, values)].astype(np.float64)
-        rows.append({**row, "label": name, **_describe(inside, voxel_ml)})
+        index = drawn[np.isin(drawn_as, values)]
+        inside = shown.array[tuple(index.T)].astype(np.float64)
+        rows.append({**row, "label": name, **_describe(inside, shown.grid.voxel_volume_ml)})
+        rows[-1]["at_edge"] = _faces(index, labels.array.shape)
+        centres.append(shown.grid.world(index.mean(axis=0)) if len(index) else np.full(3, np.nan))
+    # The mean is NaN where a label is missing: without it the others would seem to have moved.
+    from_middle = np.array(centres) - np.mean(centres, axis=0)
+    for one, place in zip(rows, from_middle, strict=True):
+        one |= dict(zip(POSITION, map(float, place), strict=True))
     return rows
+
+
+POSITION = ("right_mm", "anterior_mm", "superior_mm")
+
+
+def _faces(index: Array, shape: tuple[int, ...]) -> int:
+    """How many faces of the scan some voxels touch."""
+    if not len(index):
+        return 0
+    low, high = index.min(axis=0), index.max(axis=0)
+    return int((low == 0).sum() + (high == np.array(shape) - 1).sum())
 
 
 def _describe(inside: Array, voxel_ml: float) -> dict[str, Any]:
     found: dict[str, Any] = {"voxels": inside.size, "volume_ml": inside.size * voxel_ml}
     if inside.size == 0:
         return found | dict.fromkeys(("mean", "sd", "p05", "p50", "p95"))
-    p05, p50, p95 = np.percentile(inside, [5, 50, 95])
+    percentiles = np.percentile(inside, PERCENTILES)
     found |= {"mean": float(inside.mean()), "sd": float(inside.std())}
-    return found | {"p05": float(p05), "p50": float(p50), "p95": float(p95)}
+    found |= {f"p{percent}": value for percent, value in zip(PERCENTILES, percentiles, strict=True)}
+    return found | {"p05": float(percentiles[5])}
 
 
 def value_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -100,8 +135,17 @@ def value_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     return table_of([{"cluster": row["participant"], **row} for row in rows], VALUE_COLUMNS)
 
 
+def profile_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Distributions of the values inside labels from rows of `label_values`.
+
+    Returns:
+        The columns of `PROFILE_COLUMNS`; empty labels have no row.
+    """
+    return table_of([row for row in rows if row["voxels"]], PROFILE_COLUMNS)
+
+
 def confusion_table(
-    arm: str, pairs: Sequence[tuple[Path, Path]], labels: Mapping[str, int]
+    arm: str, pairs: Sequence[tuple[Path, Path]], labels: Mapping[str, int], model: str = "final"
 ) -> pd.DataFrame:
     """How much of each reference label was predicted as each label, summed over cases.
 
@@ -109,6 +153,7 @@ def confusion_table(
         arm: Name of the arm.
         pairs: Reference and prediction of each case, on one grid.
         labels: Label name to value, without background; labels must not overlap.
+        model: Whose predictions.
 
     Returns:
         The columns of `CONFUSION_COLUMNS`; a row for every pair of labels, background included.
@@ -125,6 +170,7 @@ def confusion_table(
     rows = [
         {
             "arm": arm,
+            "model": model,
             "reference": names[a],
             "prediction": names[b],
             "n": int(cases[i, j]),

@@ -242,7 +242,9 @@ class ReportContent:
         values: What lies inside each label, rows as in `acinus.evaluate.VALUE_COLUMNS`; empty
             if that was not asked for.
         confusion: What was taken for what, rows as in `acinus.evaluate.CONFUSION_COLUMNS`.
-        prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid.
+        profiles: Distributions inside each label, rows as in `acinus.evaluate.PROFILE_COLUMNS`.
+        prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid, and
+            ``ceiling``: Dice of the reference with itself after the way there and back.
         mirror_pairs: Labels that are each other's partner, right first.
         readings_margin: By how much the model's Dice may fall short of the readers'; None: not
             tested.
@@ -275,6 +277,7 @@ class ReportContent:
     what_it_is: str = ""
     values: pd.DataFrame = field(default_factory=pd.DataFrame)
     confusion: pd.DataFrame = field(default_factory=pd.DataFrame)
+    profiles: pd.DataFrame = field(default_factory=pd.DataFrame)
     prepared: pd.DataFrame = field(default_factory=pd.DataFrame)
     mirror_pairs: Sequence[tuple[str, str]] = ()
     readings_margin: float | None = None

@@ -1,8 +1,8 @@
 """What lies inside the labels: tables and figure 15, volumes and values of every label.
 
 Enters: the tables of values, confusion and prepared voxels, where a study asked for
-them. Leaves: drafts of four tables, and strips of every case: the rest, the hold-out's
-references, and its predictions, right beside left.
+them. Leaves: drafts of six tables, and for each arm strips of every case: the rest, the
+hold-out's references, and its predictions, right beside left.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ import numpy as np
 import pandas as pd
 
 from acinus.evaluate.tables import (
+    anomaly_table,
     display,
     grid_table,
     holdout_check,
     inside_pairs,
+    mirroring_table,
     note,
 )
 from acinus.evaluate.wording import label_title
-from acinus.report.content import ReportContent
+from acinus.report.choose import all_scores
+from acinus.report.content import ArmContent, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
 from acinus.report.record import NOTHING, Draft
 from acinus.report.style import (
@@ -54,12 +57,27 @@ def draft_inside(content: ReportContent) -> Iterator[Draft]:
         ("confusion", "confusion_table", "What was taken for what", content.confusion),
         ("grid", "grid_table", "What each grid keeps",
          grid_table(content.values, content.prepared)),
+        ("anomalies", "anomaly_table", "What stands out among the references",
+         anomaly_table(content.values)),
+        *_mirroring(content),
     )  # fmt: skip
     for key, table, title, raw in made:
         if raw.empty:
             yield key, title, None, NOTHING, ""
         else:
             yield key, title, raw, display(table, raw), note(table, raw)
+
+
+def _mirroring(content: ReportContent) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """The table of mirroring, where the study varied it."""
+    models = {
+        str(one["value"]): str(one["model"])
+        for one in content.variants
+        if one["setting"] == "train.mirroring"
+    }
+    if len(models) > 1:
+        title = "Right and left under plain, no and swapped mirroring"
+        yield "mirroring", "mirroring_table", title, mirroring_table(all_scores(content), models)
 
 
 def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
@@ -73,26 +91,24 @@ def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
     csv = write_table(values, folders.tables / f"figure-{INSIDE}.csv")
     seen = values[values["voxels"] > 0]
     arms = [arm for arm in content.arms if (seen["arm"] == arm.name).any()]
+    ranges = {name: _range(seen[name]) for name, _ in _PANELS}
     parts = []
-    with report_style():
-        for position, arm in enumerate(arms):
-            rows = seen[seen["arm"] == arm.name]
-            labels = [label for label in arm.labels if (rows["label"] == label).any()]
-            suffix = "" if len(arms) == 1 else chr(ord("a") + position)
-            path = folders.figures / f"figure-{INSIDE}{suffix}.png"
-            figure = _draw(
-                rows, labels, arm.sides, {name: _range(seen[name]) for name, _ in _PANELS}
-            )
+    for position, arm in enumerate(arms):
+        suffix = "" if len(arms) == 1 else chr(ord("a") + position)
+        path = folders.figures / f"figure-{INSIDE}{suffix}.png"
+        with report_style():
+            figure = _draw(seen[seen["arm"] == arm.name], arm, ranges)
             save_figure(figure, path, synthetic=content.synthetic)
-            parts.append((path, f"{arm.name}. {_CAPTION if position == 0 else 'As above.'}"))
+        parts.append((path, f"{arm.name}. {_KEY}" if not parts else f"{arm.name}, as above."))
     if not parts:
         return FigureView(INSIDE, _TITLE, csv=(csv,), absent="all labels are empty.")
     return FigureView(INSIDE, _TITLE, tuple(parts), (csv,))
 
 
-_CAPTION = (
+_KEY = (
     "Each point is a case: grey, references of the cases that are not held out; orange, references "
-    "of the hold-out; blue, its predictions. Empty labels are not drawn."
+    "of the hold-out; blue, its predictions; the line is their median. Circles: right; triangles: "
+    "left. Empty labels are not drawn."
 )
 
 
@@ -100,19 +116,15 @@ def _range(values: pd.Series) -> tuple[float, float]:
     return float(values.min()), float(values.max())
 
 
-def _draw(
-    rows: pd.DataFrame,
-    labels: list[str],
-    sides: Mapping[str, str],
-    ranges: Mapping[str, tuple[float, float]],
-) -> Any:
+def _draw(rows: pd.DataFrame, arm: ArmContent, ranges: Mapping[str, tuple[float, float]]) -> Any:
+    labels = [label for label in arm.labels if (rows["label"] == label).any()]
     total = 0.75 + 0.42 * len(labels)
     figure = new_figure(total)
     for column, (variable, title) in enumerate(_PANELS):
         axes = figure.add_axes((0.2 + 0.41 * column, 0.5 / total, 0.37, 1 - 0.62 / total))
         for y, label in enumerate(labels):
             own = rows[rows["label"] == label]
-            marker = MARKERS.get(sides.get(label, ""), "o")
+            marker = MARKERS.get(arm.sides.get(label, ""), "o")
             for offset, color, chosen in (
                 (-0.26, MUTED, (own["role"] == "reference") & (own["part"] != "holdout")),
                 (0.0, REFERENCE, (own["role"] == "reference") & (own["part"] == "holdout")),
@@ -120,7 +132,18 @@ def _draw(
             ):
                 points = own.loc[chosen, variable].to_numpy(float)
                 height = np.full(points.size, y + offset)
-                axes.scatter(points, height, s=11, marker=marker, facecolor=color, edgecolor="none")
+                axes.scatter(
+                    points,
+                    height,
+                    s=13,
+                    marker=marker,
+                    facecolor=color,
+                    edgecolor="none",
+                    alpha=0.6,
+                )
+                if points.size:
+                    middle, reach = float(np.median(points)), (y + offset - 0.11, y + offset + 0.11)
+                    axes.plot([middle] * 2, reach, color=color, lw=1.6, zorder=3)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.set_yticks(range(len(labels)))
         names = [label_title(label) for label in labels]
@@ -128,6 +151,7 @@ def _draw(
         if variable == "volume_ml":
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter("")
         axes.update_datalim([(end, 0) for end in ranges[variable]])
         axes.autoscale_view(scaley=False)
         axes.set_xlabel(title)

@@ -32,6 +32,7 @@ from acinus.report.inside import INSIDE, draw_inside
 from acinus.report.numbers import join_words, seconds_text
 from acinus.report.overlays import draw_overlays
 from acinus.report.pipeline import draw_pipeline
+from acinus.report.profiles import CONFUSION, PROFILES, draw_confusion, draw_profiles
 from acinus.report.saliency import draw_saliency
 from acinus.report.sampling import draw_sampling
 from acinus.report.sequences import SEQUENCES, draw_sequences, sequence_words
@@ -101,6 +102,8 @@ def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict
         draw_variants(content, folders, numbers.variants),
         draw_inside(content, folders),
         draw_unlabelled(content, folders),
+        draw_profiles(content, folders),
+        draw_confusion(content, folders),
     ]
     if content.has_centres:
         made += [
@@ -137,7 +140,14 @@ def _sections(
         "inside",
         "What lies inside the labels",
         "",
-        (figures[INSIDE], *of("holdout", "inside", "confusion", "grid")),
+        (
+            *of("grid", "holdout"),
+            figures[INSIDE],
+            figures[PROFILES],
+            *of("inside"),
+            *([] if figures[CONFUSION].absent else [figures[CONFUSION]]),
+            *of("mirroring", "confusion", "anomalies"),
+        ),
     )
     unlabelled = Section(
         "unlabelled",
@@ -210,7 +220,9 @@ def _protocols(
                     "do without.", of("missing"))
         )  # fmt: skip
     if READINGS in parts or content.readings_margin is not None:
-        sections.append(Section("readings", "Observers", "", of("readings", "noninferiority")))
+        sections.append(
+            Section("readings", "Observers", "", of("human", "readings", "noninferiority"))
+        )
     if BENCHMARK in parts or len(content.costs):
         sections.append(
             Section("benchmark", "Networks compared, and what they cost",

@@ -20,6 +20,8 @@ from acinus.evaluate.tables import (
     centre_people,
     centre_table,
     display,
+    display_human,
+    human_table,
     missing_table,
     network_table,
     noninferiority_to_readings,
@@ -97,6 +99,14 @@ def _draft_missing(content: ReportContent) -> Draft:
 
 def _draft_readings(content: ReportContent) -> Iterator[Draft]:
     scores = all_scores(content)
+    beside = human_table(scores)
+    if len(beside):
+        title = "Structure by structure: the model beside a second reader"
+        published = _published_readers(content)
+        shown = display_human(beside, published=published)
+        source = (content.published or {}).get("source", "")
+        words = f" Published readers: {source}" if published and source else ""
+        yield "human", title, beside, shown, note("human_table", beside) + words
     title = "Agreement of observers"
     raw = reading_table(scores)
     missing = [arm.name for arm in content.arms if not (raw["arm"] == arm.name).any()]
@@ -116,6 +126,15 @@ def _structures(content: ReportContent, arm: ArmContent) -> list[tuple[str, str,
     pairs = tuple(pair for pair in content.mirror_pairs if set(pair) <= set(values))
     sides = {label: side for label, side in arm.sides.items() if side in ("right", "left")}
     return list(label_groups(JudgedLabels(values, mirror_pairs=pairs, sides=sides)))
+
+
+def _published_readers(content: ReportContent) -> dict[str, tuple[float, float]]:
+    """Label to the published agreement of readers by Dice, mean and standard deviation."""
+    return {
+        str(figure["label"]): (float(figure["value"]), float(figure.get("sd", float("nan"))))
+        for figure in (content.published or {}).get("figures", ())
+        if "reading" in figure and "label" in figure and figure.get("metric") == "dice"
+    }
 
 
 def _draft_networks(content: ReportContent) -> Draft:

@@ -7,24 +7,26 @@ prepared voxels that `ReportContent` takes. Images are read one at a time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from acinus import progress
 from acinus.cohort import Dataset, Split
-from acinus.errors import DataError
-from acinus.evaluate import confusion_table, label_values, value_table
+from acinus.evaluate import confusion_table, label_values, profile_table, value_table
 from acinus.prepare import Store
 from acinus.report.content import ArmContent
-from acinus.study.folders import RunFolder
+from acinus.scans import read_labelmap
+from acinus.study.grids import grid_rows
 
 
 def look_inside(
     arms: Mapping[str, ArmContent],
     datasets: Mapping[str, Dataset],
     split: Split,
-    folders: Mapping[str, RunFolder],
+    stores: Mapping[str, Path],
+    variants: Mapping[str, Mapping[str, Path]],
 ) -> dict[str, Any]:
     """The fields of `ReportContent` on what lies inside labels.
 
@@ -32,7 +34,8 @@ def look_inside(
         arms: What the report shows of each arm.
         datasets: By arm.
         split: Who is held out.
-        folders: Run folder of each arm's final model.
+        stores: Prepared scans of each arm's final model.
+        variants: By arm, variants of the study to the folder of their predicted hold-out.
     """
     rows: list[dict[str, Any]] = []
     confusions, prepared = [], []
@@ -41,7 +44,7 @@ def look_inside(
         held_out = {case.case_id for case in split.cases(dataset, "holdout")}
         regions = {label: tuple(values) for label, values in dataset.values.items()}
         cases = [case for case in dataset.labelled_cases if case.images[0] is not None]
-        store = Store(folders[name].store)
+        store = Store(stores[name])
         with progress.stage(f"Looking inside the labels of {name}", len(cases), "case") as bar:
             for case in cases:
                 what = {"arm": name, "case": case.case_id, "participant": case.participant_id}
@@ -55,29 +58,37 @@ def look_inside(
                     if case.case_id in arm.predictions:
                         predicted = arm.predictions[case.case_id]
                         rows += label_values(image, predicted, regions, role="prediction", **what)
-                prepared += _prepared(store, case.case_id, name)
+                    reference = read_labelmap(drawn)
+                    prepared += grid_rows(
+                        store, case.case_id, reference, regions, arm=name, case=case.case_id
+                    )
                 bar.advance(1)
         if not dataset.regions:
             # Where a label was not annotated, what it was taken for is not known.
-            pairs = [
-                (arm.references[case], path)
-                for case, path in arm.predictions.items()
-                if case in arm.references and case not in dataset.annotated
-            ]
-            confusions.append(confusion_table(name, pairs, dataset.labels))
+            for model, found in {"final": arm.predictions, **_of_variants(arm, variants)}.items():
+                pairs = [
+                    (arm.references[case], path)
+                    for case, path in found.items()
+                    if case in arm.references and case not in dataset.annotated
+                ]
+                confusions.append(confusion_table(name, pairs, dataset.labels, model))
     first = next(iter(datasets.values()))
     return {
         "values": value_table(rows),
         "confusion": pd.concat(confusions, ignore_index=True) if confusions else pd.DataFrame(),
-        "prepared": pd.DataFrame(prepared, columns=["arm", "case", "label", "voxels"]),
+        "profiles": profile_table(rows),
+        "prepared": pd.DataFrame(prepared, columns=["arm", "case", "label", "voxels", "ceiling"]),
         "mirror_pairs": first.mirror_pairs,
     }
 
 
-def _prepared(store: Store, case: str, arm: str) -> list[dict[str, Any]]:
-    """Voxels of each label on the grid that the network sees; none for an unprepared case."""
-    try:
-        counts = store.facts(case).foreground_vox
-    except DataError:
-        return []
-    return [{"arm": arm, "case": case, "label": k, "voxels": n} for k, n in counts.items()]
+def _of_variants(
+    arm: ArmContent, variants: Mapping[str, Mapping[str, Path]]
+) -> dict[str, dict[str, Path]]:
+    """Variant to the cases of the hold-out and what it made of them."""
+    return {
+        model: {
+            case: path for case in arm.predictions if (path := folder / f"{case}.nii.gz").is_file()
+        }
+        for model, folder in variants.get(arm.name, {}).items()
+    }

@@ -131,6 +131,7 @@ def run_study(
     arms: Sequence[str] | None = None,
     vary: bool = True,
     full: bool = False,
+    anatomy: Path | None = None,
     jobs: int = 1,
     on: Place = "here",
 ) -> RunOutcome:
@@ -148,6 +149,8 @@ def run_study(
         vary: Whether the study's variants and its benchmark are trained too; False: the final
             models only.
         full: Whether to leave out what the study states for small machines.
+        anatomy: Folder of real organ maps from which the study's phantom is made, instead of
+            its own.
         jobs: Trainings side by side, each in a process of its own.
         on: ``here``, or ``ray``: a Ray cluster, with `jobs` above 1 as the most tasks at a time.
     """
@@ -161,6 +164,7 @@ def run_study(
         arms=arms,
         vary=vary,
         full=full,
+        anatomy=anatomy,
     )
     session = open_session(study, StudyFolder(out), jobs=jobs)
     with session.clock.running():
@@ -474,10 +478,20 @@ def _report(session: Session, notes: list[str]) -> Path:
             {arm.name: arm for arm in arms},
             session.datasets,
             session.split,
-            {name: session.folder.arm(name) for name in session.datasets},
+            {name: session.folder.arm(name).store for name in session.datasets},
+            _variant_predictions(session),
         )
         content = replace(content, **found)
     return write_report(content, session.folder.root)
+
+
+def _variant_predictions(session: Session) -> dict[str, dict[str, Path]]:
+    """By arm, variants of the study to the folder of their predicted hold-out."""
+    found: dict[str, dict[str, Path]] = {}
+    for job in session.arm_jobs():
+        if job.model != FINAL and job.part == "holdout":
+            found.setdefault(job.name, {})[job.model] = job.folder.predictions("holdout")
+    return found
 
 
 def _check_notes(session: Session) -> list[str]:

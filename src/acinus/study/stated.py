@@ -38,6 +38,7 @@ def study_of_file(
     arms: Sequence[str] | None,
     vary: bool,
     full: bool = False,
+    anatomy: Path | None = None,
 ) -> Study:
     """A study from its file with the changes of a command line; arguments as for `run_study`.
 
@@ -57,10 +58,17 @@ def study_of_file(
         changes["set"] = parse_settings(settings)
     if data is not None:
         changes["data"] = str(data)
+    if anatomy is not None:
+        changes["phantom"] = {"anatomy": str(anatomy)}
     stated = read_study(path).model_dump(mode="json", exclude_unset=True)
     small = stated.pop("small", {})
     if not full:
         stated = merge(stated, small)
+    if anatomy is not None and "phantom" not in stated:
+        raise ConfigError(
+            f"{path}: --anatomy gives a synthetic cohort its shapes, so that the study must have "
+            "a 'phantom'; it has none. Leave --anatomy out."
+        )
     study = validate(Study, merge(stated, changes), where=str(path))
     if arms is not None:
         for name in arms:

@@ -47,11 +47,12 @@ class _Release:
 
 RELEASES = (
     _Release(
-        re.compile(r"(BraTS(?:20)?\d\d_(?:\w+_)?\d+)"), "_", ("flair", "t1", "t1ce", "t2"), (1, 2, 4)
+        re.compile(r"(BraTS(?:20)?\d\d_(?:\w+_)?\d+)"),
+        "_",
+        ("flair", "t1", "t1ce", "t2"),
+        (1, 2, 4),
     ),
-    _Release(
-        re.compile(r"(BraTS-GLI-\d{5})-\d{3}"), "-", ("t2f", "t1n", "t1c", "t2w"), (1, 2, 3)
-    ),
+    _Release(re.compile(r"(BraTS-GLI-\d{5})-\d{3}"), "-", ("t2f", "t1n", "t1c", "t2w"), (1, 2, 3)),
 )
 """Up to 2021, and 2023."""
 

@@ -71,4 +71,6 @@ class SegRap(Importer):
 def _cases_in(folder: Path) -> list[Path]:
     """Folders of cases with an image."""
     found = sorted(folder.glob("segrap_*"))
-    return [one for one in found if any((one / f"{name}.nii.gz").is_file() for name in IMAGES.values())]
+    return [
+        one for one in found if any((one / f"{name}.nii.gz").is_file() for name in IMAGES.values())
+    ]

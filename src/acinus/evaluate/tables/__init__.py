@@ -15,6 +15,11 @@ import pandas as pd
 
 from acinus.errors import ConfigError, unknown_name
 from acinus.evaluate.clusters import note_on_clusters
+from acinus.evaluate.tables.anomalies import (
+    anomaly_table,
+    display_anomalies,
+    note_on_anomalies,
+)
 from acinus.evaluate.tables.centres import (
     COMBINED,
     EXTERNAL,
@@ -51,12 +56,12 @@ from acinus.evaluate.tables.factors import (
     factor_table,
 )
 from acinus.evaluate.tables.failures import display_worst, worst_cases
+from acinus.evaluate.tables.grids import display_grid, grid_table, note_on_grids
+from acinus.evaluate.tables.human import display_human, human_table, note_on_human
 from acinus.evaluate.tables.inside import (
     display_confusion,
-    display_grid,
     display_holdout,
     display_inside,
-    grid_table,
     holdout_check,
     inside_pairs,
     note_on_holdout,
@@ -67,6 +72,7 @@ from acinus.evaluate.tables.localisation import (
     localisation_table,
     note_on_localisation,
 )
+from acinus.evaluate.tables.mirroring import display_mirroring, mirroring_table, note_on_mirroring
 from acinus.evaluate.tables.missing import (
     MISSING_CHANNELS,
     display_missing,
@@ -198,17 +204,18 @@ TABLES: dict[str, TableKind] = {
             display_confusion,
             lambda numbers: (
                 "Share of the volume of each reference label, summed over the hold-out, that was "
-                "predicted as each label. The diagonal is right."
+                "predicted as each label; of the background the volume that was taken for a "
+                "label. The diagonal is right."
             ),
         ),
+        TableKind("grid_table", "What each grid keeps", display_grid, note_on_grids),
+        TableKind("anomaly_table", "Anomalies", display_anomalies, note_on_anomalies),
+        TableKind("human_table", "The model beside a reader", display_human, note_on_human),
         TableKind(
-            "grid_table",
-            "What each grid keeps",
-            display_grid,
-            lambda numbers: (
-                "Lost: cases in which the label is drawn, and has no voxel left on the grid that "
-                "the network sees."
-            ),
+            "mirroring_table",
+            "Right and left under each mirroring",
+            lambda numbers, names: display_mirroring(numbers),
+            note_on_mirroring,
         ),
         TableKind(
             "worst_cases",
@@ -297,6 +304,7 @@ __all__ = [
     "TABLES",
     "TABLE_3_METRICS",
     "TableKind",
+    "anomaly_table",
     "arm_comparison",
     "bound_table",
     "centre_people",
@@ -310,6 +318,7 @@ __all__ = [
     "display_evaluation",
     "display_grid",
     "display_holdout",
+    "display_human",
     "display_inside",
     "display_localisation",
     "display_missing",
@@ -322,8 +331,10 @@ __all__ = [
     "factor_table",
     "grid_table",
     "holdout_check",
+    "human_table",
     "inside_pairs",
     "localisation_table",
+    "mirroring_table",
     "missing_table",
     "model_against",
     "network_table",

@@ -17,13 +17,22 @@ from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import shown_table
 from acinus.evaluate.wording import (
     NONE,
-    count_and_share,
     decimals,
     label_title,
     mean_and_sd,
     p_value,
 )
-from acinus.measure.statistics import adjusted_p, paired_difference, unpaired_difference
+from acinus.measure.statistics import (
+    ALPHA,
+    adjusted_p,
+    detectable_difference,
+    least_rank_p,
+    paired_difference,
+    unpaired_difference,
+)
+
+BACKGROUND = "background"
+"""Of tables of confusion: where no label is."""
 
 VARIABLES = {"volume_ml": "Volume (in mL)", "mean": "Mean value inside"}
 
@@ -32,9 +41,11 @@ HOLDOUT_COLUMNS: dict[str, Kind] = {
     "label": "str",
     "variable": "str",
     "n_rest": "int64",
+    "people_rest": "int64",
     "mean_rest": "float64",
     "sd_rest": "float64",
     "n_holdout": "int64",
+    "people_holdout": "int64",
     "mean_holdout": "float64",
     "sd_holdout": "float64",
     **COUNTS,
@@ -60,17 +71,6 @@ PAIRED_COLUMNS: dict[str, Kind] = {
 """comparison: ``label against prediction`` or ``right against left``; difference: first minus
 second, of the cases that have both, mean over clusters."""
 
-GRID_COLUMNS: dict[str, Kind] = {
-    "arm": "str",
-    "label": "str",
-    "n": "int64",
-    "n_lost": "int64",
-    "voxels_native": "float64",
-    "voxels_prepared": "float64",
-}
-"""n: cases with the label; n_lost: those in which the prepared grid has no voxel of it; voxels:
-medians over the cases."""
-
 
 def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
     """Whether the hold-out's references differ from the rest in volume or mean value.
@@ -87,7 +87,7 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     parts = [
         (arm, label, group)
-        for arm, references in _by_references(drawn)
+        for arm, references in by_references(drawn)
         for label, group in references.groupby("label", sort=False)
     ]
     for arm, label, group in parts:
@@ -101,9 +101,11 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
                     "label": label,
                     "variable": variable,
                     "n_rest": len(b),
+                    "people_rest": found.n_clusters_b,
                     "mean_rest": b.mean(),
                     "sd_rest": b.std(),
                     "n_holdout": len(a),
+                    "people_holdout": found.n_clusters_a,
                     "mean_holdout": a.mean(),
                     "sd_holdout": a.std(),
                     **observed(group),
@@ -113,10 +115,13 @@ def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
     return table_of(_adjust(rows), HOLDOUT_COLUMNS)
 
 
-def _by_references(drawn: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def by_references(drawn: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Names of arms that have the same references, joined by commas, with these once.
 
     The same test for each of them would be counted, and corrected for, as so many.
+
+    Args:
+        drawn: Values of references.
     """
     found: list[tuple[list[str], pd.DataFrame]] = []
     for arm, group in drawn.groupby("arm", sort=False):
@@ -150,7 +155,7 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
             second = found[found["label"] == label]
             if len(second):
                 rows += _paired(str(arm), "label against prediction", label, first, second)
-    for arms, drawn in _by_references(values[values["role"] == "reference"]):
+    for arms, drawn in by_references(values[values["role"] == "reference"]):
         for right, left in mirror_pairs:
             first, second = (drawn[drawn["label"] == side] for side in (right, left))
             rows += _paired(arms, "right against left", f"{right}|{left}", first, second)
@@ -190,32 +195,6 @@ def _adjust(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**row, "p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
 
 
-def grid_table(values: pd.DataFrame, prepared: pd.DataFrame) -> pd.DataFrame:
-    """What each arm's grid keeps of every label.
-
-    Args:
-        values: Columns of `VALUE_COLUMNS`.
-        prepared: Columns ``arm``, ``case``, ``label``, ``voxels``: on the prepared grid.
-
-    Returns:
-        The columns of `GRID_COLUMNS`.
-    """
-    drawn = values[(values["role"] == "reference") & (values["voxels"] > 0)]
-    joined = drawn.merge(prepared, on=["arm", "case", "label"], suffixes=("", "_prepared"))
-    rows = [
-        {
-            "arm": arm,
-            "label": label,
-            "n": len(group),
-            "n_lost": int((group["voxels_prepared"] == 0).sum()),
-            "voxels_native": group["voxels"].median(),
-            "voxels_prepared": group["voxels_prepared"].median(),
-        }
-        for (arm, label), group in joined.groupby(["arm", "label"], sort=False)
-    ]
-    return table_of(rows, GRID_COLUMNS)
-
-
 def display_holdout(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
     """The hold-out beside the rest, for people."""
     return shown_table(
@@ -237,7 +216,8 @@ def display_holdout(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
 
 def _group_words(row: Mapping[str, Any], group: str) -> str:
     words = mean_and_sd(row[f"mean_{group}"], row[f"sd_{group}"])
-    return f"{words} (n = {row[f'n_{group}']})"
+    n, people = row[f"n_{group}"], row[f"people_{group}"]
+    return f"{words} (n = {n})" if n == people else f"{words} (n = {n} of {people} patients)"
 
 
 def display_inside(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -265,44 +245,56 @@ def display_inside(numbers: pd.DataFrame, names: Mapping[str, str] | None = None
 def display_confusion(
     numbers: pd.DataFrame, names: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """Reference labels as rows, predicted labels as columns, in percent of the reference."""
+    """Reference labels as rows, predicted labels as columns, in percent of the reference.
+
+    Of the background the volume stands there, in mL: a share of all the air would be 0.0%.
+    """
+    several = numbers["model"].nunique() > 1
     rows = []
-    for (arm, reference), group in numbers.groupby(["arm", "reference"], sort=False):
+    for (arm, model, reference), group in numbers.groupby(
+        ["arm", "model", "reference"], sort=False
+    ):
         row = {"Reference": label_title(str(reference), names), "Scan type": str(arm)}
+        if several:
+            row["Model"] = str(model)
         for cell in records(group):
             title = f"as {label_title(cell['prediction'], names)}"
             row[title] = NONE if pd.isna(cell["share"]) else f"{100 * cell['share']:.1f}%"
+            if reference == BACKGROUND and cell["prediction"] != BACKGROUND:
+                row[title] = f"{cell['volume_ml']:.1f} mL"
         rows.append(row)
     return shown_table(rows, ("Reference", "Scan type"))
 
 
-def display_grid(numbers: pd.DataFrame, names: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """What the grids keep, for people."""
-    return shown_table(
-        [
-            {
-                "Organ": label_title(row["label"], names),
-                "Scan type": row["arm"],
-                "Cases": str(row["n"]),
-                "Lost": count_and_share(row["n_lost"], row["n"]),
-                "Voxels as scanned (median)": decimals(row["voxels_native"], 0),
-                "Voxels as prepared (median)": decimals(row["voxels_prepared"], 0),
-            }
-            for row in records(numbers)
-        ],
-        ("Organ", "Scan type"),
-    )
-
-
 def note_on_holdout(numbers: pd.DataFrame) -> str:
-    """How many distributions of the hold-out stand out."""
-    low = int((numbers["p_holm"] < 0.05).sum())
+    """How many distributions of the hold-out stand out, and what the tests can see at all."""
+    low = int((numbers["p_holm"] < ALPHA).sum())
     return (
         "References of the hold-out against those of all other cases; empty labels are left out. "
         f"Of {len(numbers)} distributions {low or 'none'} differ{'s' if low == 1 else ''} at 0.05 "
-        "after Holm's correction; with few cases a test finds only large differences. "
-        + note_on_clusters(numbers)
+        f"after Holm's correction. {_power_words(numbers)} " + note_on_clusters(numbers)
     )
+
+
+def _power_words(numbers: pd.DataFrame) -> str:
+    """What the tests of a table can show, in words: for the smallest groups in it."""
+    known = numbers[(numbers["people_rest"] > 0) & (numbers["people_holdout"] > 0)]
+    if known.empty:
+        return "There is nothing to test."
+    n, rest = int(known["people_holdout"].min()), int(known["people_rest"].min())
+    least_p, seen = least_rank_p(n, rest), detectable_difference(n, rest)
+    words = (
+        f"With {n} patient{'' if n == 1 else 's'} in the hold-out and {rest} others a test finds "
+        f"with a probability of 80% only differences of {seen:.1f} standard deviations or more, "
+        "before correction."
+    )
+    if min(1.0, least_p * len(numbers)) >= ALPHA:
+        words += (
+            f" The least p-value that these ranks can give is {p_value(least_p)}, after correction "
+            f"for {len(numbers)} tests {p_value(min(1.0, least_p * len(numbers)))}: no difference, "
+            "however large, could be significant here."
+        )
+    return f"{words} That none differs does not show that the hold-out is representative."
 
 
 def note_on_inside(numbers: pd.DataFrame) -> str:

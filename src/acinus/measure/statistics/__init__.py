@@ -39,6 +39,7 @@ from acinus.measure.statistics.paired import (
     paired_difference,
     paired_effect,
 )
+from acinus.measure.statistics.power import ALPHA, detectable_difference, least_rank_p
 from acinus.measure.statistics.summary import Normality, Summary, shapiro_wilk, summarise
 from acinus.measure.statistics.unpaired import UnpairedDifference, unpaired_difference
 from acinus.measure.statistics.volumetry import (
@@ -52,6 +53,7 @@ from acinus.measure.statistics.volumetry import (
 )
 
 __all__ = [
+    "ALPHA",
     "CORRECTIONS",
     "ICC_FORMS",
     "AdjustedP",
@@ -77,8 +79,10 @@ __all__ = [
     "clustered_pearson",
     "cohens_kappa",
     "concordance",
+    "detectable_difference",
     "dice_for_volume_error",
     "intraclass_correlation",
+    "least_rank_p",
     "limits_of_agreement",
     "mean_volume_error_bound",
     "noninferiority",

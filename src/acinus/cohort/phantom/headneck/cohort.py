@@ -46,6 +46,8 @@ DESCRIPTION = "synthetic head and neck phantom"
 """Written to the header of every NIfTI file."""
 FORMAT = 1
 """Raised when the same seed gives other bytes than before."""
+FORMAT_OF_MAPS = 2
+"""The same for cohorts made from maps: since 2 the participant is the map's patient."""
 
 DATASETS: MappingProxyType[Contrast, str] = MappingProxyType(
     {
@@ -95,9 +97,10 @@ def make_headneck_cohort(
 
     Args:
         out: Folder that receives one dataset folder per contrast.
-        patients: Number of patients, >= 1. Real maps are used in turn, each deformed
-            anew; column ``source`` of ``participants.tsv`` names the map's patient,
-            whose copies must stay on one side of a split (``split.group_by: source``).
+        patients: Number of synthetic patients, >= 1, each of them a case. Real maps are
+            used in turn, each deformed anew; all cases made from the maps of one real
+            patient are one participant, so that no split and no interval takes them for
+            several. Column ``source`` of ``participants.tsv`` names the real patient.
         seed: Any integer >= 0; the same seed gives the same bytes.
         contrasts: Names of `DATASETS`.
         anatomy: Folder of real organ maps ``CASE.nii.gz`` with the folders
@@ -121,7 +124,7 @@ def make_headneck_cohort(
     ordered = tuple(c for c in CONTRASTS if c in contrasts)
     sources = list_sources(anatomy) if anatomy is not None else []
     made_from: dict[str, object] = {
-        "format": FORMAT,
+        "format": FORMAT_OF_MAPS if sources else FORMAT,
         "kind": "headneck",
         "patients": patients,
         "seed": seed,
@@ -146,6 +149,11 @@ def make_headneck_cohort(
     )
     rows.sort(key=lambda row: str(row["case"]))
     return [_finish_dataset(out, contrast, rows, sources, labels) for contrast in ordered]
+
+
+def participant_of_source(case: str) -> str:
+    """Whose scans those made from a map are: ``synthetic-0522c0727`` for ``0522c0727a``."""
+    return f"synthetic-{source_patient(case)}"
 
 
 def _refuse_impossible(
@@ -202,7 +210,8 @@ def _paint_source(task: _Task) -> tuple[Anatomy, tuple[Layer, ...]]:
 def _make_scan(
     task: _Task, contrast: Contrast, index: int, anatomy: Anatomy, layers: tuple[Layer, ...]
 ) -> Row:
-    case = f"headneck_{index + 1:0{task.width}d}"
+    participant = participant_of_source(task.source) if task.anatomy is not None else "headneck"
+    case = f"{participant}_{index + 1:0{task.width}d}"
     number = CONTRASTS.index(contrast)
     streams = [np.random.default_rng([task.seed, 12, index, number, k]) for k in range(5)]
     who = np.random.default_rng([task.seed, 13, index])
@@ -262,13 +271,19 @@ def _finish_dataset(
     folder = out / DATASETS[contrast]
     own = [row for row in rows if row["contrast"] == contrast]
     write_text(folder / "truth.csv", pd.DataFrame(own).to_csv(index=False, lineterminator="\n"))
+    people = {
+        participant_of_source(str(row["source"])) if sources else str(row["case"]): source_patient(
+            str(row["source"])
+        )
+        for row in own
+    }
     write_participants(
         folder / "participants.tsv",
         pd.DataFrame(
             {
-                "participant_id": [row["case"] for row in own],
-                "source": [source_patient(str(row["source"])) for row in own],
-                "synthetic": ["true" for _ in own],
+                "participant_id": list(people),
+                "source": list(people.values()),
+                "synthetic": ["true" for _ in people],
             }
         ),
     )

@@ -1,0 +1,160 @@
+"""Structure by structure: a model beside a second reader, on the same cases.
+
+Enters: scores of a model's hold-out and of part ``readings``. Leaves: a row per arm, who and label;
+for people the readers and the arms side by side. Both are scored against the first reading, so that
+either number says how far somebody lies from the same drawing. Whether the model is no worse than
+the readers is another question, with a margin: see `acinus.evaluate.tables.readings`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from acinus.evaluate.score_table import annotated_scores
+from acinus.evaluate.structures import select
+from acinus.evaluate.tables.evaluation import summary_row
+from acinus.evaluate.tables.numbers import Kind, records, table_of
+from acinus.evaluate.tables.readings import READINGS, model_against
+from acinus.evaluate.tables.summaries import shown_table
+from acinus.evaluate.wording import ALL_LABELS, NONE, interval, label_title, mean_and_sd, signed
+from acinus.measure.statistics import paired_difference
+from acinus.measure.statistics.bootstrap import SEED
+
+HUMAN_COLUMNS: dict[str, Kind] = {
+    "arm": "str",
+    "who": "str",
+    "label": "str",
+    "n": "int64",
+    "n_undefined": "int64",
+    "n_participants": "int64",
+    "mean": "float64",
+    "sd": "float64",
+    "low": "float64",
+    "high": "float64",
+    "difference": "float64",
+    "difference_low": "float64",
+    "difference_high": "float64",
+}
+"""who: a reading, or ``model``; mean to high: Dice against the first reading, with the bootstrapped
+95% interval of the mean over participants; difference: model minus the first of the readings, on
+structures that both have, NaN for readings."""
+
+MODEL = "model"
+
+Published = Mapping[str, tuple[float, float]]
+"""Label to the mean and the standard deviation of a published agreement of readers."""
+
+
+def human_table(scores: pd.DataFrame, *, seed: int = SEED) -> pd.DataFrame:
+    """Dice of the second readers and of the model, on the cases of the hold-out.
+
+    Args:
+        scores: Score table; readings that repeat the first one are left out.
+        seed: Of the bootstrap.
+
+    Returns:
+        The columns of `HUMAN_COLUMNS`; a row over all labels ends each group.
+    """
+    dice = annotated_scores(scores[scores["metric"] == "dice"])
+    tested = select(dice, model="final", part="holdout")
+    read = select(dice, part=READINGS)
+    rows: list[dict[str, Any]] = []
+    for arm, own in tested.groupby("arm", sort=False):
+        of_arm = read[(read["arm"] == arm) & read["case"].isin(own["case"])]
+        names = [
+            name for name in dict.fromkeys(of_arm["model"])
+            if (read["model"] == model_against(str(name))).any()
+        ]  # fmt: skip
+        readers = {str(name): of_arm[of_arm["model"] == name] for name in names}
+        if not readers:
+            continue
+        labels = list(dict.fromkeys(own["label"]))
+        for label in [*labels, *([ALL_LABELS] if len(labels) > 1 else [])]:
+            known = {"arm": arm, "label": label}
+            for name, found in readers.items():
+                row = known | {"who": name} | _summary(_of(found, label), seed)
+                rows.append(row | dict.fromkeys(_DIFFERENCE))
+            first = next(iter(readers.values()))
+            model = _of(own[own["case"].isin(first["case"])], label)
+            row = known | {"who": MODEL} | _summary(model, seed)
+            rows.append(row | _difference(model, _of(first, label), seed))
+    return table_of(rows, HUMAN_COLUMNS)
+
+
+_DIFFERENCE = ("difference", "difference_low", "difference_high")
+
+
+def _of(scores: pd.DataFrame, label: str) -> pd.DataFrame:
+    return scores if label == ALL_LABELS else scores[scores["label"] == label]
+
+
+def _summary(found: pd.DataFrame, seed: int) -> dict[str, Any]:
+    names = ("n", "n_undefined", "n_participants", "mean", "sd", "low", "high")
+    if found.empty:
+        return {name: 0 if name.startswith("n") else None for name in names}
+    row = summary_row(found, "dice", seed)
+    return {name: row[name] for name in names}
+
+
+def _difference(model: pd.DataFrame, reader: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Model minus reader, over structures, patients resampled."""
+    keys = ["case", "participant", "label"]
+    both = model[[*keys, "value"]].merge(reader[[*keys, "value"]], on=keys)
+    found = paired_difference(
+        both["value_x"].tolist(), both["value_y"].tolist(), both["participant"].tolist(), seed=seed
+    )
+    return dict(zip(_DIFFERENCE, (found.mean, found.low, found.high), strict=True))
+
+
+def display_human(
+    numbers: pd.DataFrame,
+    names: Mapping[str, str] | None = None,
+    published: Published | None = None,
+) -> pd.DataFrame:
+    """A row a structure: n, readers, the model of each arm, and published readers if given."""
+    rows: dict[str, dict[str, str]] = {}
+    arms = list(dict.fromkeys(numbers["arm"]))
+    shared = _same_in_all(numbers, arms)
+    for row in records(numbers):
+        cells = rows.setdefault(row["label"], {"Organ": label_title(row["label"], names)})
+        cells.setdefault("n", f"{row['n']} in {row['n_participants']}")
+        cell = mean_and_sd(row["mean"], row["sd"])
+        if row["who"] != MODEL:
+            heading = str(row["who"]) if shared else f"{row['who']} ({row['arm']})"
+            heading = heading[0].upper() + heading[1:]
+            cells.setdefault(heading, f"{cell}\n({interval(row['low'], row['high'])})")
+            continue
+        ends = interval(row["difference_low"], row["difference_high"])
+        cells[f"Model, {row['arm']}"] = f"{cell}\n{signed(row['difference'])} ({ends})"
+    if published:
+        for label, cells in rows.items():
+            known = published.get(label)
+            cells["Published readers"] = NONE if known is None else mean_and_sd(*known)
+    return shown_table(list(rows.values()), ("Organ", "n"))
+
+
+def _same_in_all(numbers: pd.DataFrame, arms: Sequence[str]) -> bool:
+    """Whether the readings say the same in all arms, which are then one dataset."""
+    read = numbers[numbers["who"] != MODEL].drop(columns="arm")
+    found = [read[(numbers["arm"] == arm)].reset_index(drop=True) for arm in arms]
+    return all(one.equals(found[0]) for one in found)
+
+
+def note_on_human(numbers: pd.DataFrame) -> str:
+    """What stands beside what."""
+    undefined = int(numbers["n_undefined"].max()) if len(numbers) else 0
+    gaps = (
+        f" Up to {undefined} structures of a column were drawn by neither and are in no mean."
+        if undefined
+        else ""
+    )
+    return (
+        "Dice against the first reading, on the cases of the hold-out: of the second reader, with "
+        "the 95% interval of the mean below, and of the model of each scan type, with its "
+        "difference to the reader and the interval of that. Participants are resampled; n: "
+        "structures in participants. A structure that one drew and the other did not counts 0."
+        f"{gaps}"
+    )
