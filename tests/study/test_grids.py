@@ -49,7 +49,7 @@ def store_of(**cases: PreparedCase) -> SimpleNamespace:
 
 
 def rows_of(label: Volume, **cases: PreparedCase) -> dict[str, dict]:
-    rows = grid_rows(store_of(**cases), "c", label, REGIONS, arm="a", case="c")
+    rows = grid_rows(store_of(**cases), "c", label, REGIONS, arm="a")
     assert all((row["arm"], row["case"]) == ("a", "c") for row in rows)
     return {row["label"]: row for row in rows}
 
@@ -84,4 +84,4 @@ def test_a_label_that_nobody_drew_has_no_ceiling_and_a_case_that_is_not_there_no
     assert rows["tiny"]["ceiling"] in (None, 0.0)
     blank = rows_of(empty, one=prepared(empty.with_array(empty.array), 2.0))
     assert blank["large"]["ceiling"] is None
-    assert grid_rows(store_of(), "other", empty, REGIONS) == []
+    assert grid_rows(store_of(), "other", empty, REGIONS, arm="a") == []

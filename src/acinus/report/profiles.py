@@ -74,11 +74,11 @@ _KEY = (
 
 def _draw_profiles(rows: pd.DataFrame, arm: ArmContent, pairs: Sequence[tuple[str, str]]) -> Any:
     grid = _side_by_side(arm, rows, pairs)
-    total = 0.5 + 1.25 * len(grid)
+    total = 0.75 + 1.25 * len(grid)
     figure = new_figure(total)
     panels = figure.subplots(
         len(grid), 2, squeeze=False,
-        gridspec_kw={"left": 0.045, "right": 0.985, "top": 1 - 0.24 / total,
+        gridspec_kw={"left": 0.045, "right": 0.985, "top": 1 - 0.49 / total,
                      "bottom": 0.4 / total, "hspace": 0.55, "wspace": 0.08},
     )  # fmt: skip
     for line, labels in zip(panels, grid, strict=True):
@@ -96,7 +96,9 @@ def _draw_profiles(rows: pd.DataFrame, arm: ArmContent, pairs: Sequence[tuple[st
         for axes in line:
             axes.set_ylim(0, 1.08 * tallest or 1)
             axes.set_xlim(ends[0], ends[-1])
-    panels[0, 0].legend(loc="upper right", handlelength=1.4, borderaxespad=0.1)
+    named = next(axes for axes in panels.ravel() if axes.has_data())
+    handles, words = named.get_legend_handles_labels()
+    figure.legend(handles, words, loc="upper right", ncols=3, handlelength=1.4, borderaxespad=0.3)
     for axes in panels[-1]:
         axes.set_xlabel("Value inside the label")
     return figure
@@ -137,10 +139,11 @@ def _density(axes: Any, rows: pd.DataFrame, ends: Array) -> float:
         values = own[_PERCENTILES].to_numpy(float).ravel()
         counts, _ = np.histogram(values, ends)
         share = counts / values.size
+        words = f"{name} (n = {len(own)})"
         if role == "reference" and part == "train":
-            axes.stairs(share, ends, fill=True, color=color, alpha=0.28, label=name)
+            axes.stairs(share, ends, fill=True, color=color, alpha=0.28, label=words)
         else:
-            axes.stairs(share, ends, color=color, lw=1.4, label=f"{name} (n = {len(own)})")
+            axes.stairs(share, ends, color=color, lw=1.4, label=words)
         tallest = max(tallest, float(share.max()))
     return tallest
 
@@ -184,7 +187,7 @@ def _draw_confusion(table: pd.DataFrame) -> Any:
 
 
 def _short(model: str) -> str:
-    return "main model" if model == "final" else model.replace("train.", "")
+    return "main model" if model == "final" else model.replace("train.", "").replace("=", ": ")
 
 
 def _matrix(axes: Any, own: pd.DataFrame, *, names: bool, feet: bool) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from acinus.errors import DataError
 from acinus.measure.overlap import dice
-from acinus.measure.pair import MaskPair
 from acinus.prepare import Store
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.native import restore
@@ -32,7 +31,8 @@ def grid_rows(
     case: str,
     reference: Volume,
     regions: Mapping[str, tuple[int, ...]],
-    **row: str,
+    *,
+    arm: str,
 ) -> list[dict[str, str | int | float | None]]:
     """A row a label: voxels on the prepared grid, and the Dice of the way there and back.
 
@@ -41,7 +41,7 @@ def grid_rows(
         case: Its id.
         reference: The label map on its native grid.
         regions: Label to its values in the label map.
-        **row: Columns that every row has.
+        arm: Its name.
     """
     try:
         facts = [(entry, store.facts(entry)) for entry in store.entries(case)]
@@ -60,8 +60,9 @@ def grid_rows(
     rows: list[dict[str, str | int | float | None]] = []
     for name, values in regions.items():
         drawn, kept = np.isin(reference.array, values), np.isin(back, values)
-        score = dice(MaskPair(drawn, kept, reference.spacing_mm))
-        rows.append({**row, "label": name, "voxels": voxels[name], "ceiling": score.value})
+        score = dice(drawn, kept, reference.spacing_mm)
+        found = {"label": name, "voxels": voxels[name], "ceiling": score.value}
+        rows.append({"arm": arm, "case": case, **found})
     return rows
 
 

@@ -59,9 +59,7 @@ def look_inside(
                         predicted = arm.predictions[case.case_id]
                         rows += label_values(image, predicted, regions, role="prediction", **what)
                     reference = read_labelmap(drawn)
-                    prepared += grid_rows(
-                        store, case.case_id, reference, regions, arm=name, case=case.case_id
-                    )
+                    prepared += grid_rows(store, case.case_id, reference, regions, arm=name)
                 bar.advance(1)
         if not dataset.regions:
             # Where a label was not annotated, what it was taken for is not known.
