@@ -65,7 +65,13 @@ def test_reader_and_model_stand_on_the_same_cases_of_the_holdout(scores: pd.Data
     assert model["difference_low"] == pytest.approx(-0.07)  # one of two people, whole
     assert found.loc[("model", "all"), "n"] == 8
     shown = display_human(human_table(scores), published={"lacrimal_right": (0.68, 0.1)})
-    assert list(shown.columns) == ["Organ", "n", "Second reader", "Model, 1 mm", "Published readers"]
+    assert list(shown.columns) == [
+        "Organ",
+        "n",
+        "Second reader",
+        "Model, 1 mm",
+        "Published readers",
+    ]
     assert list(shown["Published readers"]) == ["0.68 ± 0.10", "–", "–"]
     assert shown.loc[0, "n"] == "4 in 2"
 

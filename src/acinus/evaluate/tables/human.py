@@ -139,9 +139,7 @@ def display_human(
 def _same_in_all(numbers: pd.DataFrame, arms: Sequence[str]) -> bool:
     """Whether the readings say the same in all arms, which are then one dataset."""
     read = numbers[numbers["who"] != MODEL]
-    found = [
-        read[read["arm"] == arm].drop(columns="arm").reset_index(drop=True) for arm in arms
-    ]
+    found = [read[read["arm"] == arm].drop(columns="arm").reset_index(drop=True) for arm in arms]
     return all(one.equals(found[0]) for one in found)
 
 
