@@ -14,6 +14,9 @@ from acinus.errors import ConfigError, PlanError
 from acinus.plan import Fingerprint, Plan, explain_plan, load_recipe, make_plan
 from acinus.plan.fingerprint import CaseFacts
 from acinus.plan.locate import in_boxes, places_of
+from acinus.prepare.geometry import make_geometry
+from acinus.scans import Volume
+from acinus.scans.box import Box, crop, voxels_in
 from made_plan import made_fingerprint, unread_dataset
 
 GLANDS = {"parotid_right": 1, "parotid_left": 2, "lacrimal_right": 3}
@@ -173,3 +176,24 @@ def test_boxes_of_one_size_are_planned_as_large_as_they_will_be() -> None:
     assert {case.shape_vox for case in seen.cases.values()} == {(375, 512, 300)}
     with pytest.raises(ConfigError, match="must be three lengths above 0 mm"):
         plan_of(far_apart(), locate={"stage": "rules", "box_mm": [375, 0, 300]})
+
+
+@pytest.mark.parametrize(("step_mm", "edge"), [(1.0, 600), (9.0, 67)])
+def test_the_sizes_of_the_report_on_glands_can_be_planned(step_mm: float, edge: int) -> None:
+    plan = plan_of(
+        far_apart(),
+        recipe="nnunet-3d",
+        locate={"stage": "rules", "box_mm": [375, 600, 600]},
+        prepare={"spacing_mm": [step_mm] * 3, "size_vox": [edge, edge]},
+    )
+    assert plan.settings.prepare.spacing_mm == (step_mm,) * 3
+    assert plan.settings.prepare.size_vox == (edge, edge)
+    assert all(0 < n <= 2 * edge for n in plan.patch_vox)
+    whole = Volume(np.zeros((600, 130, 130), np.int16), np.diag([5.0, 5.0, 1.0, 1.0]))
+    middle = Box((322, 322, 300), (322, 322, 300)).sized((600, 600, 375))
+    voxels = voxels_in(whole.grid, middle)
+    assert voxels is not None
+    part = crop(whole, voxels)
+    geometry = make_geometry(part.grid, part.grid, plan.settings.prepare, None)
+    assert geometry.prepared_vox[1:] == (edge, edge)
+    assert abs(geometry.prepared_vox[0] * step_mm - 375) <= max(step_mm, 2)

@@ -73,10 +73,10 @@ class Brats(Importer):
     """BraTS: glioma on four MRI sequences, without skull, 1 mm.
 
     Up to 2021 ``BraTS2021_00000/BraTS2021_00000_flair.nii.gz`` with ``_t1``, ``_t1ce``, ``_t2``
-    and ``_seg`` (enhancing tumour is 4); 2023 ``BraTS-GLI-00000-000`` with the files ``…-t2f.nii.gz``,
-    ``-t1n``, ``-t1c``, ``-t2w`` and ``-seg`` (enhancing tumour is 3), where the last number
-    counts the examinations of a patient. The post-treatment release of 2024 is named alike and has
-    a fourth value, the resection cavity: its cases fail.
+    and ``_seg`` (enhancing tumour is 4). 2023: ``BraTS-GLI-00000-000`` with files that end in
+    ``-t2f.nii.gz``, ``-t1n``, ``-t1c``, ``-t2w`` and ``-seg`` (enhancing tumour is 3); the last
+    number counts the examinations of a patient. The post-treatment release of 2024 is named alike
+    and has a fourth value, the resection cavity: its cases fail.
 
     Source: Baid et al. 2021, arXiv:2107.02314; https://www.synapse.org/brats.
     """
