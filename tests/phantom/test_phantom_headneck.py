@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -164,6 +165,31 @@ def test_real_glands_keep_volumes_places_and_what_is_missing(real_data: Path) ->
 def test_two_maps_of_one_patient_are_one_source() -> None:
     assert source_patient("0522c0727a") == source_patient("0522c0727b") == "0522c0727"
     assert source_patient("TCGA-CV-A6JO") == "TCGA-CV-A6JO"
+
+
+def test_all_that_is_made_of_one_real_patient_is_one_participant(
+    anatomy: Anatomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two maps of one patient and one of another, three cases each in a dataset: two people."""
+    monkeypatch.setattr(making, "STEPS", COARSE)
+    monkeypatch.setattr(making, "list_sources", lambda folder: ["p07a", "p07b", "X-1"])
+    monkeypatch.setattr(
+        making, "read_anatomy", lambda folder, case, rng: replace(anatomy, source=case)
+    )
+    (folder,) = make_headneck_cohort(tmp_path / "out", patients=4, seed=1, anatomy=tmp_path)
+    dataset = open_dataset(folder)
+    owners = {case.case_id: case.participant_id for case in dataset.cases}
+    assert owners == {
+        "synthetic-p07_001": "synthetic-p07",
+        "synthetic-p07_002": "synthetic-p07",
+        "synthetic-X-1_003": "synthetic-X-1",
+        "synthetic-p07_004": "synthetic-p07",
+    }
+    assert dataset.participants is not None
+    assert sorted(dataset.participants["source"].astype(str)) == ["X-1", "p07"]
+    assert {path.name for path in (folder / "readings" / "second").iterdir()} == {
+        f"{case}.nii.gz" for case in owners
+    }
 
 
 def test_lacrimal_glands_lie_superolateral_of_the_globes(anatomy: Anatomy) -> None:
