@@ -38,8 +38,9 @@ def slurm(
     """Write the scripts that run a study or a dataset on a cluster under Slurm.
 
     One job plans and prepares, an array has a task for each fold of each arm, one job completes,
-    evaluates and reports. Nothing is submitted: 'bash OUT/slurm/submit.sh' does that, and does it
-    again to go on after a limit or a failure.
+    evaluates and reports. What a cascade or a locate stage needs is trained in an array before.
+    Nothing is submitted: 'bash OUT/slurm/submit.sh' does that, and does it again to go on after a
+    limit or a failure.
 
     ```console
     acinus slurm Dataset001_Glands --out runs/glands --partition gpu --gpus 1 --time 4:00:00
