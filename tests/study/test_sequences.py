@@ -176,7 +176,7 @@ def test_the_report_says_which_sequences_are_needed(out: Path) -> None:
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Which sequences are needed" in page
     assert "margin of 0.1 in Dice" in page
-    assert (out / "figures" / "figure-16.png").is_file()
-    table = pd.read_csv(out / "tables" / "figure-16.csv")
+    assert (out / "figures" / "figure-19.png").is_file()
+    table = pd.read_csv(out / "tables" / "figure-19.csv")
     assert list(table["channels"]) == ["T1", "post/T1", "T1, post/T1"]
     assert set(table["n"]) == {6}

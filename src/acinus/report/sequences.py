@@ -1,4 +1,4 @@
-"""Which sequences are needed: its tables, its sentences and figure 16.
+"""Which sequences are needed: its tables, its sentences and figure 19.
 
 Enters: the scores of a study whose arms are subsets of the channels. Leaves: drafts of two tables,
 sentences, and a figure whose rows are the subsets, with a matrix of which sequences each has, as
@@ -41,7 +41,7 @@ from acinus.report.style import (
     save_figure,
 )
 
-SEQUENCES = 16
+SEQUENCES = 19
 """Number of the figure in the report."""
 
 _TITLE = "Which sequences are needed"
@@ -97,7 +97,7 @@ def sequence_words(content: ReportContent) -> list[str]:
 
 
 def draw_sequences(content: ReportContent, folders: Folders) -> FigureView:
-    """Figure 16 of the report: difference of every set from the full one, and the factors."""
+    """Figure 19 of the report: difference of every set from the full one, and the factors."""
     one = content.sequences
     table = sequence_numbers(content)
     if one is None or table.empty:
