@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
 from acinus import progress
-from acinus.cohort import Case, check_dataset
+from acinus.cohort import Case, Dataset, check_dataset, open_dataset
 from acinus.errors import DataError, PlanError
 from acinus.evaluate import Pair, judge_boxes, read_scores, score_cases, write_scores
 from acinus.evaluate.tables import MISSING_CHANNELS
@@ -94,11 +95,11 @@ def check_arm(job: ArmJob) -> list[str]:
         Sentences for the warnings.
     """
 
-    def work() -> None:
-        report = check_dataset(job.dataset.folder)
-        write_json(job.folder.check, report.as_rows())
-
     key = [job.dataset.fingerprint_hash()]
+
+    def work() -> None:
+        write_json(job.folder.check, _faults(job.dataset))
+
     once(job.folder.root, "check", key, work, results=[job.folder.check])
     rows = read_json(job.folder.check)
     errors = [row for row in rows if row["severity"] == "error"]
@@ -111,6 +112,19 @@ def check_arm(job: ArmJob) -> list[str]:
             f"{len(errors)} found:\n{first}\nSee all with 'acinus check {job.dataset.folder}'."
         )
     return [f"{row['case'] or 'dataset'}: {row['found']}" for row in rows]
+
+
+def _faults(dataset: Dataset) -> list[dict[str, str]]:
+    """Faults in a dataset; for views of some of its channels it is read once a process."""
+    if dataset.channel_numbers is None:
+        return check_dataset(dataset.folder).as_rows()
+    whole = open_dataset(dataset.folder).fingerprint_hash()
+    return _faults_of_viewed(dataset.folder, whole)
+
+
+@cache
+def _faults_of_viewed(folder: Path, whole_hash: str) -> list[dict[str, str]]:
+    return check_dataset(folder).as_rows()
 
 
 def plan_arm(job: ArmJob) -> Plan:
