@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from acinus.cohort.labels_file import JudgedLabels
+from acinus.cohort.labels_file import JudgedLabels, Side
 from acinus.evaluate.readings import label_groups
 from acinus.evaluate.tables import (
     BENCHMARK,
@@ -124,7 +124,9 @@ def _structures(content: ReportContent, arm: ArmContent) -> list[tuple[str, str,
     """Rows of a table by structure: right, left and both of a pair; else the label."""
     values = {label: arm.regions.get(label, (value,)) for label, value in arm.labels.items()}
     pairs = tuple(pair for pair in content.mirror_pairs if set(pair) <= set(values))
-    sides = {label: side for label, side in arm.sides.items() if side in ("right", "left")}
+    sides: dict[str, Side] = {
+        label: "right" if side == "right" else "left" for label, side in arm.sides.items()
+    }
     return list(label_groups(JudgedLabels(values, mirror_pairs=pairs, sides=sides)))
 
 
