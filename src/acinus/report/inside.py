@@ -92,7 +92,7 @@ def draw_inside(content: ReportContent, folders: Folders) -> FigureView:
     seen = values[values["voxels"] > 0]
     arms = [arm for arm in content.arms if (seen["arm"] == arm.name).any()]
     ranges = {name: _range(seen[name]) for name, _ in _PANELS}
-    parts = []
+    parts: list[tuple[Path, str]] = []
     for position, arm in enumerate(arms):
         suffix = "" if len(arms) == 1 else chr(ord("a") + position)
         path = folders.figures / f"figure-{INSIDE}{suffix}.png"

@@ -52,7 +52,7 @@ def draw_profiles(content: ReportContent, folders: Folders) -> FigureView:
     if profiles.empty:
         return FigureView(PROFILES, _PROFILE_TITLE, absent="the study does not ask for it.")
     csv = write_table(profiles, folders.tables / f"figure-{PROFILES}.csv")
-    parts = []
+    parts: list[tuple[Path, str]] = []
     for number, arm in enumerate(content.arms):
         rows = profiles[profiles["arm"] == arm.name]
         if rows.empty:

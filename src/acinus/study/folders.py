@@ -95,6 +95,7 @@ class RunFolder:
         """What was made of scans without a reference, a folder a group, and their table."""
         return self.root / "unlabelled"
 
+    @property
     def missing_channels(self) -> Path:
         """Scores of the hold-out with channels left out: a row per case, label and measure."""
         return self.root / "missing_channels.csv"

@@ -61,8 +61,15 @@ def grid_rows(
     for name, values in regions.items():
         drawn, kept = np.isin(reference.array, values), np.isin(back, values)
         score = dice(drawn, kept, reference.spacing_mm)
-        found = {"label": name, "voxels": voxels[name], "ceiling": score.value}
-        rows.append({"arm": arm, "case": case, **found})
+        rows.append(
+            {
+                "arm": arm,
+                "case": case,
+                "label": name,
+                "voxels": voxels[name],
+                "ceiling": score.value,
+            }
+        )
     return rows
 
 

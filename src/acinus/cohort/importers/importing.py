@@ -219,7 +219,9 @@ def _write_tables(
         name: [numbers[structure] for structure in structures]
         for name, structures in source.regions.items()
     }
-    painted = {"regions_class_order": [values[0] for values in united.values()]} if united else {}
+    painted: dict[str, Any] = (
+        {"regions_class_order": [values[0] for values in united.values()]} if united else {}
+    )
     write_dataset_json(
         beside,
         name=importer.title,

@@ -94,8 +94,8 @@ def characteristics(
     rows = [age_rows[0], *sex_rows[: len(sex_rows) - 1 or 1], *age_rows[1:]]
     rows += sex_rows[-1:] if len(sex_rows) > 1 else []
     totals = {f"{part}_total": len(ids) for part, ids in parts.items()}
-    unit = {"clustered_by": group_by if groups else PARTICIPANT}
-    return table_of([_EMPTY | row | totals | unit for row in rows], COLUMNS)
+    unit = group_by if groups else PARTICIPANT
+    return table_of([{**_EMPTY, **row, **totals, "clustered_by": unit} for row in rows], COLUMNS)
 
 
 def display_characteristics(numbers: pd.DataFrame) -> pd.DataFrame:

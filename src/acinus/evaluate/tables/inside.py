@@ -72,7 +72,6 @@ PAIRED_COLUMNS: dict[str, Kind] = {
 second, of the cases that have both, mean over clusters."""
 
 
-
 def holdout_check(values: pd.DataFrame) -> pd.DataFrame:
     """Whether the hold-out's references differ from the rest in volume or mean value.
 
