@@ -8,6 +8,7 @@ hold-out's references, and its predictions, right beside left.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -9,6 +9,7 @@ same, however large its gland.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
