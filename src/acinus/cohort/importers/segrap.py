@@ -50,7 +50,7 @@ class SegRap(Importer):
     def read(self, root: Path, choices: Settings) -> Source:
         """All cases, with the scans that were chosen as channels."""
         scans = tuple(dict.fromkeys(cast(SegRapChoices, choices).scans))
-        found: list[SourceCase] = []
+        found: list[MaskedScan] = []
         left_out: dict[Path, str] = {}
         for folder in _cases_in(root):
             files = named_files(folder, r"(.+)\.nii\.gz")
