@@ -31,6 +31,7 @@ from acinus.evaluate.tables import (
     inside_pairs,
     localisation_table,
     mirroring_table,
+    missing_table,
     network_table,
     noninferiority_to_readings,
     note,
@@ -423,6 +424,7 @@ def test_every_table_is_complete_without_rows(name):
         "network_table": lambda: network_table(score_table([])),
         "sequence_table": lambda: sequence_table(score_table([]), {"A": ["A"]}, margin=0.1),
         "factor_table": lambda: factor_table(score_table([]), {}, ("a", "b")),
+        "missing_table": lambda: missing_table(score_table([])),
         "volumetry_table": lambda: volumetry_table(score_table([])),
         "bound_table": lambda: bound_table(score_table([])),
         "localisation_table": lambda: localisation_table(
