@@ -205,7 +205,7 @@ TABLES: dict[str, TableKind] = {
             lambda numbers: (
                 "Share of the volume of each reference label, summed over the hold-out, that was "
                 "predicted as each label; of the background the volume that was taken for a "
-                "label. The diagonal is right."
+                "label. The diagonal is right. Main models; the CSV has those of variants too."
             ),
         ),
         TableKind("grid_table", "What each grid keeps", display_grid, note_on_grids),

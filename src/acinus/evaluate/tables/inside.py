@@ -247,16 +247,13 @@ def display_confusion(
 ) -> pd.DataFrame:
     """Reference labels as rows, predicted labels as columns, in percent of the reference.
 
-    Of the background the volume stands there, in mL: a share of all the air would be 0.0%.
+    Of the main models alone. Of the background the volume stands there, in mL: a share of all the
+    air would be 0.0%.
     """
-    several = numbers["model"].nunique() > 1
     rows = []
-    for (arm, model, reference), group in numbers.groupby(
-        ["arm", "model", "reference"], sort=False
-    ):
+    shown = numbers[numbers["model"] == "final"]
+    for (arm, reference), group in shown.groupby(["arm", "reference"], sort=False):
         row = {"Reference": label_title(str(reference), names), "Scan type": str(arm)}
-        if several:
-            row["Model"] = str(model)
         for cell in records(group):
             title = f"as {label_title(cell['prediction'], names)}"
             row[title] = NONE if pd.isna(cell["share"]) else f"{100 * cell['share']:.1f}%"
