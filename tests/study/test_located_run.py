@@ -370,7 +370,7 @@ def test_models_that_share_their_locator_vote_and_others_are_refused(
         write_ensemble(tmp_path / "pair", pair, {}, validation_dice={}, n_validation_cases=0)
         found = outcome.choice.validation_dice
         assert set(found) == {"run", "twin", "run + twin"} and outcome.n_cases == 4
-        assert found["run"] == found["twin"] == pytest.approx(found["run + twin"], abs=0.02)
+        assert found["run"] == found["twin"] == pytest.approx(found["run + twin"], abs=0.05)
         scan = dataset / "imagesTr" / "p00_0000.nii.gz"
         for name, model in (("one", run / "model"), ("two", tmp_path / "pair")):
             predict_paths(model, scan, tmp_path / name, postprocess="none")
@@ -378,7 +378,7 @@ def test_models_that_share_their_locator_vote_and_others_are_refused(
         found_at = [name for name in one if name.startswith(("low_", "high_"))]
         pd.testing.assert_frame_equal(one[found_at], two[found_at])
         labels = [read_labelmap(tmp_path / name / "p00.nii.gz").array for name in ("one", "two")]
-        assert (labels[0] == labels[1]).mean() > 0.99
+        assert (labels[0] == labels[1]).mean() > 0.95
         card = read_json(apart / "model" / "locator" / "model.json")
         card["weights"][0]["sha256"] = "0" * 64
         write_json(apart / "model" / "locator" / "model.json", card)
