@@ -38,7 +38,8 @@ def look_inside(
         variants: By arm, variants of the study to the folder of their predicted hold-out.
     """
     rows: list[dict[str, Any]] = []
-    confusions, prepared = [], []
+    prepared: list[dict[str, Any]] = []
+    confusions: list[pd.DataFrame] = []
     for name, dataset in datasets.items():
         arm = arms[name]
         held_out = {case.case_id for case in split.cases(dataset, "holdout")}
