@@ -50,10 +50,10 @@ from acinus.evaluate.tables.evaluation import (
     shapiro_table,
 )
 from acinus.evaluate.tables.factors import (
-    NOTE_ON_FACTORS,
     display_factors,
     factor_sentence,
     factor_table,
+    note_on_factors,
 )
 from acinus.evaluate.tables.failures import display_worst, worst_cases
 from acinus.evaluate.tables.grids import display_grid, grid_table, note_on_grids
@@ -252,7 +252,7 @@ TABLES: dict[str, TableKind] = {
             "factor_table",
             "What each factor of the sequences adds",
             display_factors,
-            lambda numbers: NOTE_ON_FACTORS,
+            note_on_factors,
         ),
         TableKind("network_table", "Networks compared", display_networks, note_on_networks),
         TableKind("volumetry_table", "Volumetry", display_volumetry, note_on_volumetry),

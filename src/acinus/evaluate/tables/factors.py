@@ -13,6 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import (
+    COUNTS,
+    group_words,
+    note_on_clusters,
+    observed,
+    people_words,
+)
 from acinus.evaluate.structures import select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import on_lines, shown_table
@@ -30,7 +37,7 @@ FACTOR_COLUMNS: dict[str, Kind] = {
     "measure": "str",
     "n": "int64",
     "n_undefined": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "difference": "float64",
     "low": "float64",
     "high": "float64",
@@ -41,7 +48,7 @@ FACTOR_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """effect: name of a factor, or ``interaction``; of: which sequences are subtracted; n: structures
-with a value in all four arms; difference: > 0 if the factor makes it better, mean over patients
+with a value in all four arms; difference: > 0 if the factor makes it better, mean over clusters
 with its 95% intervals by t and by bootstrap; p: paired t-test, two-sided, and corrected by Holm
 over the three effects."""
 
@@ -80,15 +87,18 @@ def factor_table(
         return table_of([], FACTOR_COLUMNS)
     sign = 1.0 if MEASURES[measure].factory.better == "higher" else -1.0
     chosen = wide[wide["arm"].isin(list(cells.values()))]
-    values = chosen.set_index(["participant", "case", "label", "arm"])[measure].unstack("arm")
+    values = chosen.set_index(["participant", "cluster", "case", "label", "arm"])[measure].unstack(
+        "arm"
+    )
     values = sign * values.reindex(columns=list(cells.values()))
-    people = [str(one) for one in values.index.get_level_values("participant")]
+    people = values.index.to_frame(index=False)
+    units = [str(one) for one in people["cluster"]]
     rows: list[dict[str, Any]] = []
     for name, scale, plus, minus in _contrasts(cells, factors):
         found = paired_difference(
             (scale * values[plus].mean(axis=1, skipna=False)).tolist(),
             (scale * values[minus].mean(axis=1, skipna=False)).tolist(),
-            people,
+            units,
             seed=seed,
         )
         rows.append(
@@ -98,7 +108,7 @@ def factor_table(
                 "measure": measure,
                 "n": found.n,
                 "n_undefined": found.n_undefined,
-                "n_participants": found.n_clusters,
+                **observed(people[values.notna().all(axis=1).to_numpy()]),
                 "difference": found.mean,
                 "low": found.t_low,
                 "high": found.t_high,
@@ -125,7 +135,7 @@ def factor_sentence(numbers: pd.DataFrame) -> str:
     )
     return (
         f"What each factor adds to {metric_title(rows[0]['measure'])} in the four single sequences "
-        f"({rows[0]['n_participants']} patients; 95% intervals; p corrected by Holm): {effects}. "
+        f"({people_words(rows[0])}; 95% intervals; p corrected by Holm): {effects}. "
         f"The interaction is by how much more {second} adds with {first} than without."
     )
 
@@ -137,7 +147,7 @@ def display_factors(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
             {
                 "Effect": str(row["effect"]).replace("_", " ").capitalize(),
                 "Sequences": row["of"].replace(" minus ", "\nminus "),
-                "n": f"{row['n']} in {row['n_participants']}",
+                "n": f"{row['n']} in {row['n_participants']}{group_words(row)}",
                 f"{metric_title(row['measure'])}\n(95% interval)": _effect(row),
                 "p\n(Holm)": f"{p_value(row['p'])}\n({p_value(row['p_adjusted'])})",
             }
@@ -147,11 +157,16 @@ def display_factors(numbers: pd.DataFrame, names: Mapping[str, str] | None = Non
     )
 
 
-NOTE_ON_FACTORS = (
+def note_on_factors(numbers: pd.DataFrame) -> str:
+    """What the effects are, and what counts as one observation."""
+    return f"{_NOTE_ON_FACTORS} {note_on_clusters(numbers)}"
+
+
+_NOTE_ON_FACTORS = (
     "Single sequences only; n: structures that have a value with all four, in participants. Main "
     "effect: with the factor minus without it, mean of both states of the other factor. "
     "Interaction: by how much more the second factor adds where the first is there. > 0 is better. "
-    "Within participants, one value each; 95% interval by t; p: paired t-test, two-sided, in "
+    "Within units, one value each; 95% interval by t; p: paired t-test, two-sided, in "
     "brackets corrected by Holm over the three effects."
 )
 

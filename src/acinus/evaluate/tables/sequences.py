@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, group_words, note_on_clusters, observed
 from acinus.evaluate.structures import MISSED, select, structures
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.tables.summaries import on_lines, shown_table
@@ -31,7 +32,7 @@ SEQUENCE_COLUMNS: dict[str, Kind] = {
     "role": "str",
     "measure": "str",
     "n": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "mean": "float64",
     "n_undefined": "int64",
     "n_missed": "int64",
@@ -50,9 +51,9 @@ SEQUENCE_COLUMNS: dict[str, Kind] = {
     "reason": "str",
 }
 """role: ``full`` for the set that the others are compared with, else ``subset``; n: structures
-with a value; mean: of the patients' means; n_missed: drawn, and nothing predicted; n_lost: the
+with a value; mean: of the clusters' means; n_missed: drawn, and nothing predicted; n_lost: the
 full set has a value and this set has none; difference: > 0 if this set is better than the full
-one, mean over patients, with its 95% intervals by t (low, high) and by bootstrap; p: one-sided, of
+one, mean over clusters, with its 95% intervals by t (low, high) and by bootstrap; p: one-sided, of
 "short by the margin or more"; p_adjusted: by Holm over the subsets; verdict_alone: before that."""
 
 
@@ -165,7 +166,7 @@ def display_sequences(
         rows.append(
             {
                 "Sequences": row["channels"],
-                "n": f"{row['n']} in {row['n_participants']}",
+                "n": f"{row['n']} in {row['n_participants']}{group_words(row)}",
                 f"{metric_title(row['measure'])}, mean": decimals(row["mean"], 3),
                 "Missed / undefined": f"{row['n_missed']} / {row['n_undefined']}",
                 "Difference\n(95% interval)": "compared with" if is_full else difference,
@@ -181,15 +182,15 @@ def note_on_sequences(numbers: pd.DataFrame) -> str:
     margin = f"{numbers['margin'].iloc[0]:g}, " if len(numbers) else ""
     return (
         "All sets learned from the same participants and were tested on the same hold-out; n: "
-        "structures in participants; mean: over participants. Missed: drawn, and nothing was "
+        "structures in participants; mean: over units. Missed: drawn, and nothing was "
         "predicted. Compared with all sequences together, which hold all that any subset holds; "
         "the best set would be chosen by the same data. Difference: this set minus all, > 0 if it "
-        "is better, within participants, one value each; 95% interval by t. Margin "
+        "is better, within units, one value each; 95% interval by t. Margin "
         f"{margin}stated beforehand. p: one-sided, of a loss of the margin or more; "
         "in brackets corrected by Holm over the subsets, as no order of sets was fixed beforehand. "
         "Not inferior: the intervals by t and by bootstrap lie above minus the margin and the "
         f"corrected p below {ONE_SIDED_LEVEL:g}; inferior: both intervals lie below, not "
-        "corrected; otherwise undecided."
+        f"corrected; otherwise undecided. {note_on_clusters(numbers)}"
     )
 
 
@@ -203,10 +204,10 @@ def _of_measure(scores: pd.DataFrame, measure: str, model: str) -> pd.DataFrame:
 
 def _summary(own: pd.DataFrame) -> dict[str, Any]:
     """How the structures of one set came out."""
-    means = own.groupby("participant")["value"].mean().dropna()
+    means = own.groupby("cluster")["value"].mean().dropna()
     return {
         "n": int(own["value"].notna().sum()),
-        "n_participants": int(means.size),
+        **observed(own[own["value"].notna()]),
         "mean": float(means.mean()) if means.size else None,
         "n_undefined": int(own["value"].isna().sum()),
         "n_missed": int((own["outcome"] == MISSED).sum()),
@@ -226,13 +227,13 @@ def _against(
     own: pd.DataFrame, reference: pd.DataFrame, measure: str, margin: float, seed: int
 ) -> dict[str, Any]:
     """A subset against the full set, over the structures of both."""
-    keys = ["case", "participant", "label"]
+    keys = ["case", "cluster", "label"]
     both = own[[*keys, "value"]].merge(reference[[*keys, "value"]], on=keys)
     tested, full = both["value_x"], both["value_y"]
     found = noninferiority(
         tested.tolist(),
         full.tolist(),
-        both["participant"].tolist(),
+        both["cluster"].tolist(),
         margin=margin,
         higher_is_better=_is_higher_better(measure),
         seed=seed,
