@@ -141,9 +141,9 @@ def test_wrong_score_files_are_explained(tmp_path):
     with pytest.raises(DataError, match=r"scores\.csv: no such file"):
         read_scores(path)
     path.write_text("case,value\na,1\n")
-    with pytest.raises(DataError, match=r"missing: participant, arm"):
+    with pytest.raises(DataError, match=r"missing: participant, cluster, arm"):
         read_scores(path)
-    row = "a,a,A,final,holdout,x,dice,{},1,{},\n"
+    row = "a,a,a,A,final,holdout,x,dice,{},1,{},\n"
     path.write_text(",".join(SCORE_COLUMNS) + "\n" + row.format("high", "ok"))
     with pytest.raises(DataError, match="values must be numbers or empty; got 'high'"):
         read_scores(path)

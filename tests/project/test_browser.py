@@ -31,7 +31,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest report: one arm, two cases, one of them missed."""
     facts = [("c1", 0.81, "ok", ""), ("c2", None, "undefined", "prediction is <empty> & 'quoted'")]
     rows = [
-        (case, case, "T1", "final", "holdout", "gland", "dice", value, "1", status, reason)
+        (case, case, case, "T1", "final", "holdout", "gland", "dice", value, "1", status, reason)
         for case, value, status, reason in facts
     ]
     arm = ArmContent(

@@ -100,6 +100,7 @@ class Predicted:
     written: tuple[Path, ...] = (Path("labels/a.nii.gz"),)
     failed: dict[str, str] = field(default_factory=dict)
     table: Path = Path("labels/predictions.csv")
+    missing: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -355,7 +356,9 @@ def test_each_arm_shows_what_lies_inside_its_labels_on_axes_of_one_range(tmp_pat
         patch.setattr("acinus.report.inside.save_figure", keep)
         view = draw_inside(replace(content, values=pd.DataFrame(rows)), Folders(tmp_path))
     assert [path.name for path in view.paths] == ["figure-15a.png", "figure-15b.png"]
-    assert [words.split(".")[0] for _, words in view.parts] == [arm.name for arm in content.arms]
+    assert [re.split(r"[.,]", words)[0] for _, words in view.parts] == [
+        arm.name for arm in content.arms
+    ]
     assert drawn[0] == drawn[1] and drawn[0][0] < 0 and drawn[0][1] > 100
     one = replace(content, values=pd.DataFrame(rows[:4]))
     assert [path.name for path in draw_inside(one, Folders(tmp_path)).paths] == ["figure-15.png"]
