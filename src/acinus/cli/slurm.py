@@ -27,6 +27,8 @@ def slurm(
     data: Path | None = None,
     arms: tuple[str, ...] = (),
     no_vary: bool = False,
+    full: bool = False,
+    anatomy: Path | None = None,
     partition: str | None = None,
     time: str | None = None,
     memory: str | None = None,
@@ -58,6 +60,8 @@ def slurm(
         data: Folder that holds the datasets which a study names.
         arms: Only this arm of a study; may be repeated.
         no_vary: Without the study's variations.
+        full: The whole study: leave out what its file states for small machines.
+        anatomy: Folder of real organ maps for a study's synthetic heads.
         partition: Partition of the cluster.
         time: Longest time of a job, such as 4:00:00.
         memory: Memory of a job, such as 16G.
@@ -77,8 +81,10 @@ def slurm(
     )
     shared: dict[str, Any] = {"out": out, "budget": budget, "folds": folds, "settings": settings}
     if source.is_dir():
-        if data or arms or no_vary:
-            raise ConfigError("--data, --arms and --no-vary belong to a study; got a dataset.")
+        if data or arms or no_vary or full or anatomy:
+            raise ConfigError(
+                "--data, --arms, --no-vary, --full and --anatomy belong to a study; got a dataset."
+            )
         named: dict[str, Any] = {} if recipe is None else {"recipe": recipe}
         named |= {} if seed is None else {"seed": seed}
         script = acinus.slurm_dataset(
@@ -94,6 +100,8 @@ def slurm(
             data=data,
             arms=arms or None,
             vary=not no_vary,
+            full=full,
+            anatomy=anatomy,
             request=request,
         )
     sys.stdout.write(f"Submit with: bash {script}\n")

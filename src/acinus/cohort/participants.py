@@ -69,12 +69,6 @@ def read_participants(path: Path | str) -> pd.DataFrame:
         raise DataError(
             f"{path} line {int(unnamed[0]) + 2}: every row must have a '{ID_COLUMN}'; it is empty."
         )
-    for case, owners in _stated_owners(table).items():
-        if len(owners) > 1:
-            raise DataError(
-                f"{path}: a case must belong to one participant; column '{CASES_COLUMN}' gives "
-                f"'{case}' to {' and '.join(owners)}."
-            )
     return table
 
 
@@ -113,12 +107,21 @@ def owners_of(case_ids: Iterable[str], table: pd.DataFrame) -> dict[str, str]:
     Args:
         case_ids: Names of cases.
         table: Rows per participant, see `read_participants`.
+
+    Raises:
+        DataError: The column gives a case to several participants.
     """
     stated = _stated_owners(table)
     ids = sorted(set(table[ID_COLUMN]))
-    found = {
-        case: stated[case][0] if case in stated else participant_of(case, ids) for case in case_ids
-    }
+    found: dict[str, str | None] = {}
+    for case in case_ids:
+        owners = stated.get(case, [])
+        if len(owners) > 1:
+            raise DataError(
+                f"participants.tsv: a case must belong to one participant; column "
+                f"'{CASES_COLUMN}' gives '{case}' to {' and '.join(owners)}."
+            )
+        found[case] = owners[0] if owners else participant_of(case, ids)
     return {case: participant for case, participant in found.items() if participant is not None}
 
 

@@ -130,12 +130,14 @@ def observed(rows: pd.DataFrame) -> dict[str, Any]:
     Args:
         rows: With columns participant and cluster, see `with_clusters`.
     """
-    grouped = rows["cluster"] != rows["participant"]
+    n_participants, n_clusters = rows["participant"].nunique(), rows["cluster"].nunique()
+    # Groups of one are participants.
+    grouped = (rows["cluster"] != rows["participant"]) & (n_participants > n_clusters)
     columns = dict.fromkeys(str(one).partition("=")[0] for one in rows.loc[grouped, "cluster"])
     units = [*([PARTICIPANT] if not grouped.all() or rows.empty else []), *columns]
     return {
-        "n_participants": rows["participant"].nunique(),
-        "n_clusters": rows["cluster"].nunique(),
+        "n_participants": n_participants,
+        "n_clusters": n_clusters,
         "clustered_by": ", ".join(units),
     }
 
@@ -146,9 +148,12 @@ def note_on_clusters(numbers: pd.DataFrame) -> str:
     Args:
         numbers: With the columns of `COUNTS`.
     """
+    numbers = numbers[numbers["n_clusters"] > 0]
     if numbers.empty:
         return ""
     kinds = list(dict.fromkeys(numbers["clustered_by"]))
+    # Where some rows have groups of one only, the others tell what is grouped.
+    kinds = [kind for kind in kinds if kind != PARTICIPANT] or [PARTICIPANT]
     clusters = _range(numbers["n_clusters"])
     if kinds == [PARTICIPANT]:
         return (

@@ -112,11 +112,12 @@ POSITION = ("right_mm", "anterior_mm", "superior_mm")
 
 
 def _faces(index: Array, shape: tuple[int, ...]) -> int:
-    """How many faces of the scan some voxels touch."""
+    """How many faces of the scan some voxels touch; a single slice has none across it."""
     if not len(index):
         return 0
     low, high = index.min(axis=0), index.max(axis=0)
-    return int((low == 0).sum() + (high == np.array(shape) - 1).sum())
+    is_wide = np.array(shape) > 1
+    return int(((low == 0) & is_wide).sum() + ((high == np.array(shape) - 1) & is_wide).sum())
 
 
 def _describe(inside: Array, voxel_ml: float) -> dict[str, Any]:

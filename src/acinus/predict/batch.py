@@ -128,7 +128,12 @@ def predict_paths(
             refuse_missing([one for one in names if one in without], names, loaded.may_lack)
         except DataError as error:
             raise ConfigError(f"--without {', '.join(without)}: {error}") from None
-    scans = find_scans(source, loaded.plan.dataset.channels, series)
+    scans = find_scans(
+        source,
+        loaded.plan.dataset.channels,
+        series,
+        is_view=loaded.plan.dataset.channel_numbers is not None,
+    )
     if loaded.plan.dataset.synthetic:
         progress.say(SYNTHETIC_WARNING)
     if locator_mask is not None and len(scans) > 1:

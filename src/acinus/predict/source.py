@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count, islice
 from pathlib import Path
 
 from acinus.errors import ConfigError, DataError
@@ -79,7 +80,13 @@ class Scan:
         ]
 
 
-def find_scans(source: Path, channels: Mapping[int, str], series: str | None = None) -> list[Scan]:
+def find_scans(
+    source: Path,
+    channels: Mapping[int, str],
+    series: str | None = None,
+    *,
+    is_view: bool = False,
+) -> list[Scan]:
     """The scans that a path stands for.
 
     Args:
@@ -89,6 +96,7 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
             some channels of a dataset passes over the files of the others.
         series: Which DICOM series: number in the list, UID or part of the description; `ALL_SERIES`
             for each of them.
+        is_view: Whether the model knows some channels of its dataset only.
 
     Raises:
         DataError: Nothing readable is there, or several series and none chosen.
@@ -97,8 +105,8 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
         raise DataError(f"{source}: no such file or folder.")
     if source.is_file():
         _refuse_series(source, series)
-        if len(channels) > 1 and CHANNEL.match(strip_suffix(source)):
-            return _from_images_folder(source.parent, _files_of_case(source), channels)
+        if (is_view or len(channels) > 1) and CHANNEL.match(strip_suffix(source)):
+            return _from_images_folder(source.parent, _files_of_case(source), channels, is_view)
         _one_channel(source, channels)
         return [Scan(_case_name(source), (source,))]
     files = _files_in(source)
@@ -107,7 +115,7 @@ def find_scans(source: Path, channels: Mapping[int, str], series: str | None = N
     _refuse_series(source, series)
     numbered = [CHANNEL.match(strip_suffix(path)) for path in files]
     if all(numbered):
-        return _from_images_folder(source, files, channels)
+        return _from_images_folder(source, files, channels, is_view)
     _one_channel(source, channels)
     scans = [Scan(_case_name(path), (path,)) for path in files]
     _refuse_twins(source, scans)
@@ -167,24 +175,34 @@ def _from_dicom(folder: Path, channels: Mapping[int, str], series: str | None) -
     found = list_series(folder)
     _one_channel(folder, channels)
     chosen = found if series == ALL_SERIES else [choose_series(found, series)]
-    names = [
-        re.sub(r"[^A-Za-z0-9.-]+", "_", one.description).strip("_") or "series" for one in chosen
-    ]
-    return [
-        Scan(name if names.count(name) == 1 else f"{name}_{number}", (one,))
-        for number, (name, one) in enumerate(zip(names, chosen, strict=True), start=1)
-    ]
+    scans: list[Scan] = []
+    taken: set[str] = set()
+    for one in chosen:
+        name = re.sub(r"[^A-Za-z0-9.-]+", "_", one.description).strip("_") or "series"
+        numbered = (f"{name}_{number}" for number in count(2))
+        free = next(
+            some for some in (name, *islice(numbered, len(chosen))) if _key(some) not in taken
+        )
+        taken.add(_key(free))
+        scans.append(Scan(free, (one,)))
+    return scans
 
 
-def _from_images_folder(folder: Path, files: list[Path], channels: Mapping[int, str]) -> list[Scan]:
-    is_whole = list(channels) == list(range(len(channels)))
+def _key(name: str) -> str:
+    """By which some file systems tell names apart."""
+    return name.casefold()
+
+
+def _from_images_folder(
+    folder: Path, files: list[Path], channels: Mapping[int, str], is_view: bool
+) -> list[Scan]:
     cases: dict[str, dict[int, Path]] = defaultdict(dict)
     for path in files:
         match = CHANNEL.match(strip_suffix(path))
         if match is None:
             continue
         found, number = cases[match["case"]], int(match["channel"])
-        if number not in channels and is_whole:
+        if number not in channels and not is_view:
             raise DataError(
                 f"{path}: channels must be numbered 0000 to {len(channels) - 1:04d}, since the "
                 f"model has {len(channels)}; got {match['channel']}. Take the file away, or choose "

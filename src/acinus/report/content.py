@@ -298,9 +298,11 @@ class ReportContent:
 
     @property
     def cohorts(self) -> list[ArmContent]:
-        """An arm for each dataset and its people: of sets of sequences the full one alone."""
+        """Arms whose people are shown: of sets of sequences the full one alone."""
+        if self.sequences is None:
+            return list(self.arms)
         alike = {
-            (arm.dataset_name, tuple(arm.train_participants), tuple(arm.holdout_participants)): arm
+            (arm.dataset_folder, *arm.train_participants, "", *arm.holdout_participants): arm
             for arm in self.arms
         }
         return list(alike.values())

@@ -47,7 +47,9 @@ _PANELS = (("volume_ml", "Volume (mL)"), ("mean", "Mean value inside the label")
 
 
 def draft_inside(content: ReportContent) -> Iterator[Draft]:
-    """Drafts of the tables on what lies inside labels; none without values."""
+    """Drafts of the tables on what lies inside labels, none without values; and of mirroring."""
+    for key, table, title, raw in _mirroring(content):
+        yield key, title, raw, display(table, raw), note(table, raw)
     if content.values.empty:
         return
     made = (
@@ -60,7 +62,6 @@ def draft_inside(content: ReportContent) -> Iterator[Draft]:
          grid_table(content.values, content.prepared)),
         ("anomalies", "anomaly_table", "What stands out among the references",
          anomaly_table(content.values)),
-        *_mirroring(content),
     )  # fmt: skip
     for key, table, title, raw in made:
         if raw.empty:
@@ -78,7 +79,9 @@ def _mirroring(content: ReportContent) -> Iterator[tuple[str, str, str, pd.DataF
     }
     if len(models) > 1:
         title = "Right and left under plain, no and swapped mirroring"
-        yield "mirroring", "mirroring_table", title, mirroring_table(all_scores(content), models)
+        raw = mirroring_table(all_scores(content), models)
+        if len(raw):
+            yield "mirroring", "mirroring_table", title, raw
 
 
 def draw_inside(content: ReportContent, folders: Folders) -> FigureView:

@@ -146,7 +146,7 @@ def _sections(
             figures[PROFILES],
             *of("inside"),
             *([] if figures[CONFUSION].absent else [figures[CONFUSION]]),
-            *of("mirroring", "confusion", "anomalies"),
+            *of("confusion", "anomalies"),
         ),
     )
     unlabelled = Section(
@@ -167,10 +167,10 @@ def _sections(
                  *of("agreement", "comparison"), figures[6]), caveats),
         *_protocols(content, figures, of),
         Section("variants", "What was varied", "",
-                (*of("variants"), *([] if figures[10].absent else [figures[10]])),
+                (*of("mirroring", "variants"), *([] if figures[10].absent else [figures[10]])),
                 tuple(content.variant_caveats)),
         *([] if content.values.empty else [inside]),
-        *([] if figures[UNLABELLED].absent else [unlabelled]),
+        *([unlabelled] if any(arm.unlabelled for arm in content.arms) else []),
         Section("saliency", "Where the network looked", "", (figures[7],)),
         Section("failures", "What failed, and why", "", of("worst", "warnings"),
                 _failures(content)),

@@ -89,8 +89,9 @@ def _draw_profiles(rows: pd.DataFrame, arm: ArmContent, pairs: Sequence[tuple[st
             if label is None:
                 axes.set_axis_off()
                 continue
-            tallest = max(tallest, _density(axes, rows[rows["label"] == label], ends))
-            axes.set_title(label_title(label))
+            own = rows[rows["label"] == label]
+            tallest = max(tallest, _density(axes, own, ends))
+            axes.set_title(f"{label_title(label)} ({_counts(own)})")
             axes.set_yticks([])
             axes.spines["left"].set_visible(False)
             plain_grid(axes, "x")
@@ -120,6 +121,16 @@ def _side_by_side(
     return lines
 
 
+def _counts(rows: pd.DataFrame) -> str:
+    """``n = 60, 5, 5``: how many cases each group of a panel has, in the order of the legend."""
+    is_part = rows["part"] == "holdout"
+    sizes = [
+        int(((rows["role"] == role) & (is_part == (part == "holdout"))).sum())
+        for _, _, role, part in _GROUPS
+    ]
+    return f"n = {', '.join(map(str, sizes))}"
+
+
 def _ends(rows: pd.DataFrame) -> Array:
     """Edges of the bars: from the 1st to the 99th percentile of the references, and a little."""
     drawn = rows[rows["role"] == "reference"]
@@ -140,11 +151,10 @@ def _density(axes: Any, rows: pd.DataFrame, ends: Array) -> float:
         values = own[_PERCENTILES].to_numpy(float).ravel()
         counts, _ = np.histogram(values, ends)
         share = counts / values.size
-        words = f"{name} (n = {len(own)})"
         if role == "reference" and part == "train":
-            axes.stairs(share, ends, fill=True, color=color, alpha=0.28, label=words)
+            axes.stairs(share, ends, fill=True, color=color, alpha=0.28, label=name)
         else:
-            axes.stairs(share, ends, color=color, lw=1.4, label=words)
+            axes.stairs(share, ends, color=color, lw=1.4, label=name)
         tallest = max(tallest, float(share.max()))
     return tallest
 
@@ -162,7 +172,7 @@ def draw_confusion(content: ReportContent, folders: Folders) -> FigureView:
     caption = (
         "Share of each reference label (lines) that was predicted as each label (columns), in %, "
         "over the hold-out together; blank: none. The darker, the more; what lies off the "
-        "diagonal is wrong. Partners stand side by side, so that right taken for left is beside it."
+        "diagonal is wrong."
     )
     return FigureView(CONFUSION, _CONFUSION_TITLE, ((path, caption),), (csv,))
 

@@ -6,6 +6,7 @@ arm with three slices of each scan. No score is made up for them: nobody has dra
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ UNVERIFIED = (
     "nothing about how often it is right."
 )
 
+SCANS_A_PICTURE = 8
+"""Scans of one picture, which are in memory together."""
 MARGIN_MM = 22.0
 """What is shown around everything drawn, mm."""
 LEAST_MM = 60.0
@@ -112,29 +115,26 @@ def draw_unlabelled(content: ReportContent, folders: Folders) -> FigureView:
     trouble: list[str] = []
     names: list[str] = []
     for position, arm in enumerate(content.arms):
-        blocks = []
-        for scan in arm.unlabelled:
-            try:
-                if scan.image is not None:
-                    where = f"scan '{scan.case}' of {scan.group}"
-                    view = view_files(scan.case, scan.image, None, scan.prediction, where=where)
-                    blocks.append((scan, view))
-            except (DataError, GridError) as error:
-                trouble.append(str(error))
-        if not blocks:
-            continue
-        with report_style():
-            figure = _draw(arm, blocks)
-            path = folders.figures / f"figure-{UNLABELLED}{chr(ord('a') + position)}.png"
-            # The mark of synthetic images belongs to those that the model learned from.
-            save_figure(figure, path, synthetic=False)
+        stem = f"figure-{UNLABELLED}{chr(ord('a') + position)}"
+        segmented = [scan for scan in arm.unlabelled if scan.image is not None]
         learned = "; the model learned from synthetic images" if arm.synthetic else ""
-        parts.append((path, f"{arm.name}{learned}."))
-        volumes = [row for scan in arm.unlabelled for row in _rows(content, arm, scan)]
-        csv = folders.tables / path.with_suffix(".csv").name
-        names.append(write_table(pd.DataFrame(volumes), csv))
+        for first in range(0, len(segmented), SCANS_A_PICTURE):
+            blocks = _read(segmented[first : first + SCANS_A_PICTURE], trouble)
+            if not blocks:
+                continue
+            more = "" if len(segmented) <= SCANS_A_PICTURE else f"-{first // SCANS_A_PICTURE + 1}"
+            path = folders.figures / f"{stem}{more}.png"
+            with report_style():
+                # The mark of synthetic images belongs to those that the model learned from.
+                save_figure(_draw(arm, blocks), path, synthetic=False)
+            parts.append((path, f"{arm.name}{learned}."))
+        if arm.unlabelled:
+            volumes = [row for scan in arm.unlabelled for row in _rows(content, arm, scan)]
+            names.append(write_table(pd.DataFrame(volumes), folders.tables / f"{stem}.csv"))
     if not parts:
-        return FigureView(UNLABELLED, _TITLE, absent=" ".join(trouble) or "no scans are named.")
+        named = any(arm.unlabelled for arm in content.arms)
+        why = "none could be segmented." if named else "the study names none."
+        return FigureView(UNLABELLED, _TITLE, absent=" ".join(trouble) or why)
     legend = (
         "Outlines of the model (blue). Left and middle: the axial slices with most of each of "
         "the first two labels; right: the coronal slice with most of both. "
@@ -143,6 +143,22 @@ def draw_unlabelled(content: ReportContent, folders: Folders) -> FigureView:
     if trouble:
         parts[-1] = (parts[-1][0], f"{parts[-1][1]} {' '.join(trouble)}")
     return FigureView(UNLABELLED, _TITLE, tuple(parts), tuple(names))
+
+
+def _read(
+    scans: Sequence[UnlabelledScan], trouble: list[str]
+) -> list[tuple[UnlabelledScan, CaseView]]:
+    """Scans with what is shown of them; why others are not is added to `trouble`."""
+    blocks = []
+    for scan in scans:
+        try:
+            if scan.image is not None:
+                where = f"scan '{scan.case}' of {scan.group}"
+                view = view_files(scan.case, scan.image, None, scan.prediction, where=where)
+                blocks.append((scan, view))
+        except (DataError, GridError) as error:
+            trouble.append(str(error))
+    return blocks
 
 
 def _draw(arm: ArmContent, blocks: list[tuple[UnlabelledScan, CaseView]]) -> Any:

@@ -598,7 +598,8 @@ def _holdout_results(job: ArmJob, plan: Plan) -> list[Path]:
     folder = job.folder
     boxes = [folder.boxes("holdout")] if plan.is_located else []
     maps = _label_maps(folder.predictions("holdout"), job.holdout())
-    return [folder.predictions_table, *boxes, *maps]
+    chosen = [] if job.external_model == "folds_mean" else [folder.external_model]
+    return [folder.predictions_table, *boxes, *maps, *chosen]
 
 
 def _label_maps(folder: Path, cases: tuple[Case, ...]) -> list[Path]:

@@ -114,6 +114,7 @@ def study_identity(study: Study) -> dict[str, Any]:
         "folds_trained": study.folds_trained,
         "settings": hash_data(_recipes(study))[:16],
         "external_model": study.split.external_model,
+        "channels": {name: one.channels for name, one in study.arms.items() if one.channels},
         "external": hash_data({arm: study.external(arm) for arm in study.arms})[:16],
         "benchmark": hash_data(_benchmark(study))[:16],
     }

@@ -7,7 +7,7 @@ The report reads no model and no plan; what it must know is told here.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -223,6 +223,16 @@ def split_sizes(splits: Mapping[str, Split]) -> dict[str, dict[str, int]]:
         }
         for arm, split in splits.items()
     }
+
+
+def mirror_pairs(datasets: Iterable[Dataset]) -> tuple[tuple[str, str], ...]:
+    """Labels of any of the datasets that are each other's partner, the right one first."""
+    pairs = dict.fromkeys(
+        (second, first) if dataset.sides.get(first) == "left" else (first, second)
+        for dataset in datasets
+        for first, second in dataset.mirror_pairs
+    )
+    return tuple(pairs)
 
 
 def report_content(

@@ -7,7 +7,7 @@ its own grid. Comparing the runs' stored label maps was rejected: label maps can
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from acinus.predict.ensemble import (
 )
 from acinus.predict.folder import check_one_locator, read_card
 from acinus.prepare import load_case
-from acinus.scans import read_labelmap
+from acinus.scans import Volume, read_labelmap
 from acinus.study.folders import StudyFolder
 from acinus.study.job import ArmJob
 from acinus.study.locating import case_locator
@@ -212,10 +212,12 @@ def _compare(
         locator = case_locator(run.job, plan, case)
         models = [Model(tuple(members[k] for k in subset), locator=locator) for subset in subsets]
         # Each by itself, since boxes grow where a candidate's own mask touches them.
-        predictions = [model.predict(channels, postprocess="none") for model in models]
+        predictions: Iterator[Volume] = (
+            model.predict(channels, postprocess="none") for model in models
+        )
     else:
         entries = [(member.networks, member.plan, member.prepare(channels)) for member in members]
-        predictions = average_subsets(entries, subsets)
+        predictions = iter(average_subsets(entries, subsets))
     for prediction, known in zip(predictions, evidence, strict=True):
         known.add(reference, prediction, annotated)
 

@@ -96,7 +96,12 @@ def explain_image(
             f"{model}: a map is made of what the networks see, and those of a model with a locate "
             "stage see boxes; crop the scan to one of boxes.csv, or look at the map in the report."
         )
-    scans = find_scans(image, loaded.plan.dataset.channels, series)
+    scans = find_scans(
+        image,
+        loaded.plan.dataset.channels,
+        series,
+        is_view=loaded.plan.dataset.channel_numbers is not None,
+    )
     if len(scans) != 1:
         raise DataError(f"{image}: one scan is explained at a time; found {len(scans)}.")
     if label is not None and label not in loaded.labels:

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from acinus import progress
 from acinus.cohort import Dataset, Split
 from acinus.evaluate import confusion_table, label_values, profile_table, value_table
+from acinus.evaluate.inside import POSITION
 from acinus.prepare import Store
 from acinus.report.content import ArmContent
 from acinus.scans import read_labelmap
@@ -55,7 +57,11 @@ def look_inside(
                 if image is not None and drawn is not None:
                     known = dataset.annotated.get(case.case_id, regions)
                     given = {label: regions[label] for label in regions if label in known}
-                    rows += label_values(image, drawn, given, role="reference", **what)
+                    own = label_values(image, drawn, given, role="reference", **what)
+                    if len(given) < len(regions):
+                        # Positions count from the middle of all labels, which is not known here.
+                        own = [row | dict.fromkeys(POSITION, np.nan) for row in own]
+                    rows += own
                     if case.case_id in arm.predictions:
                         predicted = arm.predictions[case.case_id]
                         rows += label_values(image, predicted, regions, role="prediction", **what)
@@ -71,13 +77,11 @@ def look_inside(
                     if case in arm.references and case not in dataset.annotated
                 ]
                 confusions.append(confusion_table(name, pairs, dataset.labels, model))
-    first = next(iter(datasets.values()))
     return {
         "values": value_table(rows),
         "confusion": pd.concat(confusions, ignore_index=True) if confusions else pd.DataFrame(),
         "profiles": profile_table(rows),
         "prepared": pd.DataFrame(prepared, columns=["arm", "case", "label", "voxels", "ceiling"]),
-        "mirror_pairs": first.mirror_pairs,
     }
 
 

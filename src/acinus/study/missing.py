@@ -25,6 +25,7 @@ from acinus.predict import load_model
 from acinus.predict.missing import is_trained_for_missing
 from acinus.prepare import load_case
 from acinus.scans import write_volume
+from acinus.study.external_model import read_external_choice
 from acinus.study.job import ArmJob
 from acinus.study.locating import predict_located
 
@@ -102,7 +103,9 @@ def _predict(
     sets: Sequence[tuple[str, ...]],
     folders: Sequence[Path],
 ) -> None:
-    model = load_model(job.folder.model, device=plan.settings.train.device)
+    # By the same networks as the hold-out with nothing missing, which they are held against.
+    folds = read_external_choice(job.folder).folds or None
+    model = load_model(job.folder.model, folds=folds, device=plan.settings.train.device)
     names = plan.dataset.channel_names
     total = len(cases) * len(sets)
     with progress.stage("Segmenting with channels left out", total=total, unit="case") as bar:

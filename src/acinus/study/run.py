@@ -39,6 +39,7 @@ from acinus.study.content import (
     FINAL,
     arm_content,
     cost_table,
+    mirror_pairs,
     report_content,
     split_sizes,
 )
@@ -227,6 +228,7 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
         n_places: Trainings that will run side by side: a time budget is divided accordingly.
     """
     session = reopen_session(run_folder)
+    _check_beforehand(session)
     with session.clock.running():
         for job in session.timed(session.arm_jobs(), n_places):
             plan = _checked_plan(job, [])
@@ -248,6 +250,7 @@ def train_run(
         on: ``here``, or ``ray``: a Ray cluster.
     """
     session = reopen_session(run_folder, dataset=dataset, jobs=jobs)
+    _check_beforehand(session)
     with session.clock.running(), open_workers(on, session.arm_jobs(), session.jobs) as workers:
         if workers is None:
             for job in session.timed(session.arm_jobs()):
@@ -347,9 +350,7 @@ def report_run(run_folder: Path) -> Path:
 
 def _run(session: Session, on: Place) -> RunOutcome:
     begin, started = time.monotonic(), datetime.now(UTC)
-    if session.study.unlabelled is not None:
-        for dataset in session.datasets.values():
-            find_unlabelled(dataset, session.study.unlabelled)
+    _check_beforehand(session)
     with open_workers(on, session.arm_jobs(), session.jobs) as workers:
         if workers is None:
             notes = _one_after_the_other(session)
@@ -367,6 +368,14 @@ def _run(session: Session, on: Place) -> RunOutcome:
         tuple(sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})),
         dice_sentences(scores, session.datasets),
     )
+
+
+def _check_beforehand(session: Session) -> None:
+    """Refuse, before anything is trained, what would fail only when all is trained."""
+    if session.study.unlabelled is not None:
+        for dataset in session.datasets.values():
+            find_unlabelled(dataset, session.study.unlabelled)
+    count_topologies(session.study.cost)
 
 
 def _one_after_the_other(session: Session) -> list[str]:
@@ -473,6 +482,7 @@ def _report(session: Session, notes: list[str]) -> Path:
             session.study.published,
         ),
     )
+    content = replace(content, mirror_pairs=mirror_pairs(session.datasets.values()))
     if session.study.look_inside:
         found = look_inside(
             {arm.name: arm for arm in arms},

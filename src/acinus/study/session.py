@@ -233,7 +233,8 @@ def _refuse_lost_readings(study: Study, datasets: Mapping[str, Dataset]) -> None
 
 def write_study(study: Study, folder: StudyFolder) -> None:
     """Write ``study.yaml``: what the commands of later stages read."""
-    data = study.model_dump(mode="json", exclude_unset=True)
+    left_out = {"arms"} if study.sequences is not None else set()
+    data = study.model_dump(mode="json", exclude_unset=True, exclude=left_out)
     write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
 
 
@@ -264,7 +265,12 @@ def reopen_session(root: Path, *, dataset: Path | None = None, jobs: int = 1) ->
         )
     (name, arm), *_ = study.arms.items()
     moved = arm.model_copy(update={"dataset": str(dataset.resolve())})
-    study = study.model_copy(update={"arms": {name: moved}})
+    update: dict[str, Any] = {"arms": {name: moved}}
+    if study.sequences is not None:
+        # The arm follows from the sequences; the file states either.
+        place = {"dataset": moved.dataset}
+        update["sequences"] = study.sequences.model_copy(update=place)
+    study = study.model_copy(update=update)
     session = open_session(study, folder, jobs=jobs)
     write_study(study, folder)
     return session

@@ -107,6 +107,8 @@ def slurm_study(
     data: Path | None = None,
     arms: Sequence[str] | None = None,
     vary: bool = True,
+    full: bool = False,
+    anatomy: Path | None = None,
     request: Request,
 ) -> Path:
     """Write scripts with which a cluster under Slurm does what `run_study` does here.
@@ -125,6 +127,8 @@ def slurm_study(
         data=data,
         arms=arms,
         vary=vary,
+        full=full,
+        anatomy=anatomy,
     )
     return write_slurm(study, StudyFolder(out), request)
 

@@ -7,6 +7,7 @@ to hold a result against.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,16 @@ from typing import Any
 import pandas as pd
 
 from acinus.cohort import Dataset
-from acinus.errors import ConfigError
+from acinus.errors import ConfigError, DataError
 from acinus.files import hash_file, read_json, write_json
+from acinus.plan import read_plan
 from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
 from acinus.report.content import UnlabelledScan
-from acinus.scans import Series, write_volume
+from acinus.scans import Series, Volume, write_volume
 from acinus.study.job import ArmJob
 from acinus.study.schema import UnlabelledSettings
 from acinus.study.stamps import once
+from acinus.train.fold import pinned_threads
 
 
 def segment_unlabelled(
@@ -41,9 +44,14 @@ def segment_unlabelled(
     """
     if settings is None:
         return ()
-    found = find_unlabelled(job.dataset, settings)
     folder = job.folder.unlabelled
     record = folder / "scans.json"
+    try:
+        found = find_unlabelled(job.dataset, settings)
+    except DataError:
+        if not (record.is_file() and all(path.is_file() for path in _files_of(record))):
+            raise
+        return _recorded(record)  # The scans have gone since, what was made of them has not.
 
     def work() -> None:
         groups = [
@@ -54,17 +62,27 @@ def segment_unlabelled(
 
     key = [
         hash_file(job.folder.model / "model.json"),
+        settings.scans,
         [[name, scan.case, *_hashes(scan)] for name, scans in found.items() for scan in scans],
     ]
-    results = [record]
-    if record.is_file():
-        results += [
-            Path(one["prediction"])
-            for scans in read_json(record).values()
-            for one in scans
-            if "prediction" in one
-        ]
-    once(job.folder.root, "unlabelled", key, work, results=results)
+    once(job.folder.root, "unlabelled", key, work, results=[record, *_files_of(record)])
+    return _recorded(record)
+
+
+def _files_of(record: Path) -> list[Path]:
+    """Images and label maps that a record speaks of; none where there is no record."""
+    if not record.is_file():
+        return []
+    return [
+        Path(one[name])
+        for scans in read_json(record).values()
+        for one in scans
+        for name in ("image", "prediction")
+        if name in one
+    ]
+
+
+def _recorded(record: Path) -> tuple[UnlabelledScan, ...]:
     return tuple(
         UnlabelledScan(group, **_with_paths(facts))
         for group, scans in read_json(record).items()
@@ -92,7 +110,10 @@ def find_unlabelled(dataset: Dataset, settings: UnlabelledSettings) -> dict[str,
     numbers = dataset.channel_numbers or range(len(dataset.channel_names))
     channels = dict(zip(numbers, dataset.channel_names, strict=True))
     places = {name: Path(place) for name, place in settings.scans.items()}
-    return {name: find_scans(at, channels, _series(at)) for name, at in places.items()}
+    is_view = dataset.channel_numbers is not None
+    return {
+        name: find_scans(at, channels, _series(at), is_view=is_view) for name, at in places.items()
+    }
 
 
 def _series(place: Path) -> str | None:
@@ -108,11 +129,19 @@ def _hashes(scan: Scan) -> Iterator[str]:
 
 def _segment(job: ArmJob, place: Path, scans: list[Scan], folder: Path) -> list[dict[str, Any]]:
     """Label maps of the scans of one group; what `UnlabelledScan` holds of each."""
-    outcome = predict_paths(job.folder.model, place, folder, series=_series(place))
+    train = read_plan(job.folder.plan).settings.train
+    with pinned_threads(train.threads):
+        outcome = predict_paths(
+            job.folder.model, place, folder, series=_series(place), device=train.device
+        )
     table = pd.read_csv(outcome.table, keep_default_na=False, dtype={"case": str})
     made = []
     for scan in scans:
-        facts: dict[str, Any] = {"case": scan.case, "failed": outcome.failed.get(scan.case, "")}
+        # Folders of an export are often named after the patient.
+        failed = outcome.failed.get(scan.case, "")
+        for known in (place.resolve(), place):
+            failed = failed.replace(f"{known}{os.sep}", "").replace(str(known), place.name)
+        facts: dict[str, Any] = {"case": scan.case, "failed": failed}
         if not facts["failed"]:
             rows = table[table["case"] == scan.case].set_index("label")
             facts |= {
@@ -132,7 +161,7 @@ def _image(scan: Scan, folder: Path) -> Path:
         return first
     path = folder / "images" / f"{scan.case}.nii.gz"
     image = next(channel for channel in scan.read() if channel is not None)
-    write_volume(image, path)
+    write_volume(Volume(image.array, image.affine), path)
     return path
 
 

@@ -75,7 +75,7 @@ def draw_labels(
     notes: list[str] = []
     names: set[str] = set()
     unnamed: set[str] = set()
-    coded: dict[str, Side] = {}
+    coded: dict[str, set[Side | None]] = {}
     for series, one in objects:
         with on_disk(one.path) as file:
             grid = image.grid if series is first and series.faults else _stored_grid(series)
@@ -94,10 +94,10 @@ def draw_labels(
                         f"structure '{structure.name}' is coded as {structure.side}; its label "
                         f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
                     )
-                if structure.side is not None:
-                    coded[label] = structure.side
                 mask = _on_grid(drawn.draw(structure), drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
+                if mask.any():
+                    coded.setdefault(label, set()).add(structure.side)
                 # Planning systems put empty structures of a template into every set.
                 if mask.any() or mapping.missing == "absent":
                     names.add(label)
@@ -110,7 +110,9 @@ def draw_labels(
         for name, value in mapping.values.items()
         if name in names
     }
-    sides = {**coded, **mapping.sides}
+    # A label of structures on both sides has none.
+    agreed = {label: own.pop() for label, own in coded.items() if len(own) == 1}
+    sides = {label: side for label, side in agreed.items() if side is not None} | mapping.sides
     return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from acinus.evaluate.clusters import COUNTS, note_on_clusters, with_clusters
 from acinus.evaluate.score_table import annotated_scores
 from acinus.evaluate.structures import select
 from acinus.evaluate.tables.evaluation import summary_row
@@ -29,7 +30,7 @@ HUMAN_COLUMNS: dict[str, Kind] = {
     "label": "str",
     "n": "int64",
     "n_undefined": "int64",
-    "n_participants": "int64",
+    **COUNTS,
     "mean": "float64",
     "sd": "float64",
     "low": "float64",
@@ -39,7 +40,7 @@ HUMAN_COLUMNS: dict[str, Kind] = {
     "difference_high": "float64",
 }
 """who: a reading, or ``model``; mean to high: Dice against the first reading, with the bootstrapped
-95% interval of the mean over participants; difference: model minus the first of the readings, on
+95% interval of the mean over clusters; difference: model minus the first of the readings, on
 structures that both have, NaN for readings."""
 
 MODEL = "model"
@@ -60,6 +61,7 @@ def human_table(scores: pd.DataFrame, *, seed: int = SEED) -> pd.DataFrame:
     """
     dice = annotated_scores(scores[scores["metric"] == "dice"])
     tested = select(dice, model="final", part="holdout")
+    tested = tested[tested["status"] != "failed"]
     read = select(dice, part=READINGS)
     rows: list[dict[str, Any]] = []
     for arm, own in tested.groupby("arm", sort=False):
@@ -92,19 +94,21 @@ def _of(scores: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def _summary(found: pd.DataFrame, seed: int) -> dict[str, Any]:
-    names = ("n", "n_undefined", "n_participants", "mean", "sd", "low", "high")
+    names = ("n", "n_undefined", *COUNTS, "mean", "sd", "low", "high")
     if found.empty:
-        return {name: 0 if name.startswith("n") else None for name in names}
+        nothing = {name: 0 if name.startswith("n") else None for name in names}
+        return nothing | {"clustered_by": ""}
     row = summary_row(found, "dice", seed)
     return {name: row[name] for name in names}
 
 
 def _difference(model: pd.DataFrame, reader: pd.DataFrame, seed: int) -> dict[str, Any]:
-    """Model minus reader, over structures, patients resampled."""
-    keys = ["case", "participant", "label"]
-    both = model[[*keys, "value"]].merge(reader[[*keys, "value"]], on=keys)
+    """Model minus reader, over structures, clusters resampled."""
+    keys = ["case", "cluster", "label"]
+    one, other = (with_clusters(scores)[[*keys, "value"]] for scores in (model, reader))
+    both = one.merge(other, on=keys)
     found = paired_difference(
-        both["value_x"].tolist(), both["value_y"].tolist(), both["participant"].tolist(), seed=seed
+        both["value_x"].tolist(), both["value_y"].tolist(), both["cluster"].tolist(), seed=seed
     )
     return dict(zip(_DIFFERENCE, (found.mean, found.low, found.high), strict=True))
 
@@ -154,7 +158,7 @@ def note_on_human(numbers: pd.DataFrame) -> str:
     return (
         "Dice against the first reading, on the cases of the hold-out: of the second reader, with "
         "the 95% interval of the mean below, and of the model of each scan type, with its "
-        "difference to the reader and the interval of that. Participants are resampled; n: "
-        "structures in participants. A structure that one drew and the other did not counts 0."
-        f"{gaps}"
+        "difference to the reader and the interval of that; n: structures in "
+        "participants. A structure that one drew and the other did not counts 0."
+        f"{gaps} {note_on_clusters(numbers)}"
     )

@@ -167,6 +167,8 @@ def _paired(
 ) -> list[dict[str, Any]]:
     joined = first.merge(second, on="case", suffixes=("", "_second"))
     joined = joined[(joined["voxels"] > 0) & (joined["voxels_second"] > 0)]
+    if joined.empty:
+        return []
     rows = []
     for variable in VARIABLES:
         a, b = joined[variable], joined[f"{variable}_second"]
@@ -274,22 +276,26 @@ def note_on_holdout(numbers: pd.DataFrame) -> str:
 
 
 def _power_words(numbers: pd.DataFrame) -> str:
-    """What the tests of a table can show, in words: for the smallest groups in it."""
-    known = numbers[(numbers["people_rest"] > 0) & (numbers["people_holdout"] > 0)]
+    """What the tests of a table can show, in words: the power for the smallest groups in it, the
+    least p-value for the largest."""
+    known = numbers[numbers["p"].notna()]
     if known.empty:
         return "There is nothing to test."
-    n, rest = int(known["people_holdout"].min()), int(known["people_rest"].min())
-    least_p, seen = least_rank_p(n, rest), detectable_difference(n, rest)
+    sizes = list(zip(known["people_holdout"].astype(int), known["people_rest"].astype(int)))
+    n, rest = min(a for a, _ in sizes), min(b for _, b in sizes)
+    seen = detectable_difference(n, rest)
     words = (
-        f"With {n} patient{'' if n == 1 else 's'} in the hold-out and {rest} others a test finds "
+        f"With {n} independent observations in the hold-out and {rest} others a test finds "
         f"with a probability of 80% only differences of {seen:.1f} standard deviations or more, "
         "before correction."
     )
-    if min(1.0, least_p * len(numbers)) >= ALPHA:
+    least_p = min(least_rank_p(a, b) for a, b in sizes)
+    corrected = min(1.0, least_p * len(known))
+    if corrected >= ALPHA:
         words += (
-            f" The least p-value that these ranks can give is {p_value(least_p)}, after correction "
-            f"for {len(numbers)} tests {p_value(min(1.0, least_p * len(numbers)))}: no difference, "
-            "however large, could be significant here."
+            f" The least p-value that ranks of these sizes can give is {p_value(least_p)}, after "
+            f"correction for {len(known)} tests {p_value(corrected)}: no difference, however "
+            "large, could be significant here."
         )
     return f"{words} That none differs does not show that the hold-out is representative."
 

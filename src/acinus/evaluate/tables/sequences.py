@@ -226,10 +226,13 @@ _NOT_COMPARED: dict[str, Any] = {
 def _against(
     own: pd.DataFrame, reference: pd.DataFrame, measure: str, margin: float, seed: int
 ) -> dict[str, Any]:
-    """A subset against the full set, over the structures of both."""
+    """A subset against the full set, over the structures of the full one.
+
+    A case that has none of the subset's channels is one that the subset lost.
+    """
     keys = ["case", "cluster", "label"]
-    both = own[[*keys, "value"]].merge(reference[[*keys, "value"]], on=keys)
-    tested, full = both["value_x"], both["value_y"]
+    both = reference[[*keys, "value"]].merge(own[[*keys, "value"]], on=keys, how="left")
+    full, tested = both["value_x"], both["value_y"]
     found = noninferiority(
         tested.tolist(),
         full.tolist(),
