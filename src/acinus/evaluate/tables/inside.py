@@ -281,7 +281,7 @@ def _power_words(numbers: pd.DataFrame) -> str:
     known = numbers[numbers["p"].notna()]
     if known.empty:
         return "There is nothing to test."
-    sizes = list(zip(known["people_holdout"].astype(int), known["people_rest"].astype(int)))
+    sizes = [(int(row["people_holdout"]), int(row["people_rest"])) for row in records(known)]
     n, rest = min(a for a, _ in sizes), min(b for _, b in sizes)
     seen = detectable_difference(n, rest)
     words = (
