@@ -69,11 +69,22 @@ def test_two_channels_of_one_name_cannot_be_told_apart(folder: Path) -> None:
 
 
 def test_a_model_of_some_channels_passes_over_the_others(folder: Path) -> None:
-    scans = find_scans(folder / "imagesTr", {1: "T2", 2: "post"})
+    scans = find_scans(folder / "imagesTr", {1: "T2", 2: "post"}, is_view=True)
     named = {scan.case: [path and Path(str(path)).name for path in scan.channels] for scan in scans}
     assert named == {"a": ["a_0001.nii.gz", "a_0002.nii.gz"], "b": ["b_0001.nii.gz", None]}
 
 
+def test_the_first_channels_are_some_channels_too(folder: Path) -> None:
+    images = folder / "imagesTr"
+    scans = find_scans(images, {0: "T1"}, is_view=True)
+    names = [path and Path(str(path)).name for scan in scans for path in scan.channels]
+    assert names == ["a_0000.nii.gz", None], "b has no such channel"
+    with pytest.raises(DataError, match="since the model has 1; got 0001"):
+        find_scans(images, {0: "T1"})
+    [one] = find_scans(images / "a_0000.nii.gz", {1: "T2"}, is_view=True)
+    assert one.channels == (images / "a_0001.nii.gz",), "a file stands for its case"
+
+
 def test_a_folder_without_a_needed_channel_names_the_files_that_are(folder: Path) -> None:
     with pytest.raises(DataError, match=r"CASE_0007.nii.gz \(T9\); no file is of such a channel"):
-        find_scans(folder / "imagesTr", {7: "T9"})
+        find_scans(folder / "imagesTr", {7: "T9"}, is_view=True)

@@ -185,7 +185,13 @@ def test_words_on_clusters():
     assert note_on_clusters(counts).startswith(
         "Independent unit of tests and intervals: the participant (n = 1 to 2 a row)"
     )
-    assert observed(people.assign(cluster=["a", "f=1", "f=1"]))["clustered_by"] == "participant, f"
+    grouped = pd.DataFrame({"participant": ["a", "b", "c"], "cluster": ["a", "f=1", "f=1"]})
+    assert observed(grouped)["clustered_by"] == "participant, f"
+    alone = observed(people.assign(cluster=["f=1", "f=2", "f=2"]))
+    assert (alone["clustered_by"], alone["n_clusters"]) == ("participant", 2), "groups of one"
+    empty = observed(people[:0])
+    with_gap = pd.DataFrame([observed(grouped[1:]), empty])
+    assert note_on_clusters(with_gap) == note_on_clusters(with_gap[:1])
     assert note_on_clusters(counts[:0]) == ""
 
 
@@ -210,7 +216,8 @@ def test_a_table_names_the_cases_of_a_patient(tmp_path):
         read_owners(["7", "8"], path, "source")
     path.write_text("participant_id\tcases\n7\ta,b\n8\tb\n")
     with pytest.raises(DataError, match="column 'cases' gives 'b' to 7 and 8"):
-        read_participants(path)
+        owners_of(["a", "b"], read_participants(path))
+    assert owners_of(["a"], read_participants(path)) == {"a": "7"}
 
 
 @pytest.fixture

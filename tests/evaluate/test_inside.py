@@ -201,7 +201,7 @@ def test_the_note_says_when_no_difference_could_be_found(rng: np.random.Generato
     few = _values(9, rng, 0.0)
     few = few[few["case"].isin(["c0", "c1", *(f"c{k}" for k in range(3, 9))])]
     words = note("holdout_check", holdout_check(few))
-    assert "With 2 patients in the hold-out and 6 others" in words
+    assert "With 2 independent observations in the hold-out and 6 others" in words
     assert "no difference, however large, could be significant here" in words
     many = note("holdout_check", holdout_check(_values(120, rng, 0.0)))
     assert "could be significant" not in many

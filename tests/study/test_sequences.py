@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
@@ -18,6 +19,7 @@ from acinus.files import read_json
 from acinus.plan import parse_settings, read_plan
 from acinus.predict import predict_paths
 from acinus.report import style
+from acinus.scans import read_volume
 from acinus.study import Study, read_study, run_study
 from acinus.study.sequences import SequencesSettings, set_name
 from acinus.study.stated import study_of_file
@@ -166,9 +168,10 @@ def test_a_model_knows_its_channels_and_takes_their_files_from_a_folder(
     with progress.quiet():
         predict_paths(out / "arms" / "post_T1" / "model", images, tmp_path / "made")
     case = read_json(out / "split.json")["holdout"][0]
-    made = (tmp_path / "made" / f"{case}.nii.gz").read_bytes()
-    kept = out / "arms" / "post_T1" / "predictions" / "holdout" / f"{case}.nii.gz"
-    assert made == kept.read_bytes()
+    made = read_volume(tmp_path / "made" / f"{case}.nii.gz")
+    kept = read_volume(out / "arms" / "post_T1" / "predictions" / "holdout" / f"{case}.nii.gz")
+    assert np.array_equal(made.array, kept.array)
+    assert np.allclose(made.affine, kept.affine)
 
 
 @pytest.mark.slow
