@@ -56,7 +56,7 @@ from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
-from acinus.study.unlabelled import find_unlabelled, segment_unlabelled
+from acinus.study.unlabelled import find_unlabelled, read_unlabelled, segment_unlabelled
 from acinus.train import check_cases
 
 
@@ -329,6 +329,7 @@ def evaluate_run(run_folder: Path) -> Path:
     for job in session.arm_jobs():
         _needs_model(job)
         evaluate_arm(job, plan_arm(job))
+    _segment_unlabelled(session)
     measure_network_costs(session, session.study.cost)
     return _collect_scores(session)
 
@@ -356,6 +357,7 @@ def _run(session: Session, on: Place) -> RunOutcome:
             notes = _one_after_the_other(session)
         else:
             notes = _side_by_side(session, workers, evaluate=True)
+    _segment_unlabelled(session)
     _collect_scores(session)
     measure_network_costs(session, session.study.cost)
     _write_provenance(session, started)
@@ -376,6 +378,11 @@ def _check_beforehand(session: Session) -> None:
         for dataset in session.datasets.values():
             find_unlabelled(dataset, session.study.unlabelled)
     count_topologies(session.study.cost)
+
+
+def _segment_unlabelled(session: Session) -> None:
+    for job in session.final_jobs():
+        segment_unlabelled(job, session.study.unlabelled)
 
 
 def _one_after_the_other(session: Session) -> list[str]:
@@ -462,11 +469,10 @@ def _report(session: Session, notes: list[str]) -> Path:
         )
         for name, dataset in session.datasets.items()
     ]
-    jobs = {job.name: job for job in session.final_jobs()}
-    arms = [
-        replace(arm, unlabelled=segment_unlabelled(jobs[arm.name], session.study.unlabelled))
-        for arm in arms
-    ]
+    if session.study.unlabelled is not None:
+        arms = [
+            replace(arm, unlabelled=read_unlabelled(session.folder.arm(arm.name))) for arm in arms
+        ]
     content = report_content(
         session.study,
         "run" if session.folder.is_run else "study",

@@ -15,21 +15,20 @@ from typing import Any
 import pandas as pd
 
 from acinus.cohort import Dataset
-from acinus.errors import ConfigError, DataError
+from acinus.errors import ConfigError
 from acinus.files import hash_file, read_json, write_json
 from acinus.plan import read_plan
 from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
 from acinus.report.content import UnlabelledScan
 from acinus.scans import Series, Volume, write_volume
+from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import UnlabelledSettings
 from acinus.study.stamps import once
 from acinus.train.fold import pinned_threads
 
 
-def segment_unlabelled(
-    job: ArmJob, settings: UnlabelledSettings | None
-) -> tuple[UnlabelledScan, ...]:
+def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None:
     """Segment scans without a reference; nothing where a study names none.
 
     A scan that cannot be segmented is kept with the reason; the others go on.
@@ -43,15 +42,10 @@ def segment_unlabelled(
         DataError: A place is not there, or holds nothing that can be read.
     """
     if settings is None:
-        return ()
+        return
     folder = job.folder.unlabelled
     record = folder / "scans.json"
-    try:
-        found = find_unlabelled(job.dataset, settings)
-    except DataError:
-        if not (record.is_file() and all(path.is_file() for path in _files_of(record))):
-            raise
-        return _recorded(record)  # The scans have gone since, what was made of them has not.
+    found = find_unlabelled(job.dataset, settings)
 
     def work() -> None:
         groups = [
@@ -66,7 +60,6 @@ def segment_unlabelled(
         [[name, scan.case, *_hashes(scan)] for name, scans in found.items() for scan in scans],
     ]
     once(job.folder.root, "unlabelled", key, work, results=[record, *_files_of(record)])
-    return _recorded(record)
 
 
 def _files_of(record: Path) -> list[Path]:
@@ -82,7 +75,11 @@ def _files_of(record: Path) -> list[Path]:
     ]
 
 
-def _recorded(record: Path) -> tuple[UnlabelledScan, ...]:
+def read_unlabelled(folder: RunFolder) -> tuple[UnlabelledScan, ...]:
+    """What `segment_unlabelled` left for the report; nothing where it was not asked for."""
+    record = folder.unlabelled / "scans.json"
+    if not record.is_file():
+        return ()
     return tuple(
         UnlabelledScan(group, **_with_paths(facts))
         for group, scans in read_json(record).items()
