@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import stat
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -16,7 +19,10 @@ import yaml
 
 import acinus
 from acinus.cli import main
+from acinus.cohort.convert.labelling import draw_labels
+from acinus.cohort.convert.mapping import read_mapping
 from acinus.errors import ConfigError, DataError
+from acinus.scans import StoredSegmentation, Volume
 from acinus.scans import series as series_module
 from made_export import (
     AXIAL,
@@ -662,3 +668,162 @@ def test_real_series_are_listed_and_converted(real_data, tmp_path) -> None:
     np.testing.assert_allclose(written.GetOrigin(), oracle.GetOrigin(), atol=1e-3)
     np.testing.assert_allclose(written.GetDirection(), oracle.GetDirection(), atol=1e-4)
     np.testing.assert_allclose(written.GetSpacing(), oracle.GetSpacing(), atol=1e-4)
+
+
+def test_what_was_drawn_on_a_lost_slice_is_not_replaced_by_its_neighbour(tmp_path) -> None:
+    """The contours still have the slice that the export lost: they are of that place."""
+    write_series(tmp_path / "export" / "a", ct_values())[3].unlink()
+    path = tmp_path / "export" / "rs"
+    write_rtstruct(path, {"Parotid_R": RIGHT, "Parotid_L": LEFT}, affine_of(AXIAL))
+    dataset = pydicom.dcmread(path)
+    smaller = (slice(3, 4), slice(4, 5), slice(3, 4))
+    write_rtstruct(tmp_path / "other", {"Parotid_R": smaller}, affine_of(AXIAL))
+    on_slice_3 = pydicom.dcmread(tmp_path / "other").ROIContourSequence[0].ContourSequence[0]
+    dataset.ROIContourSequence[0].ContourSequence[2] = on_slice_3
+    dataset.save_as(path)
+    assert convert(tmp_path, repair=True).failed == {}
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found[1:3] == 1, mask_of(RIGHT)[1:3])
+    np.testing.assert_array_equal(found[3] == 1, mask_of(smaller)[3])
+
+
+def test_labels_on_slices_of_uneven_distances_are_refused(tmp_path) -> None:
+    at = [0.0, 3.0, 6.0, 9.0, 13.0, 17.0]
+    places = lambda z: np.add(CORNER, (0, 0, at[z]))  # noqa: E731
+    write_series(tmp_path / "export" / "a", ct_values(), positions=places)
+    write_seg(tmp_path / "export" / "seg", {"Parotid_R": mask_of(RIGHT)}, positions=places)
+    (reason,) = convert(tmp_path, repair=True).failed.values()
+    assert "the slices that it was drawn on must be evenly spaced" in reason
+
+
+def test_labels_of_another_channel_are_drawn_on_it_as_it_was_repaired(tmp_path) -> None:
+    rules = {"CT": {"description": "^AX$"}, "other": {"description": "^OTHER$"}}
+    write_series(tmp_path / "export" / "a", ct_values())
+    write_series(tmp_path / "export" / "b", ct_values(), series="OTHER")[2].unlink()
+    write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL), series="OTHER")
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, channels=rules), repair=True)
+    assert outcome.failed == {}
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found, mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int))
+
+
+def test_a_template_in_which_nothing_is_drawn_is_no_label_map(tmp_path) -> None:
+    """An empty label map would teach that there is no gland."""
+    patient(tmp_path / "export", 1)
+    patient(tmp_path / "export", 2)
+    for path in (tmp_path / "export").rglob("rs"):
+        dataset = pydicom.dcmread(path)
+        if dataset.PatientID == "MRN123452":
+            for item in dataset.ROIContourSequence:
+                del item.ContourSequence
+            dataset.save_as(path)
+    outcome = convert(tmp_path)
+    assert any("nothing is drawn" in note for notes in outcome.notes.values() for note in notes)
+    header = json.loads((tmp_path / "dataset" / "dataset.json").read_text())
+    assert header["numTraining"] == len(list((tmp_path / "dataset" / "labelsTr").iterdir())) == 1
+
+
+def test_padding_does_not_hide_that_the_rescaling_is_lost(tmp_path) -> None:
+    """Stored values 1,024 too high, around them padding far below the air."""
+    values = ct_values() + 1024
+    values[:, 0] = -2000
+    write_series(tmp_path / "export", values, rescale=(0, 0))
+    assert "rescale intercept lost" in failure(tmp_path)
+    shutil.rmtree(tmp_path / "export")
+    shutil.rmtree(tmp_path / "dataset")
+    values = ct_values()
+    values[:, 0] = -3024
+    write_series(tmp_path / "export", values)
+    assert convert(tmp_path).failed == {}
+
+
+def test_a_segmentation_that_is_damaged_in_its_archive_is_a_fault_of_its_case(tmp_path) -> None:
+    """Listing stops before the pixels, and so before the checksum of a large object."""
+    archive = tmp_path / "export.zip"
+    with zipfile.ZipFile(archive, "w") as out:  # stored, so that a byte of it can be hit
+        out.writestr("seg", b"DICM" * 1000)
+    data = bytearray(archive.read_bytes())
+    data[2000] ^= 255
+    archive.write_bytes(data)
+    one = StoredSegmentation(archive / "seg", "SEG", "GLANDS", (), (), frozenset())
+    image = Volume(np.zeros((6, 10, 12), np.int16), affine_of(AXIAL))
+    mapping = read_mapping(mapped(tmp_path))
+    series = SimpleNamespace(faults=())
+    with pytest.raises(DataError, match="SEG 'GLANDS' must be readable; Bad CRC"):
+        draw_labels([(series, one)], mapping, image, {})  # type: ignore[list-item]
+
+
+def test_a_label_map_that_was_corrected_by_hand_is_not_replaced(tmp_path) -> None:
+    patient(tmp_path / "export")
+    convert(tmp_path)
+    target = tmp_path / "dataset" / "labelsTr" / "P001_1.nii.gz"
+    image = labels(tmp_path)
+    corrected = np.asarray(image.dataobj).copy()
+    corrected[2, 3, 1] = 0
+    nibabel.save(nibabel.Nifti1Image(corrected, image.affine), target)
+    kept = target.read_bytes()
+    rules = {**MAPPING["labels"], "parotid_right": {"roi": ["PAROTID_R", "pr"], "side": "right"}}
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, labels=rules))
+    assert "was changed by hand since it was converted" in outcome.failed["P001_1"]
+    assert target.read_bytes() == kept
+    assert acinus.open_dataset(tmp_path / "dataset").labelled_cases
+    target.unlink()
+    assert convert(tmp_path, mapping=mapped(tmp_path, labels=rules)).failed == {}
+
+
+def test_a_copy_of_the_export_in_itself_changes_nothing(tmp_path) -> None:
+    patient(tmp_path / "export")
+    shutil.make_archive(str(tmp_path / "copy"), "zip", tmp_path / "export")
+    shutil.move(tmp_path / "copy.zip", tmp_path / "export" / "copy.zip")
+    outcome = convert(tmp_path, repair=True)
+    assert outcome.failed == {}
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found, mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int))
+
+
+def test_scans_that_lost_their_geometry_and_empty_files_are_told(tmp_path, capfd) -> None:
+    patient(tmp_path / "export")
+    write_series(
+        tmp_path / "export" / "b", ct_values(), patient="X77777", ImagePositionPatient=None
+    )
+    (tmp_path / "export" / "lost.dcm").write_bytes(b"")
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset")]
+    assert main([*words, "--map", str(mapped(tmp_path))]) == 3
+    told = capfd.readouterr().err
+    assert "a CT Image without orientation, position or pixel spacing; so are 5 more" in told
+    assert "lost.dcm: empty file" in told
+
+
+def test_ids_that_look_like_pseudonyms_hide_no_failure(tmp_path) -> None:
+    for number in (1, 2, 3):
+        write_series(tmp_path / "export" / str(number), ct_values(), patient=f"P00{number}_1")
+        twice = tmp_path / "export" / f"{number}b"
+        write_series(twice, ct_values(), patient=f"P00{number}_1", series="AX2")
+    patient(tmp_path / "export", 9)
+    outcome = convert(tmp_path)
+    assert sorted(outcome.failed) == sorted(set(outcome.failed)) and len(outcome.failed) == 3
+    assert all(re.fullmatch(r"P00\d_1", case) for case in outcome.failed)
+
+
+def test_short_names_and_numbers_of_visits_do_not_leak(tmp_path, capfd) -> None:
+    words = "AX Li ACC7654321 by Ng"
+    tags = {"PatientName": "Li^Wu^^Dr", "AccessionNumber": "ACC7654321"}
+    tags |= {"ReferringPhysicianName": "Ng^Bo", "SeriesDescription": words}
+    write_series(tmp_path / "export", ct_values(), FrameOfReferenceUID="1.2.0840.01", **tags)
+    rules = mapped(tmp_path, labels={}, mirror_pairs=[])
+    assert (
+        main(["convert", str(tmp_path / "export"), str(tmp_path / "d"), "--map", str(rules)]) == 0
+    )
+    printed = "".join(capfd.readouterr())
+    record = (tmp_path / "d" / "convert" / "P001_1.json").read_text()
+    assert "AX *** *** by ***" in record
+    assert "1.2.0840" not in printed
+
+
+def test_a_mapping_that_contradicts_itself_is_refused_before_anything_is_read(tmp_path) -> None:
+    patient(tmp_path / "export")
+    both = {"parotid_right": {"roi": ["a"], "side": "right"}}
+    both["parotid_left"] = {"roi": ["b"], "side": "right"}
+    with pytest.raises(ConfigError, match="mirror_pairs"):
+        convert(tmp_path, mapping=mapped(tmp_path, labels=both))
+    assert not (tmp_path / "dataset").exists()

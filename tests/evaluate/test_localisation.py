@@ -12,9 +12,13 @@ import pytest
 from acinus.evaluate import judge_boxes
 from acinus.evaluate.localisation import CORNERS, LOCALISATION_COLUMNS
 from acinus.evaluate.tables import display, localisation_table, note
-from acinus.scans import Volume, write_volume
+from acinus.scans import Grid, Volume, write_volume
+from acinus.scans.box import Box, box_of_voxels, voxels_in
 
 VALUES = {"right": (1,), "left": (2,)}
+
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+AFFINE[:3, 3] = 0.5, 0.5, 1.0  # so that faces lie at whole mm
 
 
 def box_row(place: str, corners: tuple[float, ...] | None, **changes: Any) -> dict[str, Any]:
@@ -27,6 +31,9 @@ def box_row(place: str, corners: tuple[float, ...] | None, **changes: Any) -> di
     for prefix, values in (("", corners), ("last_", last)):
         row |= {f"{prefix}{name}": "" if values is None else values[i]
                 for i, name in enumerate(CORNERS)}  # fmt: skip
+    grid = Grid((10, 8, 12), AFFINE)
+    part = None if last is None else voxels_in(grid, Box(last[:3], last[3:]))
+    row["last_voxels"] = " ".join(f"{edge.start}:{edge.stop}" for edge in part or ())
     return {**row, **changes}
 
 
@@ -35,9 +42,7 @@ def reference(tmp_path: Path) -> dict[str, Path]:
     """Voxels of 1 x 1 x 2 mm: right fills x 6-8, y 2-5, z 4-12 mm; left is not drawn."""
     labels = np.zeros((10, 8, 12), np.uint8)
     labels[2:6, 2:5, 6:8] = 1
-    affine = np.diag([1.0, 1.0, 2.0, 1.0])
-    affine[:3, 3] = 0.5, 0.5, 1.0  # so that faces lie at whole mm
-    write_volume(Volume(labels, affine), tmp_path / "p1.nii.gz")
+    write_volume(Volume(labels, AFFINE), tmp_path / "p1.nii.gz")
     return {"p1": tmp_path / "p1.nii.gz"}
 
 
@@ -107,3 +112,20 @@ def test_the_table_counts_a_missed_box_as_nothing_inside(reference: dict[str, Pa
     assert list(shown["Whole inside the box"]) == ["1 (50%) of 2", "–"]
     assert "Cut or missed: 1." in note("localisation_table", numbers)
     assert localisation_table(found, part="validation").empty
+
+
+def test_what_was_segmented_counts_and_not_the_box_around_it(tmp_path: Path) -> None:
+    """On a grid turned by 30 degrees the box in the world holds what was never segmented."""
+    turned = AFFINE.copy()
+    c, s = np.cos(np.pi / 6), np.sin(np.pi / 6)
+    turned[:2, :2] = [[c, -s], [s, c]]
+    labels = np.zeros((10, 8, 12), np.uint8)
+    labels[2:6, 2:5, 4:8] = 1
+    write_volume(Volume(labels, turned), tmp_path / "p1.nii.gz")
+    segmented = (slice(2, 6), slice(2, 5), slice(4, 7))
+    box = box_of_voxels(Grid((10, 8, 12), turned), segmented)
+    row = box_row("right", (*box.low_mm, *box.high_mm), last_voxels="2:6 2:5 4:7")
+    found = judge([row], {"p1": tmp_path / "p1.nii.gz"}).iloc[0]
+    assert found["share_inside"] == 1
+    assert found["share_inside_last"] == pytest.approx(0.75)
+    assert found["outcome"] == "cut"

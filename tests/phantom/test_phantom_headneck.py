@@ -64,7 +64,8 @@ def test_one_dataset_per_contrast_with_sides_and_structures(cohort: list[Path]) 
         assert dataset.sides["parotid_left"] == "left"
         assert ("submandibular_right", "submandibular_left") in dataset.mirror_pairs
         header = json.loads((folder / "dataset.json").read_text())
-        assert header["structures"]["lacrimal"] == ["lacrimal_right", "lacrimal_left"]
+        assert header["structures"]["orbit_right"] == ["lacrimal_right"]
+        assert header["structures"]["neck_left"] == ["parotid_left", "submandibular_left"]
         assert header["description"].startswith("Synthetic")
         for path in folder.rglob("*.nii.gz"):
             assert nib.load(path).header["descrip"].tobytes().rstrip(b"\0") == DESCRIPTION.encode()
@@ -110,7 +111,7 @@ def test_chosen_glands_are_numbered_from_1_and_the_images_stay_the_same(
     names = ["submandibular_right", "submandibular_left"]
     assert stated["labels"] == {"background": 0, names[0]: 1, names[1]: 2}
     assert stated["mirror_pairs"] == [names]
-    assert stated["structures"] == {"submandibular": names}
+    assert stated["structures"] == {"neck_right": names[:1], "neck_left": names[1:]}
     for path in sorted((few / "labelsTr").iterdir()):
         drawn, all_drawn = (
             np.asarray(nib.load(place / "labelsTr" / path.name).dataobj) for place in (few, whole)

@@ -200,3 +200,19 @@ def test_changes_leave_the_callers_mapping_alone() -> None:
     load_recipe("unet-2d", changes)
     load_recipe("unet-2d", TINY)
     assert changes == {"loss": "dice", "train": {"lr": 0.1}}
+
+
+def test_what_a_recipe_of_ones_own_states_is_not_decided_by_rules(tmp_path: Path) -> None:
+    """A copy of a recipe, changed: what is stated stays, what is left open is decided."""
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "rules: nnunet\nnetwork: {name: plain_unet}\n"
+        "train: {mirror_axes: [Y], patch_vox: [16, 32, 32], batch: 4}\n",
+        encoding="utf-8",
+    )
+    fingerprint = made_fingerprint([(1.0, 1.0, 1.0)] * 4, [(40, 40, 40)] * 4)
+    plan = make_plan(unread_dataset(), fingerprint, load_recipe(str(path)), seed=1)
+    train = plan.settings.train
+    assert (train.mirror_axes, train.patch_vox, train.batch) == (("Y",), (16, 32, 32), 4)
+    assert plan.decisions["train.batch"].source == "user"
+    assert plan.decisions["network.config"].value["strides"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,10 +15,13 @@ import SimpleITK as sitk
 from made_dicom import write_series
 from PIL import Image
 
+import acinus.predict.batch as batch_module
 from acinus import progress
 from acinus.cli import main
 from acinus.errors import AcinusError, ConfigError, DataError
-from acinus.predict import ALL_SERIES, predict_paths
+from acinus.predict import ALL_SERIES, Model, predict_paths
+from acinus.predict.source import Scan
+from acinus.scans import Volume
 from made_series import write_series as write_ct
 from tiny_cohort import affine_of, dice, head, save, train_model
 
@@ -399,3 +403,79 @@ def test_results_do_not_depend_on_what_is_read_ahead(model_folder: Path, tmp_pat
     ]
     assert rows[0] == rows[1]
     assert [row["case"] for row in rows[0]] == [f"s{n}" for n in range(4) for _ in range(2)]
+
+
+def test_what_was_done_before_an_interruption_is_in_the_table(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for seed in range(3):
+        a_scan(tmp_path / "in" / f"s{seed}.nii.gz", seed)
+    real = batch_module._Job.segment
+
+    def segment(job: Any, scan: Any, read: Any) -> Any:
+        if scan.case == "s2":
+            raise KeyboardInterrupt
+        return real(job, scan, read)
+
+    monkeypatch.setattr(batch_module._Job, "segment", segment)
+    with pytest.raises(KeyboardInterrupt):
+        predict_paths(model_folder, tmp_path / "in", tmp_path / "out")
+    assert {row["case"] for row in table_of(tmp_path / "out")} == {"s0"}  # s1 was being written
+
+
+@pytest.mark.parametrize("fault", [MemoryError(), OSError(5, "Input/output error")])
+def test_memory_or_a_disk_that_fails_one_scan_stops_no_other(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: BaseException
+) -> None:
+    for seed in range(2):
+        a_scan(tmp_path / "in" / f"s{seed}.nii.gz", seed)
+    real = batch_module._Job.read
+
+    def read(job: Any, scan: Any) -> Any:
+        if scan.case == "s0":
+            raise fault
+        return real(job, scan)
+
+    monkeypatch.setattr(batch_module._Job, "read", read)
+    outcome = predict_paths(model_folder, tmp_path / "in", tmp_path / "out")
+    assert "it must be readable, and fit into memory" in outcome.failed["s0"]
+    assert {row["case"] for row in table_of(tmp_path / "out")} == {"s1"}
+
+
+def test_a_scan_too_large_for_the_ceiling_is_not_even_read(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan, _ = a_scan(tmp_path / "scan.nii.gz")
+
+    def read(_scan: Any) -> Any:
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(Scan, "read", read)
+    outcome = predict_paths(model_folder, scan, tmp_path / "out", memory="50MB")
+    assert "must stay below --memory 0.05 GB" in outcome.failed["scan"]
+
+
+def test_parts_on_the_wrong_side_are_renamed_only_if_asked(
+    model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that finds a part of the right gland on the left."""
+    scan, _ = a_scan(tmp_path / "scan.nii.gz")
+    real = Model.clean
+
+    def clean(model: Model, labelmap: Volume, postprocess: Any = "plan") -> Volume:
+        cleaned = real(model, labelmap, postprocess)
+        array = np.zeros_like(cleaned.array)
+        middle = [n // 2 for n in array.shape]
+        array[middle[0], middle[1], 3:6] = array[middle[0], middle[1], -6:-3] = 1
+        return cleaned.with_array(array)
+
+    monkeypatch.setattr(Model, "clean", clean)
+    told = {}
+    for asked in (False, True):
+        out = tmp_path / str(asked)
+        words = ["predict", str(model_folder), str(scan), str(out)]
+        assert main([*words, "--relabel-sides"] if asked else words) == 0
+        told[asked] = table_of(out)[0]["warnings"]
+        assert set(np.unique(labels_of(out / "scan.nii.gz"))) == ({0, 1, 2} if asked else {0, 1})
+    assert "on the wrong side" in told[False] and "relabelled" not in told[False]
+    assert "on the wrong side, relabelled as gland_left" in told[True]

@@ -11,12 +11,13 @@ import pytest
 from acinus.errors import GridError
 from acinus.plan import Plan
 from acinus.predict import Located, boxes_of, examine_located
-from acinus.predict.locate import MaskLocator, Place, segment_places
+from acinus.predict.locate import MaskLocator, Place, clipping, segment_places, stage
 from acinus.predict.model import assembled
 from acinus.scans import Volume, write_volume
-from acinus.scans.box import Box, box_of_voxels
-from acinus.scans.slabs import VolumeSlabs, overview
+from acinus.scans.box import Box, Slices, box_of_voxels
+from acinus.scans.slabs import SlabReader, VolumeSlabs, overview
 from made_located import located_plan
+from made_plan import made_fingerprint, made_plan, unread_dataset
 
 SHAPE = (30, 40, 40)
 
@@ -195,3 +196,77 @@ def test_far_chance_finds_do_not_widen_a_box(scan: tuple[Volume, np.ndarray], pl
     assert left.box is not None
     assert right.box is not None
     assert right.box.common_ml(left.box) == 0  # kept apart
+
+
+def test_boxes_are_read_in_groups_so_that_memory_does_not_grow_with_their_number(
+    scan: tuple[Volume, np.ndarray], plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _labels = scan
+    part = (slice(8, 22), slice(12, 28), slice(25, 36))
+    other = (slice(9, 20), slice(12, 25), slice(2, 14))
+    places = [
+        around(image, part, "right", "gland_right"),
+        around(image, other, "left", "gland_left"),
+        around(image, part, "again", "gland_right"),
+    ]
+    held: list[int] = []
+    reading = stage.read_parts
+
+    def watched(source: SlabReader, parts: Sequence[Slices]) -> list[Volume]:
+        held.append(len(parts))
+        return reading(source, parts)
+
+    monkeypatch.setattr(stage, "read_parts", watched)
+    together = segment_places([VolumeSlabs(image)], places, by_value, plan)
+    monkeypatch.setattr(stage, "GROUP_VOX", 14 * 16 * 11 + 100)
+    apart = segment_places([VolumeSlabs(image)], places, by_value, plan)
+    assert held == [3, 1, 1, 1]
+    for one, two in zip(together, apart, strict=True):
+        assert one.part == two.part
+        assert one.labelmap is not None and two.labelmap is not None
+        np.testing.assert_array_equal(one.labelmap.array, two.labelmap.array)
+
+
+def test_a_box_that_shows_the_partner_only_says_so(plan: Plan) -> None:
+    labels = np.zeros(SHAPE, np.int16)
+    labels[10:20, 15:25, 28:34] = 2  # the network takes the right gland for the left one
+    image = Volume(labels, np.eye(4))
+    part = (slice(8, 22), slice(12, 28), slice(25, 36))
+    pieces = segment_places(
+        [VolumeSlabs(image)], [around(image, part, "right", "gland_right")], by_value, plan
+    )
+    located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 2.0), 0.0, 0.0)
+    (finding,) = examine_located(located, plan)
+    assert finding.warnings == ("empty", "its box shows gland_left instead")
+
+
+def test_one_label_for_both_sides_is_boxed_on_both(tmp_path: Path) -> None:
+    """Two large parts make one box; a stray voxel far away does not make it larger."""
+    plan = located_plan({"margin_mm": 0.0}, one_label=True)
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:16, 10:20, 4:10] = 1
+    labels[10:16, 10:20, 30:34] = 1
+    labels[28, 38, 38] = 1
+    (place,) = boxes_of(Volume(labels, np.eye(4)), plan)
+    assert place.box == box_of_voxels(
+        Volume(labels, np.eye(4)).grid, (slice(10, 16), slice(10, 20), slice(4, 34))
+    )
+
+
+def test_a_coarse_network_sees_means_of_clipped_values(plan: Plan) -> None:
+    """As it learned from: a block of half air is not darker than half of the darkest tissue."""
+    image = Volume(np.full((4, 4, 4), 40, np.int16), np.eye(4))
+    image.array[:, :, ::2] = -1000
+    limits = (-120.0, 180.0)
+    np.testing.assert_allclose(overview(VolumeSlabs(image), 2.0, limits).array, (40 - 120) / 2)
+    coarse = made_plan(
+        {
+            "prepare": {
+                "normalisation": ["ct", "z_score"],
+                "intensity": [{"mean": 0, "sd": 1, "low": -120, "high": 180}] * 2,
+            }
+        },
+        dataset=unread_dataset(channel_names=("CT", "T1")),
+        fingerprint=made_fingerprint().model_copy(update={"channel_names": ("CT", "T1")}),
+    )
+    assert clipping(coarse) == [limits, None]

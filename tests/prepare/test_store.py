@@ -249,3 +249,26 @@ def test_labels_that_cropping_cuts_are_told(dataset: Dataset, tmp_path: Path) ->
     padded = plan_of(dataset, prepare={**TINY["prepare"], "size_vox": [64, 64]})
     store = prepare(dataset, padded, tmp_path / "padded")
     assert check_cases(store, PEOPLE) == []
+
+
+def test_places_whose_names_differ_in_other_letters_have_entries_of_their_own(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    plan = plan_of(dataset)
+
+    def boxes(case: Any, channels: Any, label: Any) -> dict[str, tuple[slice, ...]]:
+        z, y, x = label.shape
+        half = slice(0, x // 2), slice(x // 2, x)
+        return {
+            name: (slice(0, z), slice(0, y), part) for name, part in zip("左右", half, strict=True)
+        }
+
+    with progress.quiet():
+        store = prepare_store(dataset, plan, tmp_path / "store", dataset.cases, boxes)  # type: ignore[arg-type]
+    entries = store.entries("p00")
+    assert len(set(entries)) == 2
+    one, two = (np.array(store.image(entry)) for entry in entries)
+    assert not np.array_equal(one, two)
+    with progress.quiet():  # the whole scan is prepared again, and no box of before is left
+        whole = prepare_store(dataset, plan, tmp_path / "store", dataset.cases)
+    assert whole.entries("p00") == ("p00",)

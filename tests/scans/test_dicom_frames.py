@@ -280,3 +280,17 @@ def test_world_of_a_bright_frame(tmp_path) -> None:
     lps = first + np.array(SAGITTAL[:3]) * 0.5 * 1 + np.array(SAGITTAL[3:]) * 0.8 * 3
     world = volume.grid.world(np.argwhere(volume.array == 900)[0])
     np.testing.assert_allclose(world, (LPS_TO_RAS[:3, :3] @ lps), atol=1e-6)
+
+
+def test_numbers_of_floating_point_keep_their_fractions(tmp_path) -> None:
+    """A parametric map, such as diffusion coefficients of 0 to 0.003."""
+    values = np.linspace(0, 0.003, 6 * 10 * 12, dtype=np.float32).reshape(6, 10, 12)
+    for path, layer in zip(
+        write_series(tmp_path, ct_values(), rescale=(0, 0)), values, strict=True
+    ):
+        dataset = pydicom.dcmread(path)
+        del dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation
+        dataset.BitsAllocated, dataset.FloatPixelData = 32, layer.tobytes()
+        dataset.save_as(path)
+    (series,) = list_export(tmp_path).series
+    np.testing.assert_allclose(read_series(series).array, values, rtol=1e-6)

@@ -436,6 +436,11 @@ def test_codes_are_those_of_the_standard() -> None:
         ("brainstem", "Brain Stem"),
         ("whole tumour", "Neoplasm"),
         ("label 7", "Tissue"),
+        ("kidney_tumor", "Neoplasm"),
+        ("liver lesions", "Lesion"),
+        ("parotid_lymph_nodes", "Tissue"),
+        ("eye_lens", "Tissue"),
+        ("left parotid gland 2", "Parotid gland"),
     ],
 )
 def test_names_are_coded_or_stay_generic(name: str, meaning: str) -> None:

@@ -106,3 +106,16 @@ def test_nothing_is_done_to_an_even_upright_stack(tmp_path) -> None:
     volume = read_series(only_series(tmp_path), repair=True, orthogonal=True)
     np.testing.assert_array_equal(volume.array, values)
     assert volume.meta["notes"] == ()
+
+
+def test_two_images_of_one_uid_with_other_pixels_are_never_chosen_from(tmp_path) -> None:
+    """A slice that was exported twice, once masked: which is right cannot be told."""
+    paths = write_series(tmp_path / "a", ct_values())
+    masked = ct_values()
+    masked[2] = -1000
+    shutil.copy(write_series(tmp_path / "b", masked)[2], tmp_path / "a" / "again")
+    shutil.rmtree(tmp_path / "b")
+    assert len(paths) == 6
+    one = only_series(tmp_path)
+    with pytest.raises(DataError, match="their pixels differ"):
+        read_series(one, repair=True)

@@ -267,3 +267,10 @@ def test_real_glands_return_on_a_real_oblique_series(real_data, tmp_path) -> Non
     path = tmp_path / "a.dcm"
     write_rtstruct(Volume(array, grid.affine), structures, series, path, origin=ORIGIN)
     np.testing.assert_array_equal(read_rtstruct(path, grid).labelmap(names).array, array)
+
+
+def test_slices_that_were_left_out_of_a_structure_are_told(tmp_path, grid) -> None:
+    contours = [("CLOSED_PLANAR", z, box(1, 4)) for z in (0, 2, 4)]
+    mask, notes = drawn(structure_set(tmp_path / "a", contours), grid)
+    assert mask.any(axis=(1, 2)).tolist() == [True, False, True, False, True]
+    assert "'gland': nothing is drawn on 2 of the 5 slices that it reaches over" in notes[0]

@@ -18,10 +18,11 @@ from acinus.errors import PlanError
 from acinus.files import read_json
 from acinus.plan import read_plan
 from acinus.predict import load_model, predict_paths
-from acinus.prepare import prepare_labelmap
+from acinus.prepare import load_case, prepare_labelmap
 from acinus.scans import read_labelmap, read_volume
 from acinus.study import (
     SlurmRequest,
+    ensembling,
     plan_dataset,
     plan_outlook,
     prepare_run,
@@ -234,3 +235,34 @@ def test_an_array_of_its_own_trains_the_low_resolution_first(dataset: Path, tmp_
     assert first.count("--variant lowres --fold") == 2, "all folds, though one is trained after"
     train = (submit.parent / "train.sh").read_text(encoding="utf-8")
     assert "--variant" not in train and "#SBATCH --array=0-0" in train
+
+
+def test_a_spacing_by_the_user_is_that_of_the_full_resolution(
+    dataset: Path, tmp_path: Path
+) -> None:
+    plan_dataset(
+        dataset,
+        recipe=CASCADE,
+        out=tmp_path / "run",
+        budget=STEPS,
+        settings=(*SETTINGS, "prepare.spacing_mm=[1,1,1]"),
+    )
+    full = read_plan(tmp_path / "run" / "plan.yaml").settings.prepare.spacing_mm
+    coarse = read_plan(tmp_path / "run" / "lowres" / "plan.yaml").settings.prepare.spacing_mm
+    assert full == (1, 1, 1)
+    assert coarse is not None and all(step is not None and step > 1 for step in coarse)
+
+
+@pytest.mark.slow
+def test_an_ensemble_compares_a_cascade_by_what_had_not_learned_from_the_case(
+    finished: Path,
+) -> None:
+    """All folds of the low resolution together know every case."""
+    (run,) = [ensembling._open(finished, "cascade")]
+    case = run.dataset.case(next(iter(run.folds)))
+    member = run.member(run.folds[case.case_id], "cpu")
+    channels, _ = load_case(case, with_label=False)
+    prepared = ensembling._prepared(run, member, channels, case)
+    stored = job_of(finished).open_store().previous(case.case_id)
+    assert stored is not None and prepared.previous is not None
+    np.testing.assert_array_equal(prepared.previous, stored)

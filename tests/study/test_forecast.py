@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import acinus.study.forecast as forecast_module
@@ -12,9 +14,13 @@ import acinus.study.memory as memory_module
 from acinus.errors import PlanError
 from acinus.plan import Plan, load_recipe, make_plan
 from acinus.plan.auto import SCALES
-from acinus.prepare import Store
+from acinus.predict import predict_prepared
+from acinus.predict.tile import tile_positions
+from acinus.prepare import Store, prepare_case
+from acinus.scans import Volume
 from acinus.study.forecast import (
     ENOUGH_STEPS,
+    MIN_EPOCHS,
     MIN_STEPS,
     MIN_STEPS_PER_EPOCH,
     VALIDATION_SHARE,
@@ -24,7 +30,8 @@ from acinus.study.forecast import (
     fit_to_steps,
     fit_to_time,
 )
-from acinus.study.memory import USABLE_SHARE, fit_to_memory
+from acinus.study.memory import USABLE_SHARE, fit_to_memory, fits_memory
+from acinus.train import seeded_network
 from acinus.train.memory import memory_bytes
 from made_plan import made_fingerprint, made_plan, unread_dataset
 
@@ -151,12 +158,14 @@ def test_the_steps_fill_the_time_and_no_more(seconds: float, folds: int) -> None
     chosen = fit_to_time(plan, COSTS, seconds, {})
     train = chosen.settings.train
     steps_s = chosen.n_steps * COSTS.step_s
-    used_s = folds * (steps_s + train.epochs * COSTS.validation_s)
+    n_looks = math.ceil(train.epochs / train.look_every)
+    used_s = folds * (steps_s + n_looks * COSTS.validation_s)
     assert 0.85 * seconds <= used_s <= seconds
     assert (train.steps_per_epoch or 0) >= MIN_STEPS_PER_EPOCH
     assert train.epochs <= 100
+    assert train.epochs >= min(MIN_EPOCHS, chosen.n_steps // MIN_STEPS_PER_EPOCH)
     if seconds / folds > 1000:
-        looked_s = train.epochs * COSTS.validation_s
+        looked_s = n_looks * COSTS.validation_s
         assert looked_s <= VALIDATION_SHARE * seconds / folds
     assert chosen.decisions["train.epochs"].source == "budget"
 
@@ -181,6 +190,14 @@ def test_a_budget_of_steps_is_met_to_the_step(n_steps: int) -> None:
     assert plan.n_steps == n_steps
     assert plan.settings.train.epochs <= 40
     assert (plan.settings.train.steps_per_epoch or 0) >= min(n_steps, MIN_STEPS_PER_EPOCH)
+
+
+@pytest.mark.parametrize("n_steps", [167, 997, 1234, 2003])
+def test_a_number_of_steps_that_does_not_divide_loses_a_few(n_steps: int) -> None:
+    """One epoch of all of them would have no checkpoint before the end."""
+    plan = fit_to_steps(made_plan({"train": {"epochs": 100}}), n_steps)
+    assert 0.98 * n_steps < plan.n_steps <= n_steps
+    assert plan.settings.train.epochs >= MIN_EPOCHS
 
 
 # Memory -----------------------------------------------------------------------------------------
@@ -239,3 +256,63 @@ def test_processes_that_share_a_memory_each_take_their_part(
         usable = free / USABLE_SHARE
         monkeypatch.setattr(memory_module, "free_bytes", lambda device, usable=usable: usable)
         assert fit_to_memory(plan).settings.train.batch == batch
+
+
+def test_trainings_side_by_side_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = made_plan({"train": {"batch": 16, "device": "cpu"}})
+    fixed, per_patch = memory_bytes(plan)
+    usable = (2 * fixed + 2 * 16.1 * per_patch) / USABLE_SHARE
+    monkeypatch.setattr(memory_module, "free_bytes", lambda device: usable)
+    assert fit_to_memory(plan, 2).settings.train.batch == 16
+    assert fit_to_memory(plan, 3).settings.train.batch == 8
+    assert fits_memory(plan, 2) and not fits_memory(plan, 3)
+
+
+def test_a_wider_network_must_fit_into_the_memory(
+    costs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = auto_plan()
+    roomy(monkeypatch, plan, 1.5 * plan.settings.train.batch)  # of the usual width
+    chosen = fitted(plan, 100 * 5 * ENOUGH_STEPS)
+    assert USUAL <= width(chosen) < WIDTHS[-1]
+    assert memory_bytes(chosen)[1] * chosen.settings.train.batch > 0
+    assert fits_memory(chosen)
+
+
+# Timing -----------------------------------------------------------------------------------------
+
+
+def test_a_large_case_is_timed_by_a_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two patches along each axis; the work of the whole is counted in tiles."""
+    train = {"patch_vox": [8, 16, 16], "device": "cpu", "precision": "float32", "threads": 1}
+    network = {"name": "unet_3d", "config": {"features": [4, 8]}}
+    plan = auto_plan(network=network, train=train)
+    shape = (24, 48, 80)
+    image = np.zeros((1, *shape), np.float32)
+    affine = np.diag([1.0, 1.0, 1.0, 1.0])
+    prepared = prepare_case([Volume(image[0], affine)], plan.settings.prepare)
+    part, times = forecast_module._two_patches(prepared, plan)
+    assert part.image.shape[1:] == (16, 32, 32)
+    overlap = plan.settings.predict.overlap
+    tiles = [
+        math.prod(
+            len(tile_positions(n, edge, overlap)) for n, edge in zip(size, (8, 16, 16), strict=True)
+        )
+        for size in (shape, (16, 32, 32))
+    ]
+    assert times == tiles[0] / tiles[1] > 3
+    labelmap = predict_prepared([seeded_network(plan, 0).eval()], plan, part)
+    assert sorted(labelmap.array.shape) == [16, 32, 32]
+    whole, once = forecast_module._two_patches(part, plan)
+    assert (whole, once) == (part, 1.0)
+
+
+def test_of_slices_some_are_timed() -> None:
+    plan = made_plan()
+    image = np.zeros((1, 100, 30, 30), np.float32)
+    prepared = prepare_case(
+        [Volume(image[0], np.diag([1.0, 1.0, 3.0, 1.0]))], plan.settings.prepare
+    )
+    part, times = forecast_module._two_patches(prepared, plan)
+    assert part.image.shape == (1, 32, 30, 30)
+    assert times == pytest.approx(100 / 32)

@@ -33,8 +33,11 @@ def prepared(label: Volume, spacing_mm: float) -> PreparedCase:
     return prepare_case([label.with_array(label.array.astype(np.float32))], settings, label)
 
 
-def store_of(**cases: PreparedCase) -> SimpleNamespace:
-    """A store of these entries of case ``c``."""
+def store_of(
+    sought: dict[str, tuple[str, ...]] | None = None, /, **cases: PreparedCase
+) -> SimpleNamespace:
+    """A store of these entries of case ``c``, some with the only labels that are sought there."""
+    sought = sought or {}
 
     def facts(entry: str) -> SimpleNamespace:
         if entry not in cases:
@@ -42,7 +45,9 @@ def store_of(**cases: PreparedCase) -> SimpleNamespace:
         return SimpleNamespace(geometry=cases[entry].geometry)
 
     return SimpleNamespace(
-        entries=lambda case: tuple(cases) if case == "c" else (case,),
+        labels_of_entries=lambda case: (
+            {entry: sought.get(entry) for entry in cases} if case == "c" else {case: None}
+        ),
         facts=facts,
         label=lambda entry: cases[entry].label,
     )
@@ -85,3 +90,19 @@ def test_a_label_that_nobody_drew_has_no_ceiling_and_a_case_that_is_not_there_no
     blank = rows_of(empty, one=prepared(empty.with_array(empty.array), 2.0))
     assert blank["large"]["ceiling"] is None
     assert grid_rows(store_of(), "other", empty, REGIONS, arm="a") == []
+
+
+def test_labels_in_overlapping_boxes_count_in_their_own_box() -> None:
+    drawn = reference()
+    both = {name: prepared(drawn, 1.0) for name in ("one", "two")}
+    apart = {"one": ("large",), "two": ("tiny",)}
+    rows = {
+        row["label"]: row
+        for row in grid_rows(store_of(apart, **both), "c", drawn, REGIONS, arm="a")
+    }
+    alone = rows_of(drawn, one=both["one"])
+    assert {name: row["voxels"] for name, row in rows.items()} == {
+        name: row["voxels"] for name, row in alone.items()
+    }
+    lost = grid_rows(store_of({"one": ("large",)}, one=both["one"]), "c", drawn, REGIONS, arm="a")
+    assert [row["ceiling"] for row in lost if row["label"] == "tiny"] == [0.0]

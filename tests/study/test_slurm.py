@@ -192,3 +192,18 @@ def test_a_locator_that_was_not_planned_has_nothing_to_train(
 ) -> None:
     assert main(["train", str(finished), "--variant", "locator", "--fold", "1"]) == 0
     assert "there is no locator to train" in capsys.readouterr().err
+
+
+def test_a_training_of_several_processes_gets_the_cores_of_all(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "data" / "Dataset001_One")
+    study = {
+        "study": "wide",
+        "recipe": "unet-2d",
+        "data": str(tmp_path / "data"),
+        "arms": {"a": {"dataset": "Dataset001_One"}},
+        "set": {"train": {"device": "cpu", "threads": 3, "devices": 2}},
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study, sort_keys=False), encoding="utf-8")
+    submit = slurm_study(path, out=tmp_path / "out", request=SlurmRequest())
+    assert "--cpus-per-task=6" in options_of(submit.parent / "train.sh")

@@ -659,3 +659,34 @@ def test_the_optimiser_is_the_one_named(name: str, kind: type) -> None:
     assert type(made) is kind
     assert made.param_groups[0]["lr"] == 0.3
     assert made.param_groups[0]["weight_decay"] == 0.02
+
+
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loss was finite, the gradient was not: the checkpoint must stay the one before."""
+    real, broken = Training.step, []
+
+    def step(training: Training, number: int) -> torch.Tensor:
+        loss = real(training, number)
+        if number == 3 and not broken:
+            broken.append(number)
+            next(training.network.parameters()).data.fill_(float("nan"))
+        return loss
+
+    monkeypatch.setattr(Training, "step", step)
+    job = fold_job(tmp_path)
+    train_fold(job)
+    assert "Going back to the state after epoch 1" in capsys.readouterr().err
+    for weight in load_file(job.weights).values():
+        assert torch.isfinite(weight).all()
+
+
+def test_epochs_between_looks_have_a_checkpoint_and_no_dice(tmp_path: Path) -> None:
+    plan = made_plan({"train": {"epochs": 5, "look_every": 3}})
+    job = fold_job(tmp_path, plan=plan)
+    train(job)
+    looked = [bool(row["validation_dice"]) for row in history(job)]
+    assert looked == [False, False, True, False, True]
+    every = fold_job(tmp_path, plan=made_plan({"train": {"epochs": 5}}), name="every")
+    assert train(every) == hash_file(job.weights)

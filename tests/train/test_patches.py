@@ -308,3 +308,24 @@ def test_a_batch_is_its_own_memory(tmp_path: Path, rng: np.random.Generator) -> 
     batch.image.zero_()
     batch.label.zero_()
     np.testing.assert_array_equal(source.batch(1, rng).image[0].numpy(), image)
+
+
+def test_with_regions_each_region_is_drawn_as_often(tmp_path: Path) -> None:
+    """As nnU-Net: the large label belongs to one region, the small one to all three."""
+    label = np.zeros((4, 60, 60), np.uint8)
+    label[:, :30, :30] = 1
+    label[:, 40:44, 40:44] = 2
+    label[:, 50:54, 10:14] = 3
+    store = write_store(tmp_path, {"a": (label[None].astype(np.float32), label)})
+    sampling = Choice(name="oversample", config={"share": 1.0})
+    shares = []
+    for regions in (None, ((1, 2, 3), (2, 3), (3,))):
+        source = PatchSource(store, ["a"], sampling, [1, 1], reach=False, regions=regions)
+        centres = source.batch(1500, np.random.default_rng(1)).label.flatten().numpy()
+        shares.append([float(np.mean(centres == value)) for value in (1, 2, 3)])
+    assert shares[0] == pytest.approx([1 / 3] * 3, abs=0.05)
+    # A third of the draws each: the whole (nearly all label 1), 2 and 3 alike, 3 alone.
+    sites = {value: (label == value).sum() for value in (1, 2, 3)}
+    whole = np.array([sites[v] for v in (1, 2, 3)]) / sum(sites.values())
+    expected = (whole + np.array([0, 0.5, 0.5]) + np.array([0, 0, 1])) / 3
+    assert shares[1] == pytest.approx(expected, abs=0.06)

@@ -34,6 +34,7 @@ def predict(
     allow_wrong_side: bool = False,
     locator_mask: Path | None = None,
     without: Annotated[tuple[str, ...], Parameter(consume_multiple=True, show_default=False)] = (),
+    relabel_sides: bool = False,
 ) -> int:
     """Segment a file, a folder of files, an nnU-Net images folder or a DICOM folder.
 
@@ -71,6 +72,8 @@ def predict(
             locate stage then segments in the box around it, and not where it finds its places.
         without: Channels, by name, that are left out of every case as if their files were not
             there, such as --without T2 FLAIR; for a model that was trained with channel dropout.
+        relabel_sides: Give parts of a structure that lie on the wrong side of the patient the name
+            of its partner, such as lacrimal_left for lacrimal_right. They are reported either way.
     """
     outcome = acinus.predict_paths(
         model,
@@ -88,6 +91,7 @@ def predict(
         allow_wrong_side=allow_wrong_side,
         locator_mask=locator_mask,
         without=without,
+        relabel_sides=relabel_sides,
     )
     for case, reason in outcome.failed.items():
         sys.stderr.write(f"failed: {case}: {reason}\n")

@@ -26,6 +26,9 @@ SIDE_MARGIN_SHARE = 0.15
 BAND_MM = 10.0
 """The midline is sought in the rows and slices of the structure and so far around, mm."""
 
+LOWEST_AIR = -1100.0
+"""No air is darker, HU; images of other kinds do not reach so far down."""
+
 EDGE_SHARE = 0.03
 """Outermost share of the columns on either side that must be nearly without body for
 the body to be seen whole between right and left."""
@@ -94,6 +97,27 @@ def side_findings(
     return findings
 
 
+def midline_mm(image: Volume, zyx: Array) -> tuple[float, float]:
+    """Where the middle of the body lies at a voxel, and how far from there is surely beyond it.
+
+    Args:
+        image: Canonical: X grows towards the patient's right.
+        zyx: Index of the voxel.
+
+    Returns:
+        World x of the middle, mm, and a margin, mm: larger where the body is not seen whole.
+    """
+    z, y, _ = (round(float(value)) for value in zyx)
+    low, high, is_whole = _lateral_extent(image, (slice(z, z + 1), slice(y, y + 1), slice(None)))
+    middle = np.array([zyx[0], zyx[1], (low + high) / 2])
+    return float(image.grid.world(middle)[0]), _margin_mm(image, low, high, is_whole)
+
+
+def _margin_mm(image: Volume, low: float, high: float, is_whole: bool) -> float:
+    share = SIDE_MARGIN_SHARE if is_whole else 2 * SIDE_MARGIN_SHARE
+    return max(SIDE_MARGIN_MM, share * (high - low) / 2 * image.spacing_mm[2])
+
+
 def body_threshold(array: Array) -> float:
     """Intensity that separates body from air, by Otsu's method on 256 bins.
 
@@ -132,9 +156,7 @@ def _beyond_midline(
         low, high, is_whole = _lateral_extent(image, box)
     to_the_right = (index_zyx[2] - (low + high) / 2) * spacing_x
     beyond = float(-to_the_right if side == "right" else to_the_right)
-    share = SIDE_MARGIN_SHARE if is_whole else 2 * SIDE_MARGIN_SHARE
-    margin = max(SIDE_MARGIN_MM, share * (high - low) / 2 * spacing_x)
-    if beyond <= margin:
+    if beyond <= _margin_mm(label, low, high, is_whole):
         return
     is_between = beyond <= partner_apart_mm / 2
     severity: Severity = "error" if is_whole and not is_between else "warning"
@@ -161,7 +183,8 @@ def _lateral_extent(image: Volume, box: tuple[slice, ...]) -> tuple[float, float
         bands.append(slice(max(0, box[axis].start - reach), box[axis].stop + reach))
     step = max(1, array.size // 200_000)
     sample = array.ravel()[::step]
-    threshold = body_threshold(sample[np.isfinite(sample)])
+    # Padding of a CT lies far below its air, and would part the voxels instead of it.
+    threshold = body_threshold(np.maximum(sample[np.isfinite(sample)], LOWEST_AIR))
     per_column = (array[bands[0], bands[1]] > threshold).sum(axis=(0, 1)).astype(float)
     n_columns = len(per_column)
     if per_column.sum() == 0:

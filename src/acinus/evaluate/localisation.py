@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from acinus.scans import Volume, read_labelmap
-from acinus.scans.box import Box, box_of_voxels, voxels_in
+from acinus.scans.box import Box, Slices, box_of_voxels, voxels_in
 from acinus.scans.components import bounding_box
 from acinus.types import Mask
 
@@ -102,20 +102,28 @@ def _judge(row: Mapping[Any, Any], reference: Volume, mask: Mask) -> dict[str, A
     gaps = np.concatenate(
         [np.subtract(drawn.low_mm, found.low_mm), np.subtract(found.high_mm, drawn.high_mm)]
     )
-    inside = _share(mask, reference, last)
+    # On a turned grid the box in the world is larger than what was segmented.
+    inside = _share(mask, _voxels(row["last_voxels"]))
     outcome = FOUND if inside == 1 else CUT if inside > 0 else MISSED
     return judged | {
         "outcome": outcome,
-        "share_inside": _share(mask, reference, found),
+        "share_inside": _share(mask, voxels_in(reference.grid, found)),
         "share_inside_last": inside,
         "filled": drawn.common_ml(found) / found.volume_ml,
         "margin_mm": float(gaps.min()),
     }
 
 
-def _share(mask: Mask, reference: Volume, box: Box) -> float:
-    part = voxels_in(reference.grid, box)
+def _share(mask: Mask, part: Slices | None) -> float:
     return 0.0 if part is None else float(mask[part].sum() / mask.sum())
+
+
+def _voxels(text: str | float) -> Slices | None:
+    """Slices (Z, Y, X) as ``boxes.csv`` states them; None for a box outside of the scan."""
+    if pd.isna(text) or not str(text):
+        return None
+    z, y, x = (slice(*map(int, edge.split(":"))) for edge in str(text).split())
+    return z, y, x
 
 
 def _box(row: Mapping[Any, Any], prefix: str) -> Box | None:

@@ -6,8 +6,10 @@ states the device it was made for; `auto` is resolved once, when it is made.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import psutil
@@ -62,11 +64,39 @@ def upload(values: Array, device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+"""Where Linux states what a container or a job of a cluster may take (version 2)."""
+
+
 def free_bytes(device: torch.device) -> int:
     """Memory that new tensors may take on a device, bytes."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    return int(psutil.virtual_memory().available)
+    return min(int(psutil.virtual_memory().available), _cgroup_free_bytes())
+
+
+def _cgroup_free_bytes() -> int:
+    """Memory that a container or a job of a cluster leaves, bytes; very much without a limit."""
+    free = sys.maxsize
+    try:
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        own = next(line.split("::")[1] for line in lines if line.startswith("0::"))
+        folder = CONTROL_GROUPS / own.strip("/")
+        for place in (folder, *folder.parents):
+            if not (place / "memory.max").is_file():
+                break
+            limit = (place / "memory.max").read_text(encoding="utf-8").strip()
+            if limit == "max":
+                continue
+            used = int((place / "memory.current").read_text(encoding="utf-8"))
+            stat = dict(
+                line.split() for line in (place / "memory.stat").read_text("utf-8").splitlines()
+            )
+            # What was only read from files is given back when it is needed.
+            free = min(free, int(limit) - used + int(stat.get("inactive_file", 0)))
+    except (OSError, ValueError, StopIteration):
+        return free  # not Linux, or the older kind of control groups
+    return max(0, free)
 
 
 def has_fast_bfloat16(device: torch.device) -> bool:

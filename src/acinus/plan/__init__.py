@@ -6,10 +6,12 @@ from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges
 from acinus.plan.locate import may_locate
 from acinus.plan.plan import DatasetFacts, Plan, make_plan, read_plan, write_plan
 from acinus.plan.recipe import list_recipes, load_recipe, parse_settings
+from acinus.plan.repeats import ENOUGH_STEPS, against_learning_by_heart
 from acinus.plan.rules import PLANES, Decision, small_structure_warnings
 from acinus.plan.settings import Choice, Recipe
 
 __all__ = [
+    "ENOUGH_STEPS",
     "PLANES",
     "Budget",
     "Choice",
@@ -18,6 +20,7 @@ __all__ = [
     "Fingerprint",
     "Plan",
     "Recipe",
+    "against_learning_by_heart",
     "explain_plan",
     "list_recipes",
     "load_recipe",

@@ -21,7 +21,7 @@ from acinus.cohort.header import Side
 from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
-from acinus.networks import SegmentationNetwork, build_network, check_size
+from acinus.networks import NETWORKS, SegmentationNetwork, build_network, check_size
 from acinus.networks.device import best_device, has_fast_bfloat16, miscounts_bfloat16
 from acinus.plan.auto import auto_decisions
 from acinus.plan.fingerprint import Fingerprint, volume_ranges_ml
@@ -221,6 +221,8 @@ def make_plan(
         if recipe.provenance.get(name) != "user" or name == "network.config":
             decisions[name] = decision
     made = _recipe_of(recipe.name, decisions)
+    decisions |= _coarse_heads(made, decisions)
+    made = _recipe_of(recipe.name, decisions)
     network = _network(made, dataset)
     _refuse_unfit_patch(made, network)
     for name, decision in _machine_decisions(made, network, device).items():
@@ -401,6 +403,21 @@ def _network(recipe: Recipe, dataset: Dataset) -> SegmentationNetwork:
             n_channels=len(dataset.channel_names) + len(_previous_values(recipe, dataset.labels)),
             n_classes=len(dataset.labels) + (0 if dataset.regions else 1),
         )
+
+
+def _coarse_heads(recipe: Recipe, decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    """A network with an answer at every level, where the loss shall look at coarser ones."""
+    name, config = recipe.network.name, recipe.network.config
+    if not recipe.train.deep_supervision or "deep_supervision" in config:
+        return {}
+    if "deep_supervision" not in NETWORKS[name].config.model_fields:
+        raise PlanError(
+            f"train.deep_supervision must go with a network that answers at coarser levels; {name} "
+            "does not. Choose plain_unet or resenc_unet, or leave it out."
+        )
+    before = decisions["network.config"]
+    value = {**config, "deep_supervision": True}
+    return {"network.config": before.model_copy(update={"value": value})}
 
 
 def _refuse_unfit_patch(recipe: Recipe, network: SegmentationNetwork) -> None:

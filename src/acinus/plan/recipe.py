@@ -21,6 +21,9 @@ from acinus.plan.settings import Recipe
 PARTS = ("network", "loss", "sampling")
 """Settings that name a registered part."""
 
+RULED_NETWORKS = ("plain_unet", "resenc_unet")
+"""Networks whose levels the rules decide."""
+
 
 def list_recipes() -> list[tuple[str, str]]:
     """Name and one-line summary of every recipe, sorted by name."""
@@ -37,11 +40,14 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     Raises:
         ConfigError: Unknown recipe, key or value.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else _files().get(name)
+    is_own = name.endswith((".yaml", ".yml"))
+    path = Path(name) if is_own else _files().get(name)
     if path is None:
         raise ConfigError(unknown_name("recipe", name, _files()))
     stated = read_yaml_mapping(path)
     stated.setdefault("name", path.stem)
+    if is_own and isinstance(stated.get("provenance", {}), Mapping):
+        stated["provenance"] = {**_chosen_in(stated), **stated.get("provenance", {})}
     lines = key_lines(path.read_text(encoding="utf-8"))
     recipe = validate(Recipe, stated, where=f"recipe {path.name}", lines=lines)
     if not changes:
@@ -93,6 +99,19 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[dotted] = value
     return flat
+
+
+def _chosen_in(stated: Mapping[str, Any]) -> dict[str, str]:
+    """What a user's own file states, so that no rule decides it; but for the networks that the
+    rules give their levels, whose name alone says nothing that a rule might overrule."""
+    chosen = flatten(_whole_choices(stated))
+    if "network.config" not in chosen and chosen.get("network.name") in RULED_NETWORKS:
+        chosen.pop("network.name")
+    return {
+        name: "user"
+        for name in chosen
+        if name not in ("name", "summary", "rules") and not name.startswith("provenance")
+    }
 
 
 def _whole_choices(changes: Mapping[str, Any]) -> dict[str, Any]:

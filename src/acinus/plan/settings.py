@@ -204,6 +204,8 @@ class TrainSettings(Settings):
     epochs: int = Field(100, ge=1)
     steps_per_epoch: int | None = Field(None, ge=1)
     """None: as many steps as show each training slice once."""
+    look_every: int = Field(1, ge=1)
+    """Epochs between two looks at patches held out; there is one after the last epoch, too."""
     gradient_clip: float | None = Field(12.0, gt=0)
     average_decay: float | None = Field(None, gt=0, lt=1)
     """Decay of the running average of the weights that is kept; None: the last weights."""

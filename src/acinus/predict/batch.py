@@ -11,18 +11,17 @@ busy and results would depend on the company of a scan.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeVar
 
 from acinus import progress
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
 from acinus.files import write_text
-from acinus.predict.findings import examine, finding_rows, table_text
-from acinus.predict.located import BOX_COLUMNS, LocatedJob
-from acinus.predict.memory import check_memory, parse_memory
+from acinus.predict.findings import examine, finding_rows, table_text, with_notes
+from acinus.predict.located import BOX_COLUMNS, LocatedJob, caught
+from acinus.predict.memory import check_memory, parse_memory, reading_bytes
 from acinus.predict.missing import (
     check_left_out,
     missing_channels,
@@ -33,11 +32,10 @@ from acinus.predict.missing import (
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
 from acinus.predict.results import DICOM_SUFFIX, SYNTHETIC_WARNING, OutputFormat, Results
+from acinus.predict.sides import partners_of, parts_on_wrong_side, relabelled, side_notes
 from acinus.predict.source import Scan, find_scans
 from acinus.prepare import PreparedCase
 from acinus.scans import KNOWN_SUFFIXES, Volume
-
-T = TypeVar("T")
 
 LARGE_VOX = 2**24
 """Voxels of a scan from which the memory that it will need is looked at beforehand."""
@@ -82,6 +80,7 @@ def predict_paths(
     allow_wrong_side: bool = False,
     locator_mask: Path | None = None,
     without: Sequence[str] = (),
+    relabel_sides: bool = False,
 ) -> PredictOutcome:
     """Segment a file, a folder of scans or a DICOM series.
 
@@ -106,6 +105,8 @@ def predict_paths(
             box is segmented instead of what the model's own locate stage finds.
         without: Names of channels that are left out of every case on purpose, as if their files
             were not there.
+        relabel_sides: Give connected parts of a structure that lie on the wrong side of the
+            patient the name of its partner; they are reported in any case.
 
     Raises:
         AcinusError: Nothing can be segmented: the model or source is unusable, or DICOM is
@@ -160,24 +161,28 @@ def predict_paths(
     _say_missing(missing, without)
     boxes: Rows = []
     if loaded.locator is None:
-        done = _Job(loaded, postprocess, overlay, ceiling, results).run(scans, targets)
+        job = _Job(loaded, postprocess, overlay, ceiling, results, relabel_sides)
+        done = job.run(scans, targets)
     else:
-        done = LocatedJob(loaded, postprocess, overlay, ceiling, results, boxes).run(scans, targets)
+        located = LocatedJob(loaded, postprocess, overlay, ceiling, results, relabel_sides, boxes)
+        done = located.run(scans, targets)
     rows: Rows = []
     written: list[Path] = []
     failed: dict[str, str] = {}
-    with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
-        for scan, target, result in done:
-            if isinstance(result, AcinusError):
-                failed[scan.case] = str(result)
-            else:
-                rows += result
-                written.append(target)
-            bar.advance(1, note=scan.case)
     table = folder / "predictions.csv"
-    write_text(table, table_text(rows))
-    if loaded.locator is not None:
-        write_text(folder / "boxes.csv", table_text(boxes, BOX_COLUMNS))
+    try:
+        with progress.stage("Segmenting", total=len(scans), unit="scan") as bar:
+            for scan, target, result in done:
+                if isinstance(result, AcinusError):
+                    failed[scan.case] = str(result)
+                else:
+                    rows += result
+                    written.append(target)
+                bar.advance(1, note=scan.case)
+    finally:  # what lies there after an interruption is in the tables, too
+        write_text(table, table_text(rows))
+        if loaded.locator is not None:
+            write_text(folder / "boxes.csv", table_text(boxes, BOX_COLUMNS))
     lacking = {case: some for case, some in missing.items() if some and case not in failed}
     return PredictOutcome(tuple(written), failed, table, lacking)
 
@@ -241,6 +246,7 @@ class _Job:
     overlay: bool
     memory_bytes: int | None
     results: Results
+    relabel_sides: bool
 
     def run(
         self, scans: Sequence[Scan], targets: Sequence[Path]
@@ -248,18 +254,18 @@ class _Job:
         """Each scan with its target and its rows, or with the reason why there are none."""
         n_ahead = 0 if self.memory_bytes is not None else 1
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
-            ahead = [reader.submit(_caught, self.read, scan) for scan in scans[:n_ahead]]
+            ahead = [reader.submit(caught, self.read, scan) for scan in scans[:n_ahead]]
             before: Future[Rows | AcinusError] | None = None
             try:
                 for number, (scan, target) in enumerate(zip(scans, targets, strict=True)):
                     ahead += [
-                        reader.submit(_caught, self.read, later)
+                        reader.submit(caught, self.read, later)
                         for later in scans[number + len(ahead) : number + n_ahead + 1]
                     ]
-                    found = _caught(self.segment, scan, ahead.pop(0).result())
+                    found = caught(self.segment, scan, ahead.pop(0).result())
                     if before is not None:
                         yield scans[number - 1], targets[number - 1], before.result()
-                    before = writer.submit(_caught, self.finish, scan, target, found)
+                    before = writer.submit(caught, self.finish, scan, target, found)
                 if before is not None:
                     yield scans[-1], targets[-1], before.result()
             finally:
@@ -272,6 +278,9 @@ class _Job:
             self.model.refuse_missing(scan.channels)
         except DataError as error:
             raise DataError(f"{scan.where}: {error}") from error
+        if self.memory_bytes is not None:
+            plans = [member.plan for member in self.model.members]
+            check_memory(reading_bytes(scan.grid(), plans), self.memory_bytes, scan.case)
         channels = scan.read()
         try:
             checked = self.model.channels(channels)
@@ -303,8 +312,13 @@ class _Job:
         begin = time.monotonic()
         labelmap = self.model.clean(labelmap, self.postprocess)
         plan = self.model.plan
+        of_sides: dict[str, str] = {}
+        if self.relabel_sides:
+            parts = parts_on_wrong_side([labelmap], read.image, plan)
+            labelmap = relabelled(labelmap, parts, plan)
+            of_sides = side_notes(parts, partners_of(plan))
         self.results.write(labelmap, target, scan=scan, image=read.image, plan=plan)
-        findings = examine(labelmap, read.image, plan)
+        findings = with_notes(examine(labelmap, read.image, plan), of_sides)
         if self.overlay:
             picture = target.parent / f"{scan.case}.png"
             write_overlay(read.image, labelmap, self.model.labels, picture)
@@ -317,11 +331,3 @@ class _Job:
         return finding_rows(
             findings, case=scan.case, part="new", model="final", seconds=seconds, missing=missing
         )
-
-
-def _caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:
-    """What a work answers, or the fault that ends it for one scan."""
-    try:
-        return work(*arguments)
-    except AcinusError as error:
-        return error

@@ -18,6 +18,7 @@ from acinus.cohort.check_side import side_findings
 from acinus.cohort.finding import Finding
 from acinus.plan import Plan
 from acinus.predict.locate import Located
+from acinus.predict.sides import partners_of, parts_on_wrong_side, side_notes
 from acinus.scans import Grid, Volume, canonical, label_components, resample_onto
 from acinus.scans.box import Slices
 from acinus.types import Labelmap, Mask
@@ -55,7 +56,17 @@ class LabelFinding:
 
 def examine(labelmap: Volume, image: Volume, plan: Plan) -> list[LabelFinding]:
     """Findings for every label of the plan's dataset."""
-    return _examine(labelmap, plan, _misplaced(labelmap, image, plan), tuple(plan.dataset.labels))
+    notes = side_notes(parts_on_wrong_side([labelmap], image, plan))
+    misplaced, labels = _misplaced(labelmap, image, plan), tuple(plan.dataset.labels)
+    return with_notes(_examine(labelmap, plan, misplaced, labels), notes)
+
+
+def with_notes(findings: Sequence[LabelFinding], notes: Mapping[str, str]) -> list[LabelFinding]:
+    """Findings with a warning more for some labels."""
+    return [
+        replace(one, warnings=(*one.warnings, notes[one.label])) if one.label in notes else one
+        for one in findings
+    ]
 
 
 def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
@@ -69,9 +80,9 @@ def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
             here = resample_onto(piece.labelmap, located.overview.grid, order=0)
             np.copyto(coarse, here.array, where=coarse == 0)
     misplaced = _misplaced(located.overview.with_array(coarse), located.overview, plan)
-    found: dict[str, LabelFinding] = {}
+    partners, found = partners_of(plan), dict[str, LabelFinding]()
     for piece in located.pieces:
-        labels, notes = piece.place.labels, []
+        labels = piece.place.labels
         if piece.labelmap is None or piece.part is None:
             reason = piece.place.reason
             found |= {name: LabelFinding(name, 0.0, 0, ("empty", reason)) for name in labels}
@@ -79,8 +90,35 @@ def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
         at_border = _ends_with(piece.part, located.grid)
         for one in _examine(piece.labelmap, plan, misplaced, labels, at_border):
             notes = ["cut off by its box"] if one.label in piece.cut else []
-            found[one.label] = replace(one, warnings=(*one.warnings, *notes))
-    return [found[name] for name in plan.dataset.labels if name in found]
+            partner = partners.get(one.label)
+            if not one.components and partner in piece.others:
+                notes.append(f"its box shows {partner} instead")
+            one = replace(one, warnings=(*one.warnings, *notes))
+            found[one.label] = _joined(found.get(one.label), one)
+    notes_of_sides = side_notes(
+        parts_on_wrong_side(
+            [piece.labelmap for piece in located.pieces],
+            located.overview,
+            plan,
+            [piece.place.labels for piece in located.pieces],
+        )
+    )
+    named = [found[name] for name in plan.dataset.labels if name in found]
+    return with_notes(named, notes_of_sides)
+
+
+def _joined(first: LabelFinding | None, second: LabelFinding) -> LabelFinding:
+    """What two boxes show of a label; one that shows nothing of it says nothing."""
+    if first is None or not first.components:
+        return second
+    if not second.components:
+        return first
+    return LabelFinding(
+        first.label,
+        first.volume_ml + second.volume_ml,
+        first.components + second.components,
+        tuple(dict.fromkeys((*first.warnings, *second.warnings))),
+    )
 
 
 def _misplaced(labelmap: Volume, image: Volume, plan: Plan) -> list[Finding]:

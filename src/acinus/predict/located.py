@@ -8,19 +8,21 @@ ahead would hold more than the boxes of one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from acinus import progress
 from acinus.errors import AcinusError, DataError, GridError
-from acinus.predict.findings import examine_located, finding_rows
+from acinus.predict.findings import examine_located, finding_rows, with_notes
 from acinus.predict.locate import Located
 from acinus.predict.memory import check_memory
 from acinus.predict.missing import missing_channels, missing_notes
-from acinus.predict.model import Model, Postprocess, assembled
+from acinus.predict.model import Model, Postprocess, assembled, refuse_nothing_found
 from acinus.predict.overlay import write_overlay
 from acinus.predict.results import Results
+from acinus.predict.sides import partners_of, parts_on_wrong_side, relabelled_pieces, side_notes
 from acinus.predict.source import Scan
 from acinus.scans import Volume, read_series
 from acinus.scans.box import Slices, part_affine
@@ -45,16 +47,20 @@ BOX_COLUMNS = (
     *CORNERS,
     "growths",
     *(f"last_{name}" for name in CORNERS),
+    "last_voxels",
     "cut",
     "locate_seconds",
     "segment_seconds",
     "reason",
 )
 """Columns of ``boxes.csv``: a row a case and place; the box as it was found and, after its growths,
-as it was segmented at last, mm; the labels that this one cuts off, joined by semicolons like those
-of the place; seconds of the whole case; why there is no box."""
+as it was segmented at last, mm, and in voxels of the scan (Z, Y, X, each from:to); the labels that
+this one cuts off, joined by semicolons like those of the place; seconds of the whole case; why
+there is no box."""
 
 Rows = list[dict[str, object]]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +73,7 @@ class LocatedJob:
         overlay: Whether pictures are made.
         memory_bytes: Most that this process may take; None: what is free.
         results: In which form results are written.
+        relabel_sides: Whether parts on the wrong side are given to their partners.
         boxes: Receives the rows of ``boxes.csv``.
     """
 
@@ -75,6 +82,7 @@ class LocatedJob:
     overlay: bool
     memory_bytes: int | None
     results: Results
+    relabel_sides: bool
     boxes: Rows
 
     def run(
@@ -82,10 +90,7 @@ class LocatedJob:
     ) -> Iterator[tuple[Scan, Path, Rows | AcinusError]]:
         """Each scan with its target and its rows, or with the reason why there are none."""
         for scan, target in zip(scans, targets, strict=True):
-            try:
-                yield scan, target, self._segment(scan, target)
-            except AcinusError as error:
-                yield scan, target, error
+            yield scan, target, caught(self._segment, scan, target)
 
     def _segment(self, scan: Scan, target: Path) -> Rows:
         begin = time.monotonic()
@@ -102,11 +107,21 @@ class LocatedJob:
         sources = [_open(channel) for channel in scan.channels]
         try:
             located = self.model.predict_located(sources, postprocess=self.postprocess, watch=watch)
+            refuse_nothing_found(located)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
-        if all(piece.part is None for piece in located.pieces):
-            raise DataError(f"{scan.where}: {located.pieces[0].place.reason}.")
         first = next(one for one in sources if one is not None)
+        plan, of_sides = self.model.plan, dict[str, str]()
+        self.boxes.extend(box_rows(located, scan.case))
+        if self.relabel_sides:
+            parts = parts_on_wrong_side(
+                [piece.labelmap for piece in located.pieces],
+                located.overview,
+                plan,
+                [piece.place.labels for piece in located.pieces],
+            )
+            located = relabelled_pieces(located, parts, plan)
+            of_sides = side_notes(parts, partners_of(plan))
         if self.results.are_dicom:
             self.results.write(
                 assembled(located), target, scan=scan, image=None, plan=self.model.plan
@@ -115,19 +130,27 @@ class LocatedJob:
             write_pieces(located.parts(), located.grid, geometry_codes(first.meta), target)
         if self.overlay:
             _draw(first, located, self.model, target.parent / f"{scan.case}.png")
-        plan = self.model.plan
         missing = missing_channels(self.model.channel_names, sources)
         notes = missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:
             notes.append("model learned from synthetic images")
-        findings = [
-            replace(one, warnings=(*one.warnings, *notes)) for one in examine_located(located, plan)
-        ]
-        self.boxes.extend(box_rows(located, scan.case))
+        findings = with_notes(examine_located(located, plan), of_sides)
+        findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
         seconds = time.monotonic() - begin
         return finding_rows(
             findings, case=scan.case, part="new", model="final", seconds=seconds, missing=missing
         )
+
+
+def caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:
+    """What a work answers, or the fault that ends it for one scan and no other."""
+    try:
+        return work(*arguments)
+    except AcinusError as error:
+        return error
+    except (MemoryError, OSError) as error:
+        why = str(error) or "the memory of this machine does not suffice"
+        return DataError(f"it must be readable, and fit into memory and on the disk; {why}.")
 
 
 def box_rows(located: Located, case: str) -> Rows:
@@ -146,6 +169,8 @@ def box_rows(located: Located, case: str) -> Rows:
             "segment_seconds": round(located.segment_s, 3),
             "reason": piece.place.reason,
         }
+        if piece.part is not None:
+            row["last_voxels"] = " ".join(f"{edge.start}:{edge.stop}" for edge in piece.part)
         for prefix, one in (("", piece.place.box), ("last_", box)):
             if one is not None:
                 corners = (*one.low_mm, *one.high_mm)

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import psutil
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,9 @@ from acinus.plan import Plan
 from acinus.predict.device import tile_batch
 from acinus.predict.tile import SLAB_VALUES
 from acinus.prepare import PreparedCase
+from acinus.prepare.geometry import make_geometry, turn_to
 from acinus.prepare.native import CHUNK_BYTES
+from acinus.scans import Grid, Volume
 
 GIGABYTE = 1e9
 
@@ -100,6 +103,26 @@ def case_bytes(plan: Plan, prepared: PreparedCase, tile: int, device: torch.devi
         total += 4 * n_classes * depth * math.prod(plane)
         total += int(LIBRARY_COPIES * batch * tile)
     return total
+
+
+def reading_bytes(grid: Grid, plans: Sequence[Plan]) -> int:
+    """Memory that reading and preparing a scan takes at least, bytes.
+
+    Args:
+        grid: Of the scan.
+        plans: Of the members of a model; the arrays of all are held at a time.
+    """
+    # A view without voxels of its own: only its axes are turned.
+    stands = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
+    total = 0
+    for plan in plans:
+        settings, n_channels = plan.settings.prepare, len(plan.dataset.channel_names)
+        turned = turn_to(stands, settings.orientation).grid
+        geometry = make_geometry(grid, turned, settings, None)
+        # Cropping to what is not 0 may make the image smaller; how much is not known yet.
+        n_prepared = 0 if settings.crop_to_nonzero else math.prod(geometry.prepared_vox)
+        total += 4 * n_channels * n_prepared
+    return total + 4 * math.prod(grid.shape) * len(plans[0].dataset.channel_names)
 
 
 def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:

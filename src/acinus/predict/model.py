@@ -42,6 +42,7 @@ from acinus.predict.locate import (
     Locator,
     MaskLocator,
     NetworkLocator,
+    clipping,
     locate,
     segment_places,
 )
@@ -146,7 +147,11 @@ class Model:
         return frozenset.intersection(*(member.may_lack for member in self.members))
 
     def predict(
-        self, volume: Volume | Sequence[Volume | None], *, postprocess: Postprocess = "plan"
+        self,
+        volume: Volume | Sequence[Volume | None],
+        *,
+        postprocess: Postprocess = "plan",
+        allow_nothing: bool = False,
     ) -> Volume:
         """Label map of one case on the grid of its input.
 
@@ -154,20 +159,25 @@ class Model:
             volume: The image, or one volume a channel in the model's order; None for a channel that
                 is missing, see `may_lack`.
             postprocess: What is done after the network.
+            allow_nothing: Of a model with a locate stage: whether the label map is empty where
+                no place was found, in place of an error.
 
         Returns:
             (Z, Y, X) uint8 label map with the input's affine, to the voxel.
 
         Raises:
             DataError: The number of channels differs from the model's, a channel is missing that
-                it always had, or the memory of this machine does not suffice.
+                it always had, no place was found, or the memory of this machine does not suffice.
             GridError: Channels lie on different grids.
         """
         given = [volume] if isinstance(volume, Volume) else list(volume)
         self.refuse_missing(given)
         if self.locator is not None:
             sources = [None if one is None else VolumeSlabs(one) for one in given]
-            return assembled(self.predict_located(sources, postprocess=postprocess))
+            located = self.predict_located(sources, postprocess=postprocess)
+            if not allow_nothing:
+                refuse_nothing_found(located)
+            return assembled(located)
         return self._segment(self.channels(given), postprocess)
 
     def refuse_missing(self, channels: Sequence[object | None]) -> None:
@@ -209,9 +219,15 @@ class Model:
         begin = time.monotonic()
 
         def segment(channels: Sequence[Volume | None]) -> Volume:
-            return self._segment(self.channels(channels), postprocess, watch)
+            return self._segment(self.channels(channels), "none", watch)
 
-        pieces = segment_places(sources, found, segment, self.plan)
+        # Cleaned at last: what a box cuts off must grow it first, however small the rest looks.
+        pieces = [
+            piece
+            if piece.labelmap is None
+            else replace(piece, labelmap=self.clean(piece.labelmap, postprocess))
+            for piece in segment_places(sources, found, segment, self.plan)
+        ]
         grid = common_grid(sources)
         return Located(grid, tuple(pieces), seen, locate_s, time.monotonic() - begin)
 
@@ -356,6 +372,12 @@ def load_model(
     return Model(members, ensemble.postprocess, precision, locator)
 
 
+def refuse_nothing_found(located: Located) -> None:
+    """Raise `DataError` with the reason if no place of a scan was found."""
+    if all(piece.part is None for piece in located.pieces):
+        raise DataError(f"{located.pieces[0].place.reason}.")
+
+
 def assembled(located: Located) -> Volume:
     """The label map of a whole scan from its pieces."""
     array = np.zeros(located.grid.shape, dtype=np.uint8)
@@ -393,7 +415,7 @@ def _locator(
     # One network, as each case was judged by one: a mean of all costs as many times as much.
     first = [read_card(own).weights[0].fold]
     coarse = load_model(own, folds=first, device=device.type, precision=precision)
-    return NetworkLocator(coarse, plan)
+    return NetworkLocator(coarse, plan, clipping(coarse.plan))
 
 
 def _member(

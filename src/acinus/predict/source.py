@@ -17,12 +17,15 @@ from pathlib import Path
 from acinus.errors import ConfigError, DataError
 from acinus.scans import (
     KNOWN_SUFFIXES,
+    Grid,
     Series,
     Volume,
     choose_series,
     list_series,
+    read_grid,
     read_series,
     read_volume,
+    stack_grid,
     strip_suffix,
 )
 
@@ -69,6 +72,13 @@ class Scan:
             for name, channel in zip(names, self.channels, strict=True)
         )
         return replace(self, channels=kept, left_out=tuple(left_out))
+
+    def grid(self) -> Grid:
+        """Where its voxels lie, by the header of its first channel alone."""
+        first = next(channel for channel in self.channels if channel is not None)
+        if isinstance(first, Series):
+            return stack_grid(first.slices, first.description, first.skipped)
+        return read_grid(first)
 
     def read(self) -> list[Volume | None]:
         """The volumes of all channels."""

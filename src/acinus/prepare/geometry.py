@@ -133,6 +133,22 @@ def make_geometry(
     )
 
 
+def as_prepared(settings: PrepareSettings, size_vox: Sequence[int]) -> Geometry:
+    """The geometry of a scan that lies on the prepared grid already: nothing is resampled.
+
+    Args:
+        settings: Of the plan.
+        size_vox: (S, R, Q) voxels, of 1 mm.
+    """
+    slice_axis = settings.slice_axis if settings.slice_axis != "auto" else "Z"
+    order = axis_order(slice_axis)
+    size = [size_vox[order.index(axis)] for axis in range(3)]
+    stands = Volume(np.broadcast_to(np.uint8(0), size), np.eye(4))
+    turned = turn_to(stands, settings.orientation).grid
+    plain = settings.model_copy(update={"spacing_mm": None, "size_vox": None})
+    return make_geometry(turned, turned, plain, None)
+
+
 def _significant(step_mm: float) -> float:
     """Seven digits, as headers hold: lengths of oblique axes are off in the last ones."""
     return float(f"{step_mm:.7g}")

@@ -78,10 +78,19 @@ class Store:
         path = self.folder / f"{case_id}.entries.json"
         return tuple(read_json(path)["entries"]) if path.is_file() else (case_id,)
 
+    def labels_of_entries(self, case_id: str) -> dict[str, tuple[str, ...] | None]:
+        """Entries of a case, each with the labels that are sought in it; None: all."""
+        path = self.folder / f"{case_id}.entries.json"
+        if not path.is_file():
+            return {case_id: None}
+        listed = read_json(path)
+        return {one: tuple(listed["labels"][one]) for one in listed["entries"]}
+
     def fullest_entry(self, case_id: str) -> str:
-        """Of the entries of a case the one with most foreground."""
-        entries = self.entries(case_id) or (case_id,)
-        return max(entries, key=lambda one: sum(self.facts(one).foreground_vox.values()))
+        """Of the entries of a case, at least one, the one with most foreground."""
+        return max(
+            self.entries(case_id), key=lambda one: sum(self.facts(one).foreground_vox.values())
+        )
 
     def image(self, case_id: str) -> Array:
         """(C, S, R, Q) float32, read on access."""
@@ -206,22 +215,25 @@ def _refuse_changed_dataset(dataset: Dataset, plan: Plan) -> None:
 
 def _store_case(plan: Plan, folder: Path, case: Case, key: str, boxes: CaseBoxes | None) -> None:
     channels, label = load_labelled_case(case)
+    listed = folder / f"{case.case_id}.entries.json"
+    listed.unlink(missing_ok=True)
     if boxes is None:
         _store_entry(plan, folder, case.case_id, key, channels, label)
         return
-    listed = folder / f"{case.case_id}.entries.json"
-    listed.unlink(missing_ok=True)
     try:
         parts = boxes(case, channels, label)
     except AcinusError as error:
         raise DataError(f"case '{case.case_id}': {error}") from error
-    entries = []
+    sought = dict(plan.settings.locate.places)
+    labels: dict[str, list[str]] = {}
     for place, part in parts.items():
         entry = f"{case.case_id}@{re.sub(r'[^A-Za-z0-9.-]+', '_', place)}"
+        if entry in labels:  # names that differ in other letters only
+            entry += f"_{len(labels) + 1}"
         inside = [None if one is None else crop(one, part) for one in channels]
         _store_entry(plan, folder, entry, key, inside, crop(label, part))
-        entries.append(entry)
-    write_json(listed, {"key": key, "entries": entries})
+        labels[entry] = list(sought.get(place, plan.dataset.labels))
+    write_json(listed, {"key": key, "entries": list(labels), "labels": labels})
 
 
 def _store_entry(
@@ -282,9 +294,9 @@ def _was_cut(before: int, after: int, geometry: Geometry) -> bool:
 
 def _is_whole(store: Store, case_id: str, key: str, in_boxes: bool) -> bool:
     """Whether a case is prepared; in boxes, whether all its entries are."""
-    if not in_boxes:
-        return _is_prepared(store.folder, case_id, key)
     listed = store.folder / f"{case_id}.entries.json"
+    if not in_boxes:
+        return not listed.is_file() and _is_prepared(store.folder, case_id, key)
     return (
         listed.is_file()
         and read_json(listed).get("key") == key

@@ -71,19 +71,31 @@ _STRUCTURES: tuple[tuple[str, Code], ...] = (
     ("eye", Code("81745001", "Eye")),
     ("orbit", Code("363654007", "Orbital structure")),
     ("brain", Code("12738006", "Brain")),
+)
+"""Words of a name to its code; the first entry whose words stand in the name counts."""
+
+_ABNORMAL_WORDS: tuple[tuple[str, Code], ...] = (
     ("tumor", Code("108369006", "Neoplasm")),
+    ("tumors", Code("108369006", "Neoplasm")),
     ("tumour", Code("108369006", "Neoplasm")),
+    ("tumours", Code("108369006", "Neoplasm")),
     ("lesion", Code("52988006", "Lesion")),
+    ("lesions", Code("52988006", "Lesion")),
     ("edema", Code("79654002", "Edema")),
     ("oedema", Code("79654002", "Edema")),
     ("necrosis", Code("6574001", "Necrosis")),
 )
-"""Words of a name to its code; the first entry whose words stand in the name counts."""
+"""Words that go before every organ: a tumour of the kidney is no kidney."""
 
 _ABNORMAL = {"108369006", "52988006", "79654002", "6574001"}
 
-_OTHER_WORDS = {"artery", "vein", "duct", "nerve", "node", "sac", "bone", "muscle", "vessels"}
-"""Words that make something else of a structure: a lacrimal sac is no lacrimal gland."""
+_PLAIN_WORDS = {
+    *("right", "left", "r", "l", "rt", "lt", "dexter", "sinister", "both", "bilateral"),
+    *("gland", "glands", "organ", "whole", "total", "mask", "label", "roi", "structure", "region"),
+    *PARTS,
+}
+"""Words beside which a structure stays what it is: a lacrimal sac is no lacrimal gland, and nobody
+can list all that make something else of one."""
 
 
 @dataclass(frozen=True)
@@ -111,8 +123,8 @@ def coding_of(name: str, side: Laterality | None = None) -> Coding:
     """
     words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
     text = f" {' '.join(words)} "
-    known = not _OTHER_WORDS & set(words)
-    code = next((code for key, code in _STRUCTURES if known and f" {key} " in text), TISSUE)
+    code = next((code for key, code in _ABNORMAL_WORDS if f" {key} " in text), None)
+    code = code or next((code for key, code in _STRUCTURES if _is_plainly(key, text)), TISSUE)
     if code is TISSUE:
         category = TISSUE
     else:
@@ -121,6 +133,11 @@ def coding_of(name: str, side: Laterality | None = None) -> Coding:
     if side is None:
         return Coding(category, code, parts)
     return Coding(category, code, (BILATERAL if side == "both" else SIDES[side], *parts))
+
+
+def _is_plainly(key: str, text: str) -> bool:
+    """Whether a text between blanks names a structure and nothing that makes another one of it."""
+    return f" {key} " in text and set(text.replace(f" {key} ", " ", 1).split()) <= _PLAIN_WORDS
 
 
 def side_of_codes(codes: tuple[Code, ...]) -> Side | None:

@@ -133,7 +133,7 @@ def _stored(header: Any, frames: Sequence[Slice]) -> Iterator[Array]:
 
 def _rescaled(stored: Array, item: Slice) -> Array:
     """Stored values times slope plus intercept, in a small type."""
-    if item.slope == 1 and item.intercept.is_integer():
+    if stored.dtype.kind in "iu" and item.slope == 1 and item.intercept.is_integer():
         shift = int(item.intercept)
         low, high = int(stored.min()) + shift, int(stored.max()) + shift
         small = np.result_type(np.int16, np.min_scalar_type(low), np.min_scalar_type(high))

@@ -65,6 +65,11 @@ def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: st
     notes = [f"{n_copies} {plural('copy', n_copies)} of slices left out"] if n_copies else []
     slices, layers = [slices[at] for at in kept], [layers[at] for at in kept]
     for fault in stack_faults(slices):
+        if fault.code == "copies":  # true ones are gone by now
+            raise DataError(
+                f"{where}: two images of one UID must be one image; their pixels differ, and which "
+                f"is right cannot be told. {fault.found}. {fault.remedy}"
+            )
         if not fault.is_repairable:
             raise DataError(f"{where}: {fault.found}; this cannot be repaired. {fault.remedy}")
     along = along_mm(slices)

@@ -98,7 +98,7 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
         raise next(iter(refused.values()))
     _refuse_other_grid(contours, grid, path)
     for one in structures:
-        notes += _between(one, contours[one.number])
+        notes += _between(one, contours[one.number]) + _skipping(one, contours[one.number])
 
     def draw(structure: Structure) -> Mask:
         if structure.number in refused:
@@ -227,6 +227,18 @@ def _between(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
     return [
         f"'{structure.name}': contours at {len(levels)} places between slices (slice {shown}) "
         "were taken for the nearest slice, unless that has contours of its own."
+    ]
+
+
+def _skipping(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
+    """A remark on slices within a structure on which nothing is drawn."""
+    drawn = sorted({round(one.level) for one in contours})
+    n_between = drawn[-1] - drawn[0] + 1 - len(drawn) if drawn else 0
+    if not n_between:
+        return []
+    return [
+        f"'{structure.name}': nothing is drawn on {n_between} of the {drawn[-1] - drawn[0] + 1} "
+        "slices that it reaches over; they stay empty."
     ]
 
 

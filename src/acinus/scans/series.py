@@ -11,6 +11,7 @@ sequence would be segmented without a word.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -40,7 +41,7 @@ from acinus.scans.stack import (
     stack_faults,
     usual_gap_mm,
 )
-from acinus.scans.stored import Skipped, list_stored
+from acinus.scans.stored import Skipped, list_stored, open_stored
 from acinus.types import Spacing
 
 ORIENTATION_TOLERANCE = 1e-3
@@ -181,6 +182,8 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
         tags = found[0].tags
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
         by_series[tuple(tags.get(name, "") for name in names)] += found
+    segmentations, copies = _without_copies(segmentations)
+    skipped += copies
     counted = Counter(one.reason for one in skipped)
     series = [
         _describe(stack, note, counted)
@@ -188,6 +191,26 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
         for stack, note in _divide(slices)
     ]
     return Export(tuple(sorted(series, key=_order)), tuple(segmentations), tuple(skipped))
+
+
+def _without_copies(
+    objects: Sequence[StoredSegmentation],
+) -> tuple[list[StoredSegmentation], list[Skipped]]:
+    """Objects without files that are in the export twice, byte by byte, such as in its own zip."""
+    numbers = Counter(one.uid for one in objects)
+    kept: list[StoredSegmentation] = []
+    copies: list[Skipped] = []
+    seen: set[tuple[str, str]] = set()
+    for one in objects:
+        if one.uid and numbers[one.uid] > 1:
+            with open_stored(one.path) as stream:
+                key = one.uid, hashlib.sha256(stream.read()).hexdigest()
+            if key in seen:
+                copies.append(Skipped(one.path, f"copies of a {one.kind}", is_fault=False))
+                continue
+            seen.add(key)
+        kept.append(one)
+    return kept, copies
 
 
 def _examine_all(files: Sequence[Path], jobs: int) -> Iterator[tuple[Path, Content]]:

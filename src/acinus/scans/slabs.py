@@ -94,20 +94,27 @@ def open_slabs(path: Path) -> SlabReader:
     return VolumeSlabs(read_volume(path))
 
 
-def overview(source: SlabReader, spacing_mm: float) -> Volume:
+def overview(
+    source: SlabReader, spacing_mm: float, limits: tuple[float, float] | None = None
+) -> Volume:
     """The scan at coarse resolution: means over blocks of whole voxels.
 
     Args:
         source: The scan.
         spacing_mm: The largest whole number of voxels along each axis that is not longer makes
             a block, at least one; the last block of an axis may hold fewer.
+        limits: Values are clipped to these before means are taken, as those that a network
+            learned from were before they were resampled; None: not at all.
 
     Returns:
         Volume of float32, on the grid of the centres of whole blocks.
     """
     factors = [max(1, math.floor(spacing_mm / own + 1e-3)) for own in source.grid.spacing_mm]
     n_planes = _run_length(source.grid) // factors[0] * factors[0] or factors[0]
-    parts = [_block_means(planes, factors) for _, planes in source.slabs(n_planes)]
+    parts = [
+        _block_means(planes if limits is None else np.clip(planes, *limits), factors)
+        for _, planes in source.slabs(n_planes)
+    ]
     x, y, z = factors[::-1]
     affine = np.array(source.grid.affine, dtype=np.float64)
     affine[:3, 3] += affine[:3, :3] @ ((np.array([x, y, z]) - 1) / 2)

@@ -62,7 +62,18 @@ NO_SCAN = (
 )
 """How the reasons begin that are no faults: such files hold no slice of a scan."""
 
-PERSON_TAGS = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "PatientAge")
+PERSON_TAGS = (
+    "PatientID",
+    "PatientName",
+    "PatientBirthDate",
+    "PatientSex",
+    "PatientAge",
+    "PatientBirthName",
+    "OtherPatientIDs",
+    "ReferringPhysicianName",
+    "AccessionNumber",
+    "StudyID",
+)
 """What a header says about the person."""
 
 _TAGS = (
@@ -113,6 +124,12 @@ segmentations, value mappings, reports, documents and radiotherapy."""
 
 _SCANS = tuple(f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "2.1", "4", "4.1", "128"))
 """Classes of CT, MR and PET images, classic and enhanced."""
+
+_PLANNING = ("LOCALIZER", "SCOUT", "TOPOGRAM")
+"""Words of ImageType of images for planning."""
+
+_IMAGE_SUFFIXES = ("", ".dcm", ".ima", ".img")
+"""Of files that were images if they are empty."""
 
 _FRAME_VALUES = (
     ("ImagePositionPatient", "PlanePositionSequence", "ImagePositionPatient"),
@@ -183,7 +200,7 @@ class Slice:
     def kind(self) -> Kind:
         """What the image is by SOP class and ImageType."""
         types = self.tags.get("ImageType", "").upper()
-        if any(word in types for word in ("LOCALIZER", "SCOUT", "TOPOGRAM")):
+        if any(word in types for word in _PLANNING):
             return "localizer"
         if self.tags.get("SOPClassUID", "").startswith(_CAPTURES):
             return "secondary capture"
@@ -228,6 +245,8 @@ def open_dicom(path: Path, **options: Any) -> Any:
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+    # Its warnings would print identifiers, one line a file.
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     with open_stored(path) as stream:
         try:
             return pydicom.dcmread(stream, **options)
@@ -254,12 +273,19 @@ def read_header(path: Path) -> Any | str:
             return f"deflated DICOM of more than {MAX_DEFLATED_BYTES >> 20} MiB"
         return open_dicom(path, stop_before_pixels=True, specific_tags=[*_TAGS, *_GROUPS])
     except InvalidDicomError:
+        if _is_empty(path) and path.suffix.lower() in _IMAGE_SUFFIXES:
+            return "empty file"
         found = "a member of an archive" if is_member(path) else describe_content(path)
         return f"not DICOM ({found.split(' that begin')[0]})"
     except PermissionError:
         return "not readable (no permission)"
     except dicom_faults():
         return "damaged DICOM"
+
+
+def _is_empty(path: Path) -> bool:
+    with open_stored(path) as stream:
+        return not stream.read(1)
 
 
 def _could_inflate(path: Path) -> bool:
@@ -317,6 +343,8 @@ def _no_image(header: Any) -> str:
     if int(header.get("SamplesPerPixel") or 1) != 1 or palette:
         return "colour pictures"
     if not header.get("SeriesInstanceUID"):
+        if sop_class in _SCANS:
+            return f"damaged DICOM, a {_class_name(sop_class)} without SeriesInstanceUID"
         return "DICOM images without SeriesInstanceUID"
     return ""
 
@@ -348,6 +376,11 @@ def _single(
     if not cosines or not position or not pixel_mm:
         if tags.get("SOPClassUID", "").startswith(_CAPTURES):
             return "secondary captures (screenshots)"
+        sop_class, types = tags.get("SOPClassUID", ""), tags.get("ImageType", "").upper()
+        is_body = tags.get("Modality", "").upper() in ("CT", "MR", "PT")
+        if is_body and sop_class in _SCANS and not any(word in types for word in _PLANNING):
+            what = _class_name(sop_class)
+            return f"damaged DICOM, a {what} without orientation, position or pixel spacing"
         return "DICOM images without orientation, position or pixel spacing"
     directions = np.array([float(number) for number in cosines]).reshape(2, 3)
     corner = np.array([float(number) for number in position]).reshape(3)

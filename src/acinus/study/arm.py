@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from acinus import progress
@@ -21,6 +22,7 @@ from acinus.evaluate.tables import MISSING_CHANNELS
 from acinus.files import hash_file, read_json, whole_file, write_json, write_text
 from acinus.plan import (
     Plan,
+    against_learning_by_heart,
     make_plan,
     read_plan,
     take_fingerprint,
@@ -79,7 +81,9 @@ from acinus.train.distributed import refuse_uneven, train_on_devices
 from acinus.train.fold import pinned_threads
 
 EVALUATION_S = 0.05
-"""Set aside for scoring one case before any was scored, s."""
+EVALUATION_S_A_VOXEL = 1.5e-8
+"""Set aside for scoring one case before any was scored, s: for itself, and for each voxel of two
+label maps."""
 
 PAIRS_A_PROCESS = 30
 """Scoring fewer cases takes less time than starting another process for it."""
@@ -147,11 +151,14 @@ def plan_arm(job: ArmJob) -> Plan:
     if locator is not None:
         share_left_s = segment_share(share_left_s)
         plan = bound_to_locator(plan, plan_arm(locator))
-    plan = fit_to_memory(plan)
+    plan = fit_to_memory(plan, job.places_here)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if share_left_s is not None:
         plan = _fit_to_clock(job, plan, share_left_s)
+    if plan.settings.rules == "auto" and job.budget is not None:
+        n_learned = max(1, len(job.split.cases(job.dataset, "train", fold=0)))
+        plan = against_learning_by_heart(plan, fingerprint, n_learned)
     refuse_uneven(plan)
     write_plan(plan, job.folder.plan)
     return plan
@@ -325,7 +332,7 @@ def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) ->
         return _all_trainings_s(job, candidate, share_left_s())
 
     if plan.settings.rules == "auto":
-        plan, forecast = fit_auto(plan, store, cases, for_training_s)
+        plan, forecast = fit_auto(plan, store, cases, for_training_s, job.places_here)
     else:
         forecast = measure_costs(plan, store, cases)
     _keep_predict_s(job, forecast.predict_s * a_case)
@@ -382,9 +389,18 @@ def finish_s(job: ArmJob, plan: Plan) -> float:
     n_networks = len(plan.folds_to_train) if job.external_model == "folds_mean" else 1
     return (
         (_predict_s(job) * n_networks + first_s) * n_predicted
-        + EVALUATION_S * n_scored
+        + (EVALUATION_S + EVALUATION_S_A_VOXEL * _case_voxels(job.folder.fingerprint)) * n_scored
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
+
+
+@cache
+def _case_voxels(fingerprint: Path) -> float:
+    """Voxels of the median case."""
+    if not fingerprint.is_file():
+        return 0.0
+    shapes = [case["shape_vox"] for case in read_json(fingerprint)["cases"].values()]
+    return float(np.median([np.prod(shape) for shape in shapes])) if shapes else 0.0
 
 
 def _predict_s(job: ArmJob) -> float:

@@ -40,11 +40,22 @@ def low_resolution(job: ArmJob) -> ArmJob | None:
         return None
     recipe = job.recipe
     nnunet = recipe.nnunet.model_copy(update={"configuration": "3d_lowres"})
+    # A spacing by the user is that of the full resolution; the low one is planned from it.
+    provenance = {
+        name: source for name, source in recipe.provenance.items() if name != "prepare.spacing_mm"
+    }
     name = f"{recipe.name}, low resolution"
     return replace(
         job,
         model=job.name_of_first(LOW_RESOLUTION),
-        recipe=recipe.model_copy(update={"nnunet": nnunet, "folds_trained": None, "name": name}),
+        recipe=recipe.model_copy(
+            update={
+                "nnunet": nnunet,
+                "folds_trained": None,
+                "name": name,
+                "provenance": provenance,
+            }
+        ),
         folder=RunFolder(job.folder.root / LOW_RESOLUTION),
         store=job.store.parent / LOW_RESOLUTION / job.store.name,
         explain=False,

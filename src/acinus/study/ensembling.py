@@ -25,8 +25,10 @@ from acinus.predict.ensemble import (
     write_ensemble,
 )
 from acinus.predict.folder import check_one_locator, read_card
-from acinus.prepare import load_case
+from acinus.predict.model import with_previous
+from acinus.prepare import PreparedCase, load_case, prepare_case
 from acinus.scans import Volume, read_labelmap
+from acinus.study.cascade import low_resolution
 from acinus.study.folders import StudyFolder
 from acinus.study.job import ArmJob
 from acinus.study.locating import case_locator
@@ -121,7 +123,7 @@ def ensemble_runs(runs: Sequence[Path], *, out: Path, device: str = "auto") -> E
                 members[folds],
                 subsets,
                 [evidence[names] for names in candidates],
-                opened[0],
+                opened,
             )
             bar.advance(1)
     choice = choose_ensemble({names: evidence[names].mean_dice() for names in candidates})
@@ -200,26 +202,49 @@ def _compare(
     members: Sequence[Member],
     subsets: Sequence[tuple[int, ...]],
     evidence: Sequence[Evidence],
-    run: _Run,
+    runs: Sequence[_Run],
 ) -> None:
-    """Add one case to what is known of every candidate; all share the boxes of one run."""
+    """Add one case to what is known of every candidate; all share the boxes of the first run."""
     channels, _ = load_case(case, with_label=False)
     if case.label is None:
         raise DataError(f"case '{case.case_id}': must have a label to compare with; it has none.")
     reference = read_labelmap(case.label)
     plan = members[0].plan
     if plan.is_located:
-        locator = case_locator(run.job, plan, case)
+        locator = case_locator(runs[0].job, plan, case)
         models = [Model(tuple(members[k] for k in subset), locator=locator) for subset in subsets]
         # Each by itself, since boxes grow where a candidate's own mask touches them.
         predictions: Iterator[Volume] = (
-            model.predict(channels, postprocess="none") for model in models
+            model.predict(channels, postprocess="none", allow_nothing=True) for model in models
         )
     else:
-        entries = [(member.networks, member.plan, member.prepare(channels)) for member in members]
+        entries = [
+            (member.networks, member.plan, _prepared(run, member, channels, case))
+            for run, member in zip(runs, members, strict=True)
+        ]
         predictions = iter(average_subsets(entries, subsets))
     for prediction, known in zip(predictions, evidence, strict=True):
         known.add(reference, prediction, annotated)
+
+
+def _prepared(
+    run: _Run, member: Member, channels: Sequence[Volume | None], case: Case
+) -> PreparedCase:
+    """The case as a member sees it; of a cascade with what the fold found that held it back.
+
+    All folds of the low resolution together have learned from it but for one.
+    """
+    first = low_resolution(run.job)
+    if first is None:
+        return member.prepare(channels)
+    found = first.folder.predictions("validation") / f"{case.case_id}.nii.gz"
+    if not found.is_file():
+        raise PlanError(
+            f"{found}: the low resolution of a cascade must have segmented each case that it held "
+            f"back; this one is missing. Run 'acinus train {run.folder.root}' again."
+        )
+    prepared = prepare_case(channels, member.plan.settings.prepare)
+    return with_previous(prepared, read_labelmap(found))
 
 
 def _cleanings(dataset: Dataset, evidence: Evidence) -> dict[str, Cleaning]:

@@ -40,7 +40,8 @@ def explain_arm(
     The slice is the one with most of the label; the network is that of the
     first trained fold, since an ensemble has no single set of layers.
     """
-    ids = [case.case_id for case in holdout]
+    # Of a case in which a locate stage has nothing to learn from nothing is stored.
+    ids = [case.case_id for case in holdout if store.entries(case.case_id)]
     case_id = _median_case(ids, scores)
     if case_id is None:
         return

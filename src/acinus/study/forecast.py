@@ -8,6 +8,7 @@ tenfold.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,10 +19,13 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from acinus.errors import PlanError
-from acinus.plan import Decision, Plan
+from acinus.plan import ENOUGH_STEPS, Decision, Plan
 from acinus.plan.auto import width_candidates
 from acinus.predict import predict_prepared, prediction_device
-from acinus.prepare import Store
+from acinus.predict.tile import tile_positions
+from acinus.prepare import PreparedCase, Store
+from acinus.prepare.geometry import as_prepared
+from acinus.study.memory import fits_memory
 from acinus.train import FoldJob, seeded_network
 from acinus.train.allocator import keep_memory
 from acinus.train.fold import Training, pinned_threads
@@ -38,17 +42,22 @@ MIN_STEPS = 10
 """Fewer steps than these teach nothing; a budget for fewer is refused."""
 
 MIN_STEPS_PER_EPOCH = 10
-"""An epoch under a budget has at least so many steps, so that validation stays cheap."""
+"""An epoch under a budget has at least so many steps."""
+
+MIN_EPOCHS = 8
+"""Epochs of a training that has the steps for them: after each one a checkpoint is written and the
+clock is looked at, so that a kill loses little and a wrong forecast is noticed."""
 
 VALIDATION_SHARE = 0.04
 """Most of the time for training that may go into looking at validation patches."""
 
 WANTED_STEPS = 600
-"""Steps that a network must get under a budget, or a narrower one is taken."""
+"""Steps that a network must get under a budget, or a narrower one is taken; from `ENOUGH_STEPS`
+of a training on, more folds, then wider networks, gain more than more steps.
+docs/decisions/0008 has the measurements."""
 
-ENOUGH_STEPS = 2400
-"""Steps of a training after which more folds, then wider networks, gain more than more steps.
-docs/decisions/0008 has the measurements behind both."""
+SLICES_TIMED = 32
+"""Slices of a case that are predicted to time it."""
 
 NARROWING_GAIN, WIDENING_COST = 1.3, 1.8
 """A step of a network w times as wide costs about w to this power, measured on a CPU: less where
@@ -117,6 +126,35 @@ def time_training(plan: Plan, store: Store, case_ids: Sequence[str]) -> tuple[fl
     return step_s, validation_s
 
 
+def _two_patches(prepared: PreparedCase, plan: Plan) -> tuple[PreparedCase, float]:
+    """A part of a case that is quickly predicted, and how many times its work the whole is.
+
+    Two patches along each axis, or for slices as many slices as go through a network together.
+    """
+    settings, sizes = plan.settings, prepared.image.shape[1:]
+    patch = (1, *settings.train.patch_vox)[-3:]
+    most = [SLICES_TIMED if edge == 1 else 2 * edge for edge in patch]
+    part = [min(size, limit) for size, limit in zip(sizes, most, strict=True)]
+    if tuple(part) == tuple(sizes):
+        return prepared, 1.0
+
+    def n_tiles(lengths: Sequence[int]) -> int:
+        overlap = settings.predict.overlap
+        counts = [
+            length if edge == 1 else len(tile_positions(max(length, edge), edge, overlap))
+            for length, edge in zip(lengths, patch, strict=True)
+        ]
+        return math.prod(counts)
+
+    inner = tuple(slice(0, length) for length in part)
+    image = np.ascontiguousarray(prepared.image[(slice(None), *inner)])
+    previous = None if prepared.previous is None else prepared.previous[inner]
+    cut = replace(
+        prepared, image=image, previous=previous, geometry=as_prepared(plan.settings.prepare, part)
+    )
+    return cut, n_tiles(sizes) / n_tiles(part)
+
+
 def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
     """Seconds of predicting the case of median size with one network, reading aside.
 
@@ -132,10 +170,11 @@ def time_prediction(plan: Plan, store: Store, case_ids: Sequence[str]) -> float:
     prepared = store.prepared(case_id)
     if plan.previous_values:  # the low resolution of a cascade is trained later
         prepared = replace(prepared, previous=np.zeros(prepared.image.shape[1:], dtype=np.uint8))
-    predict_prepared([network], plan, prepared)  # the first call also warms up
+    part, n_times = _two_patches(prepared, plan)
+    predict_prepared([network], plan, part)  # the first call also warms up
     begin = time.monotonic()
-    predict_prepared([network], plan, prepared)
-    return time.monotonic() - begin
+    predict_prepared([network], plan, part)
+    return n_times * (time.monotonic() - begin)
 
 
 def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str, float]) -> Plan:
@@ -160,10 +199,15 @@ def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str,
             f"training(s) ({forecast.step_s:.2f} s a step here); {max(seconds, 0):.0f} s are left "
             f"after everything else. Give about {needed:.0f} s more, or fewer --folds."
         )
-    epochs = min(plan.settings.train.epochs, int(per_fold_s / per_epoch_s))
+    wanted = plan.settings.train.epochs
+    looks = wanted
     if forecast.validation_s > 0:
-        epochs = min(epochs, max(1, int(VALIDATION_SHARE * per_fold_s / forecast.validation_s)))
-    steps = max(1, int((per_fold_s / epochs - forecast.validation_s) / forecast.step_s))
+        looks = max(1, int(VALIDATION_SHARE * per_fold_s / forecast.validation_s))
+    n_steps = int((per_fold_s - forecast.validation_s) / forecast.step_s)  # with a single look
+    epochs = max(1, min(wanted, max(MIN_EPOCHS, looks), n_steps // MIN_STEPS_PER_EPOCH))
+    look_every = math.ceil(epochs / looks)
+    looking_s = math.ceil(epochs / look_every) * forecast.validation_s
+    steps = max(1, int((per_fold_s - looking_s) / epochs / forecast.step_s))
     shared = {
         "seconds_a_step": round(forecast.step_s, 4),
         "seconds_a_validation": round(forecast.validation_s, 3),
@@ -185,6 +229,12 @@ def fit_to_time(plan: Plan, forecast: Forecast, seconds: float, facts: dict[str,
                 source="budget",
                 facts=shared,
             ),
+            "train.look_every": Decision(
+                value=look_every,
+                rule=f"looks take at most {VALIDATION_SHARE:.0%} of the time, but there is one",
+                source="budget",
+                facts=shared,
+            ),
         }
     )
 
@@ -194,6 +244,7 @@ def fit_auto(
     store: Store,
     case_ids: Sequence[str],
     seconds_for_training: Callable[[Plan, Forecast], float],
+    n_here: int = 1,
 ) -> tuple[Plan, Forecast]:
     """Folds and width of the network by the budget, for the recipe ``auto``.
 
@@ -206,6 +257,7 @@ def fit_auto(
         store: Holds the cases.
         case_ids: Prepared cases.
         seconds_for_training: Seconds for all trainings of a plan with these costs.
+        n_here: Trainings that will share the memory of this machine.
 
     Returns:
         The plan and the measured costs of its network.
@@ -228,12 +280,18 @@ def fit_auto(
         may_change = may_change and n_folds in (1, plan.settings.folds)
     if not may_change:
         return plan, forecast
-    chosen = _best_width(steps, usual, widths)
+    chosen = _best_width(steps, usual, _fitting(plan, widths, n_here))
     if chosen == usual:
         return plan, forecast
     facts = {f"steps_at_width_{usual[0]}": int(steps)}
     plan = _with_features(plan, chosen, facts)
     return plan, measure_costs(plan, store, case_ids)
+
+
+def _fitting(plan: Plan, widths: Sequence[list[int]], n_here: int) -> list[list[int]]:
+    """The widths whose training fits into the memory, but for the narrowest, which is tried."""
+    fits = [one for one in widths if fits_memory(_with_features(plan, one, {}), n_here)]
+    return fits or [list(widths[0])]
 
 
 def _best_width(steps: float, usual: list[int], widths: list[list[int]]) -> list[int]:
@@ -280,11 +338,12 @@ def _with_features(plan: Plan, features: list[int], facts: Mapping[str, int]) ->
 
 def fit_to_steps(plan: Plan, n_steps: int) -> Plan:
     """The plan with a fixed number of steps a training, in whole epochs."""
-    epochs = max(1, min(plan.settings.train.epochs, n_steps // MIN_STEPS_PER_EPOCH))
-    while n_steps % epochs:
-        epochs -= 1
+    most = max(1, min(plan.settings.train.epochs, n_steps // MIN_STEPS_PER_EPOCH))
+    least = MIN_EPOCHS if most >= 2 * MIN_EPOCHS else 1
+    # Equal epochs that lose the fewest steps, then the most of them.
+    epochs = min(range(most, least - 1, -1), key=lambda one: (n_steps % one, -one))
     facts = {"steps": n_steps}
-    rule = "the budget's steps, divided into equal epochs"
+    rule = "the budget's steps, divided into equal epochs; what does not divide is left out"
     return plan.with_decisions(
         {
             "train.epochs": Decision(value=epochs, rule=rule, source="budget", facts=facts),

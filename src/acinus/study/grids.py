@@ -44,14 +44,20 @@ def grid_rows(
         arm: Its name.
     """
     try:
-        facts = [(entry, store.facts(entry)) for entry in store.entries(case)]
+        facts = [
+            (entry, store.facts(entry), sought)
+            for entry, sought in store.labels_of_entries(case).items()
+        ]
     except DataError:
         return []
     voxels = dict.fromkeys(regions, 0)
     back = np.zeros(reference.shape, np.uint8)
-    for entry, known in facts:
-        label = store.label(entry)
-        for name, values in regions.items():
+    for entry, known, sought in facts:
+        # Boxes overlap; of each label the prediction comes from the box where it is sought.
+        own = {name: values for name, values in regions.items() if sought is None or name in sought}
+        label = np.array(store.label(entry))
+        label[~np.isin(label, [IGNORE, *(v for values in own.values() for v in values)])] = 0
+        for name, values in own.items():
             voxels[name] += int(np.isin(label, values).sum())
         piece = _there_and_back(label, known.geometry)
         start = _first_voxel(reference, piece)

@@ -40,6 +40,7 @@ class ArmJob:
             without a time budget.
         jobs: Processes for scoring.
         places: Trainings that run side by side, of this arm and others.
+        places_here: How many of them share this machine and its memory.
         crowding: How many times as long a step takes for that.
         part: What its test cases are called in the score table: ``holdout``, or ``benchmark``
             where networks are compared on a split of their own.
@@ -60,6 +61,7 @@ class ArmJob:
     share_left_s: Callable[[], float] | None
     jobs: int = 1
     places: int = 1
+    places_here: int = 1
     crowding: float = 1.0
     part: Literal["holdout", "benchmark"] = "holdout"
     external_model: ExternalModel = "folds_mean"

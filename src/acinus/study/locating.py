@@ -179,7 +179,7 @@ def annotated_entries(job: ArmJob) -> dict[str, tuple[str, ...]]:
 def _around_references(case: Case, label: Volume, plan: Plan) -> dict[str, Box]:
     """Boxes around the references of each place; those that a case lacks are left out."""
     locate = plan.settings.locate
-    places = places_in(label, locate.places, values_of(plan), 0.0, largest_only=False)
+    places = places_in(label, locate.places, values_of(plan), 0.0, large_only=False)
     boxes = {}
     for place in places:
         if place.box is None:
@@ -200,7 +200,7 @@ def _head(channels: Sequence[Volume | None], label: Volume, plan: Plan) -> dict[
     labels = tuple(plan.dataset.labels)
     margin_mm, box_mm = plan.settings.locate.margin_mm, plan.settings.locate.box_mm
     (all_of_it,) = places_in(
-        label, [("head", labels)], values_of(plan), margin_mm, largest_only=False
+        label, [("head", labels)], values_of(plan), margin_mm, large_only=False
     )
     box = all_of_it.box
     ct = channels[0]

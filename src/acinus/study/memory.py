@@ -16,8 +16,32 @@ USABLE_SHARE = 0.85
 """Share of the free memory that a training may be planned to take."""
 
 
-def fit_to_memory(plan: Plan) -> Plan:
+def fits_memory(plan: Plan, n_here: int = 1) -> bool:
+    """Whether the trainings of a plan fit into the free memory of its device.
+
+    Args:
+        plan: With its batch.
+        n_here: Trainings that run side by side on this machine.
+    """
+    device = open_device(plan.settings.train.device)
+    needed = _needed_bytes(plan, plan.settings.train.batch, n_here)
+    return needed <= USABLE_SHARE * free_bytes(device)
+
+
+def _needed_bytes(plan: Plan, batch: int, n_here: int) -> float:
+    """Bytes of all trainings, and of the members of each, that share one memory."""
+    fixed, per_patch = memory_bytes(plan)
+    train = plan.settings.train
+    sharing = n_here * (train.devices if train.device == "cpu" else 1)
+    return sharing * (fixed + batch / train.devices * per_patch)
+
+
+def fit_to_memory(plan: Plan, n_here: int = 1) -> Plan:
     """The plan, with its batch halved as often as the free memory of the device asks for.
+
+    Args:
+        plan: With the batch that is wanted.
+        n_here: As of `fits_memory`.
 
     Raises:
         PlanError: Not even one patch fits.
@@ -26,16 +50,10 @@ def fit_to_memory(plan: Plan) -> Plan:
     usable = USABLE_SHARE * free_bytes(device)
     fixed, per_patch = memory_bytes(plan)
     n, wanted = plan.settings.train.devices, plan.settings.train.batch
-    sharing = n if device.type == "cpu" else 1
-
-    def needed(batch: int) -> float:
-        """Bytes of the members of a training that share one memory."""
-        return sharing * (fixed + batch / n * per_patch)
-
     batch = wanted
-    while batch >= 2 * n and needed(batch) > usable:
+    while batch >= 2 * n and _needed_bytes(plan, batch, n_here) > usable:
         batch = batch // 2 // n * n
-    if needed(batch) > usable:
+    if _needed_bytes(plan, batch, n_here) > usable:
         raise PlanError(
             f"one patch {plan.settings.train.patch_vox} must fit into the memory of {device}; it "
             f"needs about {_gib(fixed + per_patch)} of {_gib(usable)} usable. Close other "
@@ -52,6 +70,7 @@ def fit_to_memory(plan: Plan) -> Plan:
                 facts={
                     "batch_wanted": wanted,
                     "usable_gib": round(usable / 2**30, 2),
+                    "trainings_side_by_side": n_here,
                     "gib_a_patch": round(per_patch / 2**30, 3),
                     "gib_of_weights": round(fixed / 2**30, 3),
                 },

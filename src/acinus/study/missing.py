@@ -124,5 +124,5 @@ def _predict(
                     given = [
                         one if is_it else None for one, is_it in zip(channels, is_kept, strict=True)
                     ]
-                    write_volume(model.predict(given), target)
+                    write_volume(model.predict(given, allow_nothing=True), target)
                 bar.advance(1)

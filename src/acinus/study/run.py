@@ -230,7 +230,7 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
     session = reopen_session(run_folder)
     _check_beforehand(session)
     with session.clock.running():
-        for job in session.timed(session.arm_jobs(), n_places):
+        for job in session.timed(session.arm_jobs(), n_places, plans_first=True):
             plan = _checked_plan(job, [])
             prepare_arm(job, plan)
             for first in before(job, plan):
@@ -399,7 +399,12 @@ def _one_after_the_other(session: Session) -> list[str]:
 def _side_by_side(session: Session, workers: Workers, *, evaluate: bool) -> list[str]:
     """All arms planned and prepared, then all their folds spread; sentences for the report."""
     notes: list[str] = []
-    jobs = session.timed(session.arm_jobs(), workers.n_places, share_machine=workers.share_machine)
+    jobs = session.timed(
+        session.arm_jobs(),
+        workers.n_places,
+        share_machine=workers.share_machine,
+        plans_first=True,
+    )
     for job in jobs:
         prepare_arm(job, _checked_plan(job, notes))
         notes += _cut_notes(job)

@@ -95,25 +95,36 @@ class Session:
         return jobs + self.benchmark_jobs()
 
     def timed(
-        self, jobs: Sequence[ArmJob], n_places: int = 1, *, share_machine: bool = False
+        self,
+        jobs: Sequence[ArmJob],
+        n_places: int = 1,
+        *,
+        share_machine: bool = False,
+        plans_first: bool = False,
     ) -> list[ArmJob]:
         """The jobs with their share of the time left, if there is a time budget.
 
         Args:
             jobs: In the order in which they will be planned.
-            n_places: Trainings side by side. With one, each arm is planned when the arm before
-                it is done; with more, all are planned before any is trained.
+            n_places: Trainings side by side.
             share_machine: Whether the places are on this machine, and not each with its own cores.
+            plans_first: Whether all are planned before any is trained; else each arm is planned
+                when the arm before it is done.
         """
         trainings = [_trainings(job.recipe, n_places) for job in jobs]
         places = min(n_places, sum(trainings))
         jobs = [
-            replace(job, places=places, crowding=_crowding(job, places) if share_machine else 1.0)
+            replace(
+                job,
+                places=places,
+                places_here=places if share_machine else 1,
+                crowding=_crowding(job, places) if share_machine else 1.0,
+            )
             for job in jobs
         ]
         if self.clock.budget_s is None:
             return jobs
-        if n_places == 1:
+        if not plans_first:
             shares = [self._share(len(jobs) - index) for index in range(len(jobs))]
         else:
             shares = [
@@ -158,7 +169,7 @@ class Session:
         """A network of the benchmark on an arm, whose prepared scans it shares where it can."""
         recipe = benchmark_recipe(self.study, final.name, name)
         folder = self.folder.benchmark(name, final.name)
-        is_alike = (recipe.rules, recipe.prepare) == (final.recipe.rules, final.recipe.prepare)
+        is_alike = _decides_arrays(recipe) == _decides_arrays(final.recipe)
         return replace(
             final,
             model=f"{BENCHMARK}={name}",
@@ -374,6 +385,11 @@ def _make_benchmark_splits(study: Study, datasets: Mapping[str, Dataset]) -> dic
             group_by=study.split.group_by,
         )
     return splits
+
+
+def _decides_arrays(recipe: Recipe) -> tuple[object, ...]:
+    """All of a recipe that decides how scans are prepared, by itself or by a rule."""
+    return recipe.rules, recipe.prepare, recipe.nnunet, recipe.locate, recipe.train.patch_vox
 
 
 def _crowding(job: ArmJob, n_places: int) -> float:

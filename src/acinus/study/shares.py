@@ -14,6 +14,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from acinus.networks.device import best_device
+from acinus.plan.settings import TrainSettings
+
 START_S = 5.0
 """Set aside for the start of a process, which imports torch before it does anything, s."""
 
@@ -45,6 +48,12 @@ def crowding(n_places: int, n_threads: int, device: str) -> float:
         return max(1.0, n_places / max(1, torch.cuda.device_count()))
     alone = max(1.0, n_threads / n_cores())
     return max(1.0, n_places * n_threads / n_cores()) / alone
+
+
+def n_cores_of(train: TrainSettings) -> int:
+    """Cores of one training: on a CPU each of its processes has its threads."""
+    device = best_device() if train.device == "auto" else train.device
+    return train.threads * (1 if device == "cuda" else train.devices)
 
 
 def n_cores() -> int:

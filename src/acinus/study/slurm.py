@@ -27,6 +27,7 @@ from acinus.study.job import ArmJob, is_cascade
 from acinus.study.locating import LOCATOR
 from acinus.study.schema import Study
 from acinus.study.session import open_session
+from acinus.study.shares import n_cores_of
 from acinus.study.stated import study_of_dataset, study_of_file
 
 
@@ -163,7 +164,7 @@ def write_slurm(study: Study, folder: StudyFolder, request: Request) -> Path:
     scripts = place / "slurm"
     with explain_os_errors(scripts):
         (scripts / "logs").mkdir(parents=True, exist_ok=True)
-    asked = request.options(max(job.recipe.train.threads for job in jobs))
+    asked = request.options(max(n_cores_of(job.recipe.train) for job in jobs))
     acinus, run = f"{shlex.quote(sys.executable)} -m acinus", shlex.quote(str(place))
     n_trainings = len(arrays["train"])
     n_places = min(n_trainings, request.at_a_time or n_trainings)

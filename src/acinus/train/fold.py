@@ -125,6 +125,7 @@ class Training:
             reach=bool(settings.augment.rotate or settings.augment.scale),
             kept_free=step_bytes(job.plan) if self.device.type == "cuda" else 0.0,
             previous_values=job.plan.previous_values,
+            regions=job.plan.label_values if job.plan.dataset.regions else None,
         )
         self.batches = Ahead(self._draw, 0 if self.source.is_resident else READ_AHEAD)
         self.look = draw_look(job, self.device) if is_first else None
@@ -156,6 +157,7 @@ class Training:
                         losses.append(self.step(step))
                         bar.advance(1)
                     self._look_back()
+                    self._refuse_broken_weights()
                 except _NotFiniteError as fault:
                     self._go_back(fault)
                     bar.resume_at(self.epoch * spe)
@@ -167,7 +169,8 @@ class Training:
                         bar.retotal(self.schedule.last_epoch * spe)
                         self._save()
                 self.schedule.corrections = self.team.tell(self.schedule.corrections)
-                bar.advance(0, note=f"Dice {row.get('validation_dice', float('nan')):.2f}")
+                if "validation_dice" in row:
+                    bar.advance(0, note=f"Dice {row['validation_dice']:.2f}")
         if self.team.rank == 0:
             self._finish()
 
@@ -207,8 +210,10 @@ class Training:
             "learning_rate": self.schedule.lr(step - 1),
             "train_loss": train_loss,
         }
-        with with_weights(self.network, self.averaged):
-            row.update(measure_look(self.network, self.loss, self.look, job.plan))
+        is_last = self.epoch + 1 >= self.schedule.last_epoch
+        if is_last or (self.epoch + 1) % self.train.look_every == 0:
+            with with_weights(self.network, self.averaged):
+                row.update(measure_look(self.network, self.loss, self.look, job.plan))
         self.epoch += 1
         now = time.monotonic()
         self.epoch_seconds.append(now - self._since)
@@ -274,6 +279,17 @@ class Training:
         for step, value in zip(steps, values.tolist(), strict=True):
             if not np.isfinite(value):
                 raise _NotFiniteError(step, value)
+
+    def _refuse_broken_weights(self) -> None:
+        """Raise if the last step of an epoch broke the weights: the state would be kept."""
+        is_whole = all(
+            bool(torch.isfinite(weight).all())
+            for weight in self.network.state_dict().values()
+            if weight.is_floating_point()
+        )
+        if not is_whole:
+            step = (self.epoch + 1) * self.schedule.steps_per_epoch - 1
+            raise _NotFiniteError(step, float("nan"))
 
     def _go_back(self, fault: _NotFiniteError) -> None:
         """To the last good state, once; the batch is kept for a look at it."""

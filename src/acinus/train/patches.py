@@ -98,6 +98,8 @@ class PatchSource:
         reach: Whether rotation or scaling may look beyond the patch, so that a rim is cut.
         kept_free: Bytes of the device that the training itself will need.
         previous_values: Labels that a cascade shows as channels of the image, in this order.
+        regions: Values of each class region: one of these is drawn, then a voxel of it, as nnU-Net
+            does; None: one of the labels.
 
     Raises:
         DataError: There is no case.
@@ -115,6 +117,7 @@ class PatchSource:
         reach: bool = True,
         kept_free: float = 0.0,
         previous_values: Sequence[int] = (),
+        regions: Sequence[tuple[int, ...]] | None = None,
     ) -> None:
         if not case_ids:
             raise DataError("at least one case must be there to draw patches from; none is.")
@@ -139,7 +142,7 @@ class PatchSource:
                     case_id,
                     _tensor(store.image(case_id)).to(where),
                     _tensor(label).to(where),
-                    entry.factory(label, voxels),
+                    entry.factory(label, _of_regions(voxels, regions)),
                     voxels.get(0),
                     None if previous is None else _tensor(previous).to(where),
                 )
@@ -297,6 +300,20 @@ class PatchSource:
             found = source.previous[tuple(read)]
             for channel, value in enumerate(self.previous_values, start=n_scanned):
                 image[channel][tuple(write)] = (found == value).to(image)
+
+
+def _of_regions(
+    voxels: Mapping[int, Array], regions: Sequence[tuple[int, ...]] | None
+) -> Mapping[int, Array]:
+    """Voxels by region, numbered from 1, where there are regions; the background as it is."""
+    if regions is None:
+        return voxels
+    pooled = {0: voxels[0]} if 0 in voxels else {}
+    for number, values in enumerate(regions, start=1):
+        of_region = [voxels[value] for value in values if value in voxels]
+        if of_region:
+            pooled[number] = np.concatenate(of_region)
+    return pooled
 
 
 def _tensor(array: Array) -> torch.Tensor:

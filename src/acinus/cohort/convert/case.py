@@ -6,7 +6,7 @@ one label map, and last of all its record, which makes the case count.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from acinus.cohort.convert.labelling import draw_labels
 from acinus.cohort.convert.mapping import ExportMapping
 from acinus.cohort.layout import IMAGES, LABELS
 from acinus.errors import AcinusError, DataError
-from acinus.files import hash_data, read_json, write_json
+from acinus.files import hash_data, hash_file, read_json, write_json
 from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
 
 ENDING = ".nii.gz"
@@ -33,6 +33,10 @@ FORMAT = 1
 HU_RANGE = (-10_000.0, 40_000.0)
 """Values outside are no Hounsfield units: scanners pad with down to -8,192 and state metal up to
 30,710 on the extended scale."""
+
+
+PADDING_HU, LIGHT_HU, LIGHT_SHARE = -1500.0, -20.0, 1e-3
+"""A CT shows air or fat in at least this share of its voxels, between these values."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,11 @@ def label_path(dataset: Path, case_id: str) -> Path:
 def convert_case(task: CaseTask) -> dict[str, Any] | str:
     """Write a case; its record, or the reason why it cannot be written."""
     case = task.choice.case_id
+    if is_corrected(task.dataset, case):
+        return (
+            f"{label_path(task.dataset, case)} was changed by hand since it was converted, and "
+            "would be replaced. Move it away and start again, or list the case under 'exclude'."
+        )
     remove_case(task.dataset, case)
     will_draw = bool(task.mapping.labels and task.choice.segmentations)
     begun = {
@@ -147,12 +156,22 @@ def remove_case(dataset: Path, case_id: str) -> None:
     record.unlink(missing_ok=True)
 
 
+def is_corrected(dataset: Path, case_id: str) -> bool:
+    """Whether the label map of a converted case is another than the conversion wrote."""
+    record, label = record_path(dataset, case_id), label_path(dataset, case_id)
+    if not (record.is_file() and label.is_file()):
+        return False
+    known = read_json(record).get("label_sha256")
+    return known is not None and known != hash_file(label)
+
+
 def _convert(task: CaseTask) -> dict[str, Any]:
     choice, mapping = task.choice, task.mapping
     tags = choice.first.tags
     notes: list[str] = []
     channels: dict[str, Any] = {}
     first: Volume | None = None
+    written: dict[int, Volume] = {}
     for number, (name, series) in enumerate(zip(mapping.channels, choice.channels, strict=True)):
         if series is None:
             continue
@@ -160,6 +179,7 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         if mapping.channels[name].check_hu:
             _refuse_no_hounsfield(image, series)
         notes += [f"channel '{name}': {note}" for note in image.meta["notes"]]
+        written[id(series)] = image
         if first is None:
             first = image
         elif not image.grid.matches(first.grid):
@@ -184,20 +204,25 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         "channels": channels,
     }
     if first is not None:
-        record |= _label(task, first, notes)
+        record |= _label(task, first, written, notes)
     record["notes"] = notes
     return record
 
 
-def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
+def _label(
+    task: CaseTask, image: Volume, written: Mapping[int, Volume], notes: list[str]
+) -> dict[str, Any]:
     """Write the label map; what the record says of it."""
     choice, mapping = task.choice, task.mapping
     if not (mapping.labels and choice.segmentations):
         if mapping.labels:
             notes.append("no RTSTRUCT or SEG with a known structure refers to it: no label map")
         return {"labels": {}}
-    drawn = draw_labels(choice.segmentations, mapping, choice.first, image)
+    drawn = draw_labels(choice.segmentations, mapping, image, written)
     notes += drawn.notes
+    if not drawn.n_voxels:
+        notes.append("nothing is drawn in any structure: no label map")
+        return {"labels": {}}
     labelmap = drawn.labelmap
     values = {name: (mapping.values[name],) for name in drawn.n_voxels}
     findings = side_findings(
@@ -214,7 +239,7 @@ def _label(task: CaseTask, image: Volume, notes: list[str]) -> dict[str, Any]:
         notes.append(finding.found)
     target = label_path(task.dataset, choice.case_id)
     write_volume(Volume(labelmap.array, labelmap.affine), target)
-    return {"labels": drawn.n_voxels}
+    return {"labels": drawn.n_voxels, "label_sha256": hash_file(target)}
 
 
 def finish_case(task: CaseTask, record: dict[str, Any]) -> None:
@@ -242,9 +267,12 @@ def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
     if series.modality.upper() != "CT":
         return
     low, high = float(image.array.min()), float(image.array.max())
-    if low < 0 and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
+    # Air or fat; what lies below is padding, and a few voxels are noise.
+    light = np.count_nonzero((image.array > PADDING_HU) & (image.array < LIGHT_HU))
+    is_light = light >= LIGHT_SHARE * image.array.size
+    if is_light and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
         return
-    cause = "rescale intercept lost" if low >= 0 else "rescale wrong"
+    cause = "rescale wrong" if is_light else "rescale intercept lost"
     raise DataError(
         f"series '{series.description}': a CT must hold Hounsfield units, air near -1000 and all "
         f"within {HU_RANGE[0]:g} to {HU_RANGE[1]:g}; found {low:g} to {high:g} ({cause}). Export "

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -29,7 +30,7 @@ from acinus.cohort.convert.case import (
 from acinus.cohort.convert.choosing import Chosen, choose_cases
 from acinus.cohort.convert.identities import Censor, Identities, disagreements
 from acinus.cohort.convert.mapping import ExportMapping, read_mapping
-from acinus.cohort.dataset import write_dataset_json
+from acinus.cohort.dataset import dataset_json_faults, write_dataset_json
 from acinus.cohort.layout import HEADER, PARTICIPANTS
 from acinus.cohort.participants import ID_COLUMN, write_participants
 from acinus.errors import ConfigError, DataError
@@ -94,11 +95,12 @@ def convert_export(
     wanted = read_mapping(mapping)
     table = ids_path(dataset, ids)
     _refuse_foreign(dataset, wanted, table)
+    _refuse_unusable(wanted, mapping)
     export = list_export(source, jobs=jobs)
     require_series(export, source)
     identities = Identities.read(table, wanted.prefix)
     case_of = identities.assign(export.series)
-    censor = Censor(export, source)
+    censor = Censor(export, source, own=case_of.values())
     chosen = choose_cases(export, wanted, case_of)
     tasks = [CaseTask(choice, wanted, dataset, repair) for choice in chosen.choices]
     _require_choice(tasks, chosen, export, censor)
@@ -169,6 +171,31 @@ def _refuse_foreign(dataset: Path, wanted: ExportMapping, table: Path) -> None:
         )
 
 
+def _refuse_unusable(wanted: ExportMapping, mapping: Path | str | None) -> None:
+    """Refuse a mapping whose ``dataset.json`` could not be opened, before anything is read."""
+    if not wanted.labels:
+        return
+    faults = dataset_json_faults(
+        name=wanted.name,
+        channel_names=list(wanted.channels),
+        labels=wanted.values,
+        n_training=0,
+        file_ending=ENDING,
+        **_stated(wanted),
+    )
+    if faults:
+        raise ConfigError(f"{mapping}: {faults[0]}")
+
+
+def _stated(wanted: ExportMapping) -> dict[str, Any]:
+    """What a mapping states of the dataset beside channels and labels."""
+    return {
+        "sides": wanted.sides,
+        "mirror_pairs": wanted.mirror_pairs,
+        "structures": wanted.structures,
+    }
+
+
 def _channels_and_labels(wanted: ExportMapping) -> dict[str, Any]:
     return {"channels": list(wanted.channels), "labels": wanted.values}
 
@@ -221,10 +248,21 @@ def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[
             try:
                 for future in as_completed(running):
                     task = running[future]
-                    yield task, future.result()
+                    yield task, _result_of(future, task)
                     bar.advance(1, note=task.choice.case_id)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result_of(future: Future[dict[str, Any] | str], task: CaseTask) -> dict[str, Any] | str:
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        remove_case(task.dataset, task.choice.case_id)
+        return (
+            "the system ended a process of the conversion, perhaps for lack of memory. Start the "
+            "same command again, with --jobs 1."
+        )
 
 
 def _remove_unwanted(dataset: Path, identities: Identities, wanted: ExportMapping) -> None:
@@ -288,9 +326,7 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
         and wanted.missing == "not_annotated"
     }
     keys: dict[str, Any] = {
-        "sides": wanted.sides,
-        "mirror_pairs": wanted.mirror_pairs,
-        "structures": wanted.structures,
+        **_stated(wanted),
         "annotated": partly,
         "allow_missing_channels": wanted.allow_missing_channels,
     }

@@ -31,7 +31,10 @@ HIDDEN = "***"
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 """UIDs that folders and descriptions are named after."""
 
-_SHORTEST_NAME = 3
+_NAMES = ("PatientName", "PatientBirthName", "ReferringPhysicianName")
+_MORE_IDS = ("AccessionNumber", "StudyID", "OtherPatientIDs")
+
+_SHORTEST_NAME = 2
 _SHORTEST_ID_INSIDE = 5
 
 
@@ -175,15 +178,19 @@ class Censor:
     Args:
         export: Whose headers name persons.
         source: Where it lies; paths in it become relative.
+        own: Pseudonyms that are given here: they stay, even if a header has such an id.
     """
 
-    def __init__(self, export: Export, source: Path) -> None:
+    def __init__(self, export: Export, source: Path, own: Iterable[str] = ()) -> None:
         words: set[str] = set()
         anywhere: set[str] = set()
         headers = [one.tags for one in export.series] + [one.tags for one in export.segmentations]
         for one in headers:
-            name = re.split(r"[\s^=,.]+", one.get("PatientName", ""))
-            words |= {word for word in name if len(word) >= _SHORTEST_NAME}
+            for tag in _NAMES:
+                words |= _names_in(one.get(tag, ""))
+            for tag in _MORE_IDS:
+                if len(text := one.get(tag, "").strip()) >= _SHORTEST_ID_INSIDE:
+                    anywhere.add(text)
             own_id = one.get("PatientID", "").strip()
             if len(own_id) >= _SHORTEST_ID_INSIDE:
                 anywhere.add(own_id)
@@ -193,9 +200,11 @@ class Censor:
                 anywhere |= _spellings(one.get(tag, "").strip())
             anywhere |= {uid for tag in _UIDS if (uid := one.get(tag, "").strip())}
         self._place = f"{source}/"
+        kept = "|".join(re.escape(case) for case in sorted(set(own), key=len, reverse=True))
         self._pattern = re.compile(
             "|".join(
-                [re.escape(text) for text in sorted(anywhere, key=len, reverse=True)]
+                [rf"(?P<own>(?<![^\W_])(?:{kept})(?![^\W_]))"] * bool(kept)
+                + [re.escape(text) for text in sorted(anywhere, key=len, reverse=True)]
                 + [
                     rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
                     for word in sorted(words, key=len, reverse=True)
@@ -207,7 +216,7 @@ class Censor:
 
     def __call__(self, text: str) -> str:
         """The text with ``***`` in place of whatever identifies a person."""
-        return self._pattern.sub(HIDDEN, text.replace(self._place, ""))
+        return self._pattern.sub(_hidden, text.replace(self._place, ""))
 
 
 def _require_row(row: Mapping[str | None, str | None], number: int) -> None:
@@ -217,6 +226,18 @@ def _require_row(row: Mapping[str | None, str | None], number: int) -> None:
     case, participant = str(row["case_id"]), str(row["participant_id"])
     if not row["patient_id"] or not re.fullmatch(rf"{re.escape(participant)}_\d+", case):
         raise ValueError(f"line {number} links case '{case}' to no participant or no patient")
+
+
+def _hidden(found: re.Match[str]) -> str:
+    own = found.groupdict().get("own")
+    return HIDDEN if own is None else own
+
+
+def _names_in(text: str) -> set[str]:
+    """Family, given and middle names of a DICOM name; titles are words of every language."""
+    parts = [part for group in text.split("=") for part in group.split("^")[:3]]
+    words = {word for part in parts for word in re.split(r"[\s,.]+", part)}
+    return {word for word in words if len(word) >= _SHORTEST_NAME}
 
 
 def _spellings(date: str) -> set[str]:

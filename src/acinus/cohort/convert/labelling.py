@@ -8,7 +8,10 @@ first; more are refused, since one of the two would be cut.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,16 +58,16 @@ class Drawn:
 def draw_labels(
     objects: Sequence[tuple[Series, StoredSegmentation]],
     mapping: ExportMapping,
-    first: Series,
     image: Volume,
+    written: Mapping[int, Volume],
 ) -> Drawn:
     """The label map of a case.
 
     Args:
         objects: Each with the series that it was drawn on; no label is in two of them.
         mapping: Names and sides of the labels.
-        first: Series of the first channel.
-        image: That channel as written: perhaps repaired, or freed of tilt.
+        image: The first channel as written: perhaps repaired, or freed of tilt.
+        written: `id` of each series that became a channel to its image as read: perhaps repaired.
 
     Raises:
         DataError: An object cannot be read, structures overlap, or a coded side
@@ -77,9 +80,16 @@ def draw_labels(
     unnamed: set[str] = set()
     coded: dict[str, set[Side | None]] = {}
     for series, one in objects:
-        with on_disk(one.path) as file:
-            grid = image.grid if series is first and series.faults else _stored_grid(series)
-            drawn = _read(one, file, grid)
+        with _file_of(one) as file:
+            repaired = written.get(id(series)) if series.faults else None
+            made = () if repaired is None else repaired.meta.get("interpolated", ())
+            if made and any(fault.code == "uneven" for fault in series.faults):
+                raise DataError(
+                    f"{one.kind} '{one.label}': the slices that it was drawn on must be evenly "
+                    "spaced; they are not, and the repaired image has others. Export the series "
+                    "again, or convert it without labels."
+                )
+            drawn = _read(one, file, _stored_grid(series) if repaired is None else repaired.grid)
             notes += drawn.notes
             if not drawn.grid.matches(image.grid):
                 notes.append(f"labels of {one.kind} '{one.label}' moved to the image's grid")
@@ -94,7 +104,7 @@ def draw_labels(
                         f"structure '{structure.name}' is coded as {structure.side}; its label "
                         f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
                     )
-                mask = _on_grid(drawn.draw(structure), drawn.grid, image)
+                mask = _on_grid(drawn.draw(structure), drawn.grid, image, made)
                 notes += _paint(labels, mask, label, mapping)
                 if mask.any():
                     coded.setdefault(label, set()).add(structure.side)
@@ -116,6 +126,19 @@ def draw_labels(
     return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides)
 
 
+@contextmanager
+def _file_of(one: StoredSegmentation) -> Iterator[Path]:
+    """A file of the object, or of its copy out of an archive; a damaged archive is told."""
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(on_disk(one.path))
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(
+                f"{one.path}: {one.kind} '{one.label}' must be readable; {error}. Export it again."
+            ) from error
+        yield file
+
+
 def _stored_grid(series: Series) -> Grid:
     """Where the slices of a series lie in the files: with the shear of a tilted gantry."""
     return stack_grid(series.slices, series.description)
@@ -130,16 +153,20 @@ def _read(one: StoredSegmentation, file: Path, grid: Grid) -> DicomSegments:
         raise type(error)(f"{one.kind} '{one.label}': {found}") from error
 
 
-def _on_grid(mask: Array, grid: Grid, image: Volume) -> Array:
-    """A mask on the grid of the image; contours reach into slices that were interpolated."""
-    if not grid.matches(image.grid):
-        moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
-        return moved.array > 0
-    made = [int(z) for z in image.meta.get("interpolated", ())]
+def _on_grid(mask: Array, grid: Grid, image: Volume, made: Sequence[int]) -> Array:
+    """A mask on the grid of the image.
+
+    Contours reach into interpolated slices on which nothing was drawn, which only a structure that
+    goes on beyond them can ask for.
+    """
     measured = np.setdiff1d(np.arange(len(mask)), made)
     for z in made:
-        mask[z] = mask[measured[np.argmin(np.abs(measured - z))]]
-    return mask
+        if not mask[z].any() and len(measured):
+            mask[z] = mask[measured[np.argmin(np.abs(measured - z))]]
+    if grid.matches(image.grid):
+        return mask
+    moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
+    return moved.array > 0
 
 
 def _paint(labels: Array, mask: Array, label: str, mapping: ExportMapping) -> list[str]:

@@ -8,6 +8,7 @@ from acinus.predict.locate.locators import (
     MaskLocator,
     NetworkLocator,
     boxes_of,
+    clipping,
 )
 from acinus.predict.locate.place import Place, places_in, sized
 from acinus.predict.locate.stage import Located, Piece, locate, segment_places
@@ -22,6 +23,7 @@ __all__ = [
     "Piece",
     "Place",
     "boxes_of",
+    "clipping",
     "find_head",
     "locate",
     "places_in",

@@ -15,6 +15,7 @@ from acinus.errors import DataError
 from acinus.plan import Plan
 from acinus.predict.locate.head import find_head
 from acinus.predict.locate.place import LabelValues, Place, places_in, sized
+from acinus.prepare.normalise import channel_normalisation
 from acinus.scans import Volume, read_labelmap
 from acinus.scans.box import box_of_voxels
 from acinus.scans.components import bounding_box
@@ -23,12 +24,20 @@ HEAD_OVERVIEW_MM = 4.0
 """Largest spacing of the overview in which the rules look for bone."""
 
 
+Limits = Sequence[tuple[float, float] | None]
+"""Lowest and highest value of each channel, None for none; empty: no channel has any."""
+
+
 class Locator(Protocol):
     """Something that finds places in a scan."""
 
     @property
     def overview_mm(self) -> float:
         """Largest spacing that the overview may have."""
+
+    @property
+    def limits(self) -> Limits:
+        """For each channel the values to which it is clipped before the overview is made."""
 
     def find(self, channels: Sequence[Volume | None]) -> list[Place]:
         """The places in a scan, found or not.
@@ -52,10 +61,12 @@ class NetworkLocator:
     Attributes:
         model: The coarse model.
         plan: Of the segment stage: places, margin and labels.
+        limits: Those of its plan, for channels that it clips.
     """
 
     model: CoarseModel
     plan: Plan
+    limits: Limits = ()
 
     @property
     def overview_mm(self) -> float:
@@ -73,6 +84,7 @@ class HeadLocator:
 
     plan: Plan
     overview_mm: float = HEAD_OVERVIEW_MM
+    limits: Limits = ()
 
     def find(self, channels: Sequence[Volume | None]) -> list[Place]:
         """Arguments as of `Locator`; the first channel is the CT."""
@@ -99,6 +111,7 @@ class MaskLocator:
     path: Path
     plan: Plan
     overview_mm: float = float("inf")
+    limits: Limits = ()
 
     def find(self, channels: Sequence[Volume | None]) -> list[Place]:
         """Arguments as of `Locator`; the scan itself is not looked at."""
@@ -117,10 +130,20 @@ class KnownPlaces:
 
     places: Sequence[Place]
     overview_mm: float = float("inf")
+    limits: Limits = ()
 
     def find(self, channels: Sequence[Volume | None]) -> list[Place]:
         """Arguments as of `Locator`; the scan itself is not looked at."""
         return list(self.places)
+
+
+def clipping(plan: Plan) -> Limits:
+    """The values to which a plan clips each channel before it resamples it."""
+    schemes = channel_normalisation(plan.settings.prepare, len(plan.dataset.channel_names))
+    return [
+        (known.low, known.high) if how == "ct" and known is not None else None
+        for how, known in schemes
+    ]
 
 
 def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:

@@ -10,9 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acinus.scans import Volume, largest_component
+from acinus.scans import Volume
 from acinus.scans.box import Box, box_of_voxels
-from acinus.scans.components import bounding_box
+from acinus.scans.components import bounding_box, label_components
+from acinus.types import Mask
+
+LARGE_SHARE = 0.2
+"""A component counts from this share of the largest one of its label on: one label may stand for
+both sides."""
 
 LabelValues = Mapping[str, tuple[int, ...]]
 """Label to the values that stand for it in a label map."""
@@ -52,7 +57,7 @@ def places_in(
     margin_mm: float,
     *,
     box_mm: tuple[float, float, float] | None = None,
-    largest_only: bool = True,
+    large_only: bool = True,
 ) -> list[Place]:
     """The box of each place around what a label map shows of its labels, with a margin.
 
@@ -62,15 +67,16 @@ def places_in(
         values: What stands for each label.
         margin_mm: On each side.
         box_mm: See `sized`.
-        largest_only: Whether of each label only the largest component counts: at coarse resolution
-            the others are mostly chance finds, and one far away makes a box of half the scan.
+        large_only: Whether of each label only components count that are not much smaller than
+            its largest: at coarse resolution small ones are mostly chance finds, and one far away
+            makes a box of half the scan.
     """
     found = []
     for name, labels in places:
         box: Box | None = None
         for label in labels:
             mask = np.isin(labelmap.array, values[label])
-            part = bounding_box(largest_component(mask) if largest_only else mask)
+            part = bounding_box(_large_parts(mask) if large_only else mask)
             if part is None:
                 continue
             here = box_of_voxels(labelmap.grid, part)
@@ -80,3 +86,11 @@ def places_in(
         else:
             found.append(Place(name, labels, sized(box.grown(margin_mm, margin_mm), box_mm)))
     return found
+
+
+def _large_parts(mask: Mask) -> Mask:
+    """The components of a mask that are large enough beside its largest."""
+    parts, n = label_components(mask)
+    sizes = np.bincount(parts.ravel(), minlength=n + 1)
+    sizes[0] = 0
+    return np.asarray((sizes >= max(1.0, LARGE_SHARE * sizes.max()))[parts])

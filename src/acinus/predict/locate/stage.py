@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy as np
 from acinus.errors import DataError, GridError
 from acinus.plan import Plan
 from acinus.predict.locate.locators import Locator, values_of
-from acinus.predict.locate.place import Place
+from acinus.predict.locate.place import LabelValues, Place
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
 from acinus.scans.box import Box, Slices, box_of_voxels, voxels_in
 from acinus.scans.slabs import SlabReader, overview, read_parts
@@ -26,6 +26,10 @@ from acinus.types import Labelmap
 
 FACE_MM = 1.0
 """A mask touches a face when it comes so close, or within a voxel."""
+
+GROUP_VOX = 2**25
+"""Boxes are read together up to so many voxels, or one box: memory must not grow with their
+number."""
 
 Segment = Callable[[Sequence[Volume | None]], Volume]
 """Channels of a part of a scan to its label map on the same grid."""
@@ -41,6 +45,7 @@ class Piece:
         labelmap: uint8 of the place's labels there; None if there is no box.
         n_growths: How many times the box grew.
         cut: Labels that touch a face at last though the scan goes on beyond it.
+        others: Labels of other places that the network gave to voxels of this box; left out.
     """
 
     place: Place
@@ -48,6 +53,7 @@ class Piece:
     labelmap: Volume | None
     n_growths: int = 0
     cut: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     def box(self, grid: Grid) -> Box | None:
         """The box that was segmented at last, in the world; `grid` is that of the scan."""
@@ -96,7 +102,10 @@ def locate(
     begin = time.monotonic()
     grid = common_grid(sources)
     spacing_mm = min(locator.overview_mm, max(4.0, min(grid.spacing_mm)))
-    seen = [None if one is None else overview(one, spacing_mm) for one in sources]
+    seen = [
+        None if one is None else overview(one, spacing_mm, limits)
+        for one, limits in zip(sources, locator.limits or (None,) * len(sources), strict=True)
+    ]
     first = next(one for one in seen if one is not None)
     return locator.find(seen), first, time.monotonic() - begin
 
@@ -121,16 +130,17 @@ def segment_places(
         pieces.append(Piece(place, part, None))
     waiting = [index for index, piece in enumerate(pieces) if piece.part is not None]
     for n_growths in range(settings.growths + 1):
-        read = _read(sources, [part for i in waiting if (part := pieces[i].part) is not None])
         grown: list[int] = []
-        for index, channels in zip(waiting, read, strict=True):
+        for index, channels in _read_in_groups(sources, pieces, waiting):
             place, part = pieces[index].place, pieces[index].part
-            labelmap = _only(segment(channels), [values[name] for name in place.labels])
+            answer = segment(channels)
+            labelmap = _only(answer, [values[name] for name in place.labels])
+            others = tuple(name for name in _present(answer, values) if name not in place.labels)
             if part is None:
                 continue
             touched = _touched(labelmap, part, grid)
             cut = _labels_at(labelmap, touched, {name: values[name] for name in place.labels})
-            pieces[index] = Piece(place, part, labelmap, n_growths, cut)
+            pieces[index] = Piece(place, part, labelmap, n_growths, cut, others)
             if cut and n_growths < settings.growths:
                 pieces[index] = Piece(
                     place, _grown(part, touched, grid, settings.margin_mm), None, n_growths
@@ -160,6 +170,33 @@ def common_grid(sources: Sequence[SlabReader | None]) -> Grid:
     return first
 
 
+def _read_in_groups(
+    sources: Sequence[SlabReader | None], pieces: Sequence[Piece], waiting: Sequence[int]
+) -> Iterator[tuple[int, list[Volume | None]]]:
+    """Index and channels of each waiting piece; the scan is read once for as many as fit."""
+    group: list[tuple[int, Slices]] = []
+    held = 0
+    for index in waiting:
+        part = pieces[index].part
+        if part is None:
+            continue
+        n = math.prod(edge.stop - edge.start for edge in part)
+        if group and held + n > GROUP_VOX:
+            yield from _read_group(sources, group)
+            group, held = [], 0
+        group.append((index, part))
+        held += n
+    if group:
+        yield from _read_group(sources, group)
+
+
+def _read_group(
+    sources: Sequence[SlabReader | None], group: Sequence[tuple[int, Slices]]
+) -> Iterator[tuple[int, list[Volume | None]]]:
+    numbers, parts = zip(*group, strict=True)
+    yield from zip(numbers, _read(sources, parts), strict=True)
+
+
 def _read(
     sources: Sequence[SlabReader | None], parts: Sequence[Slices]
 ) -> list[list[Volume | None]]:
@@ -173,6 +210,11 @@ def _only(labelmap: Volume, kept: Sequence[tuple[int, ...]]) -> Volume:
     array = np.asarray(labelmap.array, dtype=np.uint8)
     known = np.unique([value for values in kept for value in values])
     return labelmap.with_array(np.where(np.isin(array, known), array, np.uint8(0)))
+
+
+def _present(labelmap: Volume, values: LabelValues) -> tuple[str, ...]:
+    there = {int(value) for value in np.unique(labelmap.array)}
+    return tuple(name for name, those in values.items() if there & set(those))
 
 
 def _touched(labelmap: Volume, part: Slices, grid: Grid) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ gives the same bytes whatever the number of processes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -28,7 +28,13 @@ from acinus.cohort.phantom.headneck.made import make_anatomy
 from acinus.cohort.phantom.headneck.organs import GLANDS, MIRROR_PAIRS, Anatomy, labels_of
 from acinus.cohort.phantom.headneck.pose import draw_pose
 from acinus.cohort.phantom.headneck.protocol import Size, draw_grid
-from acinus.cohort.phantom.headneck.real import READINGS, list_sources, read_anatomy, source_patient
+from acinus.cohort.phantom.headneck.real import (
+    READINGS,
+    hash_sources,
+    list_sources,
+    read_anatomy,
+    source_patient,
+)
 from acinus.cohort.phantom.headneck.scan import draw_labels, dress, render
 from acinus.cohort.phantom.headneck.torso import Extent, paint_body
 from acinus.cohort.phantom.making import (
@@ -44,10 +50,14 @@ from acinus.files import write_text
 
 DESCRIPTION = "synthetic head and neck phantom"
 """Written to the header of every NIfTI file."""
-FORMAT = 1
-"""Raised when the same seed gives other bytes than before."""
-FORMAT_OF_MAPS = 2
-"""The same for cohorts made from maps: since 2 the participant is the map's patient."""
+FORMAT = 2
+"""Raised when the same seed gives other bytes than before; since 2 each side is a place of its
+own."""
+FORMAT_OF_MAPS = 3
+"""The same for cohorts made from maps; since 2 the participant is the map's patient."""
+
+PLACES = {"orbit": ("lacrimal",), "neck": ("parotid", "submandibular")}
+"""Place to the glands that a locate stage seeks in one box, on either side."""
 
 DATASETS: MappingProxyType[Contrast, str] = MappingProxyType(
     {
@@ -128,7 +138,7 @@ def make_headneck_cohort(
         "kind": "headneck",
         "patients": patients,
         "seed": seed,
-        "sources": sources,
+        "sources": {} if anatomy is None else hash_sources(Path(anatomy), sources),
         "body": body,
         "size": size,
         **({} if len(labels) == 2 * len(GLANDS) else {"glands": sorted(glands)}),
@@ -264,6 +274,16 @@ def _make_scan(
     }
 
 
+def _places(labels: Mapping[str, int]) -> dict[str, list[str]]:
+    """Right and left apart: a box of both orbits would be wide, and hold either side's label."""
+    places = {
+        f"{place}_{side}": [f"{kind}_{side}" for kind in kinds if f"{kind}_{side}" in labels]
+        for place, kinds in PLACES.items()
+        for side in ("right", "left")
+    }
+    return {place: glands for place, glands in places.items() if glands}
+
+
 def _finish_dataset(
     out: Path, contrast: Contrast, rows: list[Row], sources: list[str], labels: dict[str, int]
 ) -> Path:
@@ -305,11 +325,7 @@ def _finish_dataset(
         ),
         sides={name: name.rsplit("_", 1)[1] for name in labels},
         mirror_pairs=[list(pair) for pair in MIRROR_PAIRS if pair[0] in labels],
-        structures={
-            kind: [label for label in labels if label.startswith(kind)]
-            for kind in GLANDS
-            if f"{kind}_right" in labels
-        },
+        structures=_places(labels),
         synthetic=True,
     )
     return folder

@@ -9,6 +9,7 @@ IEEE Trans Med Imaging 9:32).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from acinus.cohort.phantom.anatomy import draw_head
 from acinus.cohort.phantom.headneck.organs import LABELS, Anatomy, Organ
 from acinus.cohort.phantom.making import Reading
 from acinus.errors import DataError
+from acinus.files import hash_data, hash_file
 from acinus.scans import read_volume
 from acinus.types import Affine, Array
 
@@ -66,6 +68,19 @@ def list_sources(folder: Path) -> list[str]:
                     f"{path}: must hold the {reading}'s glands of '{case}'; no such file."
                 )
     return cases
+
+
+def hash_sources(folder: Path, cases: Sequence[str]) -> dict[str, str]:
+    """Case to one hash of its map and its readings: a corrected file makes another cohort."""
+    return {
+        case: hash_data(
+            [
+                hash_file(place / f"{case}.nii.gz")
+                for place in (folder, *(folder.parent / one for one in READINGS.values()))
+            ]
+        )
+        for case in cases
+    }
 
 
 def source_patient(case: str) -> str:
@@ -130,7 +145,7 @@ def read_anatomy(folder: Path, case: str, rng: np.random.Generator) -> Anatomy:
         globes=tuple((float(g[0]), float(g[1]), float(g[2])) for g in globes),  # type: ignore[arg-type]
         organs=organs,
         glands=glands,
-        spine=_spine(placed[ORGANS["canal"]]),
+        spine=_spine(placed[ORGANS["canal"]], path),
         chin=_chin(jaw),
         teeth_z=_teeth_height(jaw),
     )
@@ -198,7 +213,7 @@ def _read_glands(path: Path, values: Array, affine: Affine, to_head: Affine) -> 
     }
 
 
-def _spine(canal: Array) -> Array:
+def _spine(canal: Array, path: Path) -> Array:
     """Middle of the canal every 10 mm, smoothed, and carried on straight at both ends."""
     heights = np.arange(np.ceil(canal[:, 2].min()) + 5, canal[:, 2].max() - 5, 10.0)
     rows = [
@@ -206,6 +221,11 @@ def _spine(canal: Array) -> Array:
         for h in heights
         if (np.abs(canal[:, 2] - h) < 6).any()
     ]
+    if not rows:
+        raise DataError(
+            f"{path}: must hold more than 10 mm of the spinal canal (value {ORGANS['canal']}), by "
+            f"which the neck is bent; it holds {np.ptp(canal[:, 2]):.0f} mm."
+        )
     line = np.stack(rows)
     line[:, 0] = np.polyval(np.polyfit(line[:, 2], line[:, 0], 1), line[:, 2])
     top = line[-1] + [0.0, 2.0, 20.0]

@@ -1,0 +1,145 @@
+"""Parts of a structure on the other side of the patient: reported always, renamed if asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from acinus.cohort.check_side import midline_mm
+from acinus.plan import Plan
+from acinus.predict import Located, examine, examine_located
+from acinus.predict.locate import Piece, Place
+from acinus.predict.sides import (
+    partners_of,
+    parts_on_wrong_side,
+    relabelled,
+    relabelled_pieces,
+    side_notes,
+)
+from acinus.scans import Volume
+from acinus.scans.slabs import VolumeSlabs, overview
+from made_located import located_plan
+from made_plan import made_plan
+
+SHAPE = (20, 60, 80)
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+RIGHT = (slice(8, 12), slice(20, 30), slice(60, 66))
+LEFT = (slice(8, 12), slice(20, 30), slice(14, 20))
+STRAY = (slice(6, 8), slice(40, 44), slice(16, 21))
+"""Of the right gland, on the left."""
+
+
+@pytest.fixture
+def plan() -> Plan:
+    return made_plan()
+
+
+def body() -> Volume:
+    """An elliptic cylinder in air; X grows towards the right, so its right half is at large x."""
+    _, y, x = np.indices(SHAPE)
+    inside = ((y - 30) / 26) ** 2 + ((x - 40) / 34) ** 2 < 1
+    return Volume(np.where(inside, 100, 0).astype(np.int16), AFFINE)
+
+
+def labels_with(*, right: bool = True, left: bool = True, stray: bool = True) -> Volume:
+    array = np.zeros(SHAPE, np.uint8)
+    if right:
+        array[RIGHT] = 1
+    if left:
+        array[LEFT] = 2
+    if stray:
+        array[STRAY] = 1
+    return Volume(array, AFFINE)
+
+
+def warnings_of(labelmap: Volume, plan: Plan) -> dict[str, str]:
+    return {one.label: "; ".join(one.warnings) for one in examine(labelmap, body(), plan)}
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("flips", [(), (0,), (1,), (2,), (0, 1, 2)])
+def test_a_part_on_the_other_side_is_told_with_its_volume(
+    plan: Plan, left: bool, flips: tuple[int, ...]
+) -> None:
+    """By its partner, or without one by the body; in whatever order the file holds its voxels."""
+    affine = AFFINE.copy()
+    for axis in flips:
+        column = 2 - axis
+        affine[:3, 3] += affine[:3, column] * (SHAPE[axis] - 1)
+        affine[:3, column] *= -1
+    labelmap, image = labels_with(left=left), body()
+    (part,) = parts_on_wrong_side(
+        [Volume(np.flip(labelmap.array, flips), affine)],
+        Volume(np.flip(image.array, flips), affine),
+        plan,
+    )
+    assert part.label == "gland_right"
+    assert part.volume_ml == pytest.approx(2 * 4 * 5 * 2 / 1000)
+
+
+def test_where_nothing_strays_nothing_is_said(plan: Plan) -> None:
+    assert parts_on_wrong_side([labels_with(stray=False)], body(), plan) == []
+    assert "wrong side" not in warnings_of(labels_with(stray=False), plan)["gland_right"]
+
+
+def test_the_middle_of_two_glands_counts_and_not_that_of_a_body_with_a_raised_arm(
+    plan: Plan,
+) -> None:
+    """An arm at the right moves the middle of the body beyond the right gland."""
+    image = body()
+    wide = np.zeros((*SHAPE[:2], 240), np.int16)
+    wide[:, :, :80] = image.array
+    wide[:, 20:40, 160:200] = 100
+    labels = np.zeros(wide.shape, np.uint8)
+    labels[:, :, :80] = labels_with(stray=False).array
+    middle_mm, _ = midline_mm(Volume(wide, AFFINE), np.array([10.0, 25.0, 62.0]))
+    assert middle_mm > 66
+    assert parts_on_wrong_side([Volume(labels, AFFINE)], Volume(wide, AFFINE), plan) == []
+
+
+def test_a_centroid_alone_would_not_have_told(plan: Plan) -> None:
+    found = warnings_of(labels_with(), plan)
+    assert "0.08 mL on the wrong side" in found["gland_right"]
+    assert "wrong side" not in found["gland_left"]
+
+
+def test_relabelled_parts_belong_to_the_partner_and_nothing_else_changes(plan: Plan) -> None:
+    before = labels_with()
+    parts = parts_on_wrong_side([before], body(), plan)
+    after = relabelled(before, parts, plan)
+    expected = before.array.copy()
+    expected[STRAY] = 2
+    np.testing.assert_array_equal(after.array, expected)
+    np.testing.assert_array_equal(before.array, labels_with().array)
+    assert parts_on_wrong_side([after], body(), plan) == []
+    notes = side_notes(parts, partners_of(plan))
+    assert notes == {"gland_right": "0.08 mL on the wrong side, relabelled as gland_left"}
+
+
+def test_exchanged_glands_are_exchanged_back(plan: Plan) -> None:
+    exchanged = labels_with(stray=False)
+    exchanged = exchanged.with_array(np.array([0, 2, 1], np.uint8)[exchanged.array])
+    parts = parts_on_wrong_side([exchanged], body(), plan)
+    back = relabelled(exchanged, parts, plan)
+    np.testing.assert_array_equal(back.array, labels_with(stray=False).array)
+
+
+def test_in_boxes_a_part_keeps_its_place_and_changes_its_name() -> None:
+    plan, whole = located_plan({}), labels_with()
+    box = (slice(4, 14), slice(10, 50), slice(10, 70))  # holds both sides
+    piece_map = Volume(np.where(whole.array[box] == 1, 1, 0).astype(np.uint8), AFFINE.copy())
+    piece_map.affine[:3, 3] = AFFINE[:3, :3] @ [10, 10, 4]
+    pieces = (Piece(Place("right", ("gland_right",), None), box, piece_map),)
+    located = Located(whole.grid, pieces, overview(VolumeSlabs(body()), 2.0), 0.0, 0.0)
+    (finding,) = examine_located(located, plan)
+    assert "0.08 mL on the wrong side" in finding.warnings
+    parts = parts_on_wrong_side([piece_map], located.overview, plan, [("gland_right",)])
+    done = relabelled_pieces(located, parts, plan)
+    shown = np.zeros(SHAPE, np.uint8)
+    for part, array in done.parts():
+        shown[part] = np.maximum(shown[part], array)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[RIGHT], expected[STRAY] = 1, 2
+    np.testing.assert_array_equal(shown, expected)
+    volumes = {one.label: one.volume_ml for one in examine_located(done, plan)}
+    assert volumes == pytest.approx({"gland_right": 0.48, "gland_left": 0.08})
