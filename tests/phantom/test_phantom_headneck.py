@@ -174,6 +174,7 @@ def test_all_that_is_made_of_one_real_patient_is_one_participant(
     """Two maps of one patient and one of another, three cases each in a dataset: two people."""
     monkeypatch.setattr(making, "STEPS", COARSE)
     monkeypatch.setattr(making, "list_sources", lambda folder: ["p07a", "p07b", "X-1"])
+    monkeypatch.setattr(making, "hash_sources", lambda folder, cases: dict.fromkeys(cases, ""))
     monkeypatch.setattr(
         making, "read_anatomy", lambda folder, case, rng: replace(anatomy, source=case)
     )
@@ -301,3 +302,22 @@ def test_a_folder_without_maps_or_readings_is_refused(tmp_path: Path) -> None:
     (tmp_path / "anatomy" / "a.nii.gz").touch()
     with pytest.raises(DataError, match="oncologist"):
         make_headneck_cohort(tmp_path / "out", patients=1, seed=1, anatomy=tmp_path / "anatomy")
+
+
+def test_a_corrected_map_makes_another_cohort(
+    anatomy: Anatomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images of the old map beside a table of the new one would contradict each other."""
+    monkeypatch.setattr(making, "STEPS", COARSE)
+    monkeypatch.setattr(
+        making, "read_anatomy", lambda folder, case, rng: replace(anatomy, source=case)
+    )
+    for place in ("anatomy", "oncologist", "radiographer"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "p1.nii.gz").write_bytes(place.encode())
+    wish = {"patients": 1, "seed": 1, "anatomy": tmp_path / "anatomy"}
+    make_headneck_cohort(tmp_path / "out", **wish)
+    make_headneck_cohort(tmp_path / "out", **wish)
+    (tmp_path / "radiographer" / "p1.nii.gz").write_bytes(b"corrected")
+    with pytest.raises(DataError):
+        make_headneck_cohort(tmp_path / "out", **wish)

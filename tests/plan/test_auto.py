@@ -10,7 +10,7 @@ import pytest
 from made_cases import Triple, case_facts, fingerprint_of
 
 from acinus.errors import PlanError
-from acinus.networks import build_network
+from acinus.networks import NETWORKS, build_network
 from acinus.plan import Fingerprint, Plan, load_recipe
 from acinus.plan.auto import (
     BATCH_NORM_FROM,
@@ -297,3 +297,17 @@ def test_every_decision_says_why() -> None:
             decision = plan.decisions[name]
             assert decision.rule
             assert not decision.rule.startswith("recipe "), name
+
+
+@pytest.mark.parametrize("network", ["plain_unet", "resenc_unet", "unet_3d"])
+def test_a_loss_at_coarser_levels_gets_a_network_that_answers_there(network: str) -> None:
+    changes = {"network": network, "train": {"deep_supervision": True, "device": "cpu"}}
+    recipe = load_recipe("auto", changes)
+    if "deep_supervision" not in NETWORKS[network].config.model_fields:
+        with pytest.raises(PlanError, match="a network that answers at coarser levels"):
+            make_plan(unread_dataset(), facts((48, 48, 48)), recipe, seed=1)
+        return
+    plan = make_plan(unread_dataset(), facts((48, 48, 48)), recipe, seed=1)
+    assert plan.settings.network.config["deep_supervision"] is True
+    plain = make_plan(unread_dataset(), facts((48, 48, 48)), load_recipe("auto"), seed=1)
+    assert not plain.settings.network.config.get("deep_supervision")

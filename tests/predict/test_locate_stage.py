@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from acinus.errors import GridError
+from acinus.errors import DataError, GridError
 from acinus.plan import Plan
-from acinus.predict import Located, boxes_of, examine_located
+from acinus.predict import Cleaning, KnownPlaces, Located, Member, Model, boxes_of, examine_located
 from acinus.predict.locate import MaskLocator, Place, clipping, segment_places, stage
 from acinus.predict.model import assembled
 from acinus.scans import Volume, write_volume
@@ -270,3 +270,40 @@ def test_a_coarse_network_sees_means_of_clipped_values(plan: Plan) -> None:
         fingerprint=made_fingerprint().model_copy(update={"channel_names": ("CT", "T1")}),
     )
     assert clipping(coarse) == [limits, None]
+
+
+def test_what_is_cut_off_grows_its_box_before_it_is_cleaned_away(
+    scan: tuple[Volume, np.ndarray],
+) -> None:
+    """A small part in a tight box would be removed as too small, and the gland be lost."""
+    image, labels = scan
+    plan = located_plan({"margin_mm": 8.0, "growths": 3})
+    tight = (slice(8, 22), slice(12, 17), slice(25, 36))
+    model = Model(
+        (Member(plan, ()),),
+        postprocess={"gland_right": Cleaning(smallest_ml=0.9, rule="made")},
+        locator=KnownPlaces([around(image, tight, "right", "gland_right")]),
+    )
+    part_ml = (labels[tight] == 1).sum() * image.grid.voxel_volume_ml
+    whole_ml = (labels == 1).sum() * image.grid.voxel_volume_ml
+    assert part_ml < 0.9 < whole_ml
+
+    def segment(channels: Sequence[Volume | None], postprocess: str, watch: object) -> Volume:
+        return model.clean(by_value(channels), postprocess)  # type: ignore[arg-type]
+
+    object.__setattr__(model, "_segment", segment)
+    object.__setattr__(model, "_refuse_wrong_number", lambda n: None)
+    object.__setattr__(model, "channels", lambda given: list(given))
+    located = model.predict_located([VolumeSlabs(image)])
+    assert (assembled(located).array == 1).sum() == (labels == 1).sum()
+
+
+def test_a_scan_in_which_no_place_was_found_is_an_error_in_python_too(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    image, _labels = scan
+    nothing = Place("right", ("gland_right",), None, "nothing of right was found")
+    model = Model((Member(plan, ()),), locator=KnownPlaces([nothing]))
+    with pytest.raises(DataError, match="nothing of right was found"):
+        model.predict(image)
+    assert not model.predict(image, allow_nothing=True).array.any()

@@ -26,7 +26,8 @@ from acinus.study import (
 )
 from acinus.study.folders import StudyFolder
 from acinus.study.schema import read_study
-from acinus.study.session import open_session
+from acinus.study.session import Session, open_session
+from acinus.study.stated import study_of_file
 from tiny_cohort import QUICK, make_dataset
 
 MEASURES = {
@@ -328,3 +329,50 @@ def test_a_synthetic_cohort_that_was_deleted_is_made_again(
     shutil.rmtree(folder.root / "data" / "Dataset001_OrbitT1")
     session = open_session(read_study(path), folder, jobs=1)
     assert len(made) == 2 and len(session.datasets["T1"].cases) == 6
+
+
+def session_of(path: Path) -> Session:
+    """The session of a study file, beside it."""
+    nothing = dict.fromkeys(("budget", "folds", "seed", "data", "arms"))
+    study = study_of_file(path, settings=(), vary=True, **nothing)  # type: ignore[arg-type]
+    return open_session(study, StudyFolder(path.parent / "out"), jobs=1)
+
+
+def test_plans_that_are_made_before_any_training_do_not_exceed_the_budget(tmp_path: Path) -> None:
+    """Three arms planned at once, to be trained one after the other by a cluster."""
+    for name in ("Dataset001_One", "Dataset002_Two", "Dataset003_Three"):
+        make_dataset(tmp_path / name)
+    arms = {name[-3:]: {"dataset": name} for name in sorted(p.name for p in tmp_path.iterdir())}
+    study = {"study": "s", "recipe": "unet-2d", "data": str(tmp_path), "arms": arms}
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump({**study, "folds_trained": 1, "budget": "1h"}))
+    session = session_of(path)
+    jobs = session.timed(session.arm_jobs(), 1, plans_first=True)
+    shares = [job.share_left_s() for job in jobs if job.share_left_s is not None]
+    assert len(shares) == 3
+    assert sum(shares) <= session.left_s() + 1
+    assert shares == pytest.approx([shares[0]] * 3, rel=0.01)
+
+
+def test_networks_of_a_benchmark_share_scans_only_where_they_are_prepared_alike(
+    tmp_path: Path,
+) -> None:
+    make_dataset(tmp_path / "Dataset001_One")
+    networks = {
+        "Same": {"set": {"train": {"lr": 0.1}}},
+        "Slices": {"recipe": "nnunet-2d"},
+        "Patch": {"set": {"train": {"patch_vox": [16, 16, 16]}}},
+    }
+    study = {
+        "study": "s",
+        "recipe": "nnunet-3d",
+        "data": str(tmp_path),
+        "arms": {"One": {"dataset": "Dataset001_One"}},
+        "benchmark": {"networks": networks},
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    session = session_of(path)
+    final = session.final_jobs()[0]
+    shared = {job.model: job.store == final.store for job in session.benchmark_jobs()}
+    assert shared == {"benchmark=Same": True, "benchmark=Slices": False, "benchmark=Patch": False}
