@@ -93,7 +93,9 @@ def _series(
     if folds and rows["fold"].nunique() > 1:
         for _, some in rows.groupby("fold"):
             axes.plot(some["epoch"], some["y"], color=color, lw=0.7, alpha=0.35)
-    mean = rows.groupby("epoch")["y"].mean()
+    # The clock gives folds different numbers of epochs: a mean of the last one alone is none.
+    by_epoch = rows.groupby("epoch")["y"]
+    mean = by_epoch.mean()[by_epoch.count() == by_epoch.count().max()]
     marker = "o" if len(mean) == 1 else None
     axes.plot(mean.index, mean, color=color, lw=1.5, label=label or None, marker=marker, ms=3)
 
