@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,7 +49,7 @@ def read_yaml_mapping(path: Path | str) -> dict[str, Any]:
     """The mapping in a YAML file; ConfigError when missing, unreadable or no mapping."""
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = deepcopy(_loaded(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file; give the path of a YAML file.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -86,6 +88,13 @@ def validate(
         raise ConfigError("\n".join(sentences)) from None
 
 
+@lru_cache(maxsize=64)
+def _loaded(text: str) -> Any:
+    """What a YAML text holds; recipes are read again and again."""
+    return yaml.safe_load(text)
+
+
+@lru_cache(maxsize=64)
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """Line number (from 1) of every key path in a YAML text."""
     root = yaml.compose(text, Loader=yaml.SafeLoader)

@@ -261,6 +261,8 @@ def convolutions(
 def draw_weights(module: nn.Module) -> None:
     """He's normal draw for the leaky activation, biases 0."""
     if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
+        if module.weight.is_meta:
+            return  # there is nothing to draw, and to find that out torch loads its compiler
         nn.init.kaiming_normal_(module.weight, a=NEGATIVE_SLOPE)
         if module.bias is not None:
             nn.init.zeros_(module.bias)

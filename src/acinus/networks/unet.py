@@ -226,6 +226,8 @@ def _draw_weights(module: nn.Module) -> None:
         fan_in = module.in_channels * math.prod(module.kernel_size)
     else:
         return
+    if module.weight.is_meta:
+        return  # there is nothing to draw, and to find that out torch loads its compiler
     nn.init.normal_(module.weight, std=math.sqrt(2.0 / fan_in))
     if module.bias is not None:
         nn.init.zeros_(module.bias)

@@ -88,6 +88,9 @@ label maps."""
 PAIRS_A_PROCESS = 30
 """Scoring fewer cases takes less time than starting another process for it."""
 
+SAMPLINGS_S = 3.0
+"""Set aside for the share of patches with labels under every sampling, s."""
+
 EXPLAIN_S = 2.0
 """Set aside for Grad-CAM of one slice, s."""
 
@@ -186,10 +189,7 @@ def before(job: ArmJob, plan: Plan) -> list[ArmJob]:
 def prepare_arm(job: ArmJob, plan: Plan) -> None:
     """Fill the store that all trainings of an arm read."""
     with pinned_threads(plan.settings.train.threads):
-        store = _prepare(job, plan)
-        if job.model == "final":
-            entries = entries_of(job, job.split.cases(job.dataset, "train"))
-            show_samplings(entries, store, plan, job.folder)
+        _prepare(job, plan)
 
 
 def _prepare(job: ArmJob, plan: Plan) -> Store:
@@ -253,8 +253,11 @@ def is_finished(job: ArmJob, plan: Plan, *, evaluated: bool) -> bool:
 
 
 def complete_arm(job: ArmJob, plan: Plan) -> None:
-    """Complete the model folder of an arm whose folds are trained."""
+    """Complete the model folder of an arm whose folds are trained, and show its samplings."""
     with pinned_threads(plan.settings.train.threads):
+        if job.model == "final":
+            entries = entries_of(job, job.split.cases(job.dataset, "train"))
+            show_samplings(entries, job.open_store(), plan, job.folder)
         once(
             job.folder.root,
             "model",
@@ -390,6 +393,7 @@ def finish_s(job: ArmJob, plan: Plan) -> float:
     return (
         (_predict_s(job) * n_networks + first_s) * n_predicted
         + (EVALUATION_S + EVALUATION_S_A_VOXEL * _case_voxels(job.folder.fingerprint)) * n_scored
+        + (SAMPLINGS_S if job.model == "final" else 0.0)
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
 
