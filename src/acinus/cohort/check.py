@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from pathlib import Path
@@ -75,17 +75,8 @@ def _check_cases(work: Sequence[CaseFiles], jobs: int | None) -> Iterator[CaseFa
         n_bytes = sum(path.stat().st_size for path in paths if path and path.exists())
         jobs = _n_cores() if n_bytes > BYTES_FOR_PROCESSES else 1
     jobs = min(jobs, len(work))
-    if jobs > 1:
-        made = _in_processes(work, jobs)
-        yield from progress.track(made, "Checking cases", total=len(work), unit="case")
-        return
-    # Small files: unpacking and hashing let go of the interpreter, and no process must start.
-    with ThreadPoolExecutor(min(2, _n_cores())) as pool:
-        read = pool.map(check_case, work)
-        try:
-            yield from progress.track(read, "Checking cases", total=len(work), unit="case")
-        finally:
-            pool.shutdown(cancel_futures=True)
+    made = _in_processes(work, jobs) if jobs > 1 else map(check_case, work)
+    yield from progress.track(made, "Checking cases", total=len(work), unit="case")
 
 
 def _in_processes(work: Sequence[CaseFiles], jobs: int) -> Iterable[CaseFacts]:

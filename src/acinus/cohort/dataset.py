@@ -285,32 +285,8 @@ def write_dataset_json(
     Raises:
         DataError: The content would not open again.
     """
-    stated = {"name": name, "channel_names": channel_names, "labels": labels, **extra}
-    stated |= {"n_training": n_training, "file_ending": file_ending, "ignore_label": ignore_label}
-    path, data = Path(folder) / HEADER, _header_data(**stated)
-    faults = parse_header(data)[1]
-    if faults:
-        raise DataError(f"{path}: {faults[0]}")
-    write_json(path, data)
-
-
-def dataset_json_faults(**stated: Any) -> list[str]:
-    """Every fault of a ``dataset.json`` that would be written; arguments as of the writer."""
-    return parse_header(_header_data(**stated))[1]
-
-
-def _header_data(
-    *,
-    name: str,
-    channel_names: Sequence[str],
-    labels: Mapping[str, int | Sequence[int]],
-    n_training: int,
-    file_ending: str,
-    ignore_label: int | None = None,
-    **extra: Any,
-) -> dict[str, Any]:
     ignored = {} if ignore_label is None else {IGNORE_NAME: ignore_label}
-    return {
+    data = {
         "name": name,
         "channel_names": {str(number): text for number, text in enumerate(channel_names)},
         "labels": {BACKGROUND: 0, **_as_json(labels), **ignored},
@@ -318,6 +294,11 @@ def _header_data(
         "file_ending": file_ending,
         **{key: _as_json(value) for key, value in extra.items()},
     }
+    path = Path(folder) / HEADER
+    faults = parse_header(data)[1]
+    if faults:
+        raise DataError(f"{path}: {faults[0]}")
+    write_json(path, data)
 
 
 def _as_json(value: Any) -> Any:

@@ -18,7 +18,12 @@ from acinus.cohort.check_side import side_findings
 from acinus.cohort.finding import Finding
 from acinus.plan import Plan
 from acinus.predict.locate import Located
-from acinus.predict.sides import partners_of, parts_on_wrong_side, side_notes
+from acinus.predict.sides import (
+    partners_of,
+    parts_of_boxes_on_wrong_side,
+    parts_on_wrong_side,
+    side_notes,
+)
 from acinus.scans import Grid, Volume, canonical, label_components, resample_onto
 from acinus.scans.box import Slices
 from acinus.types import Labelmap, Mask
@@ -95,16 +100,8 @@ def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
                 notes.append(f"its box shows {partner} instead")
             one = replace(one, warnings=(*one.warnings, *notes))
             found[one.label] = _joined(found.get(one.label), one)
-    notes_of_sides = side_notes(
-        parts_on_wrong_side(
-            [piece.labelmap for piece in located.pieces],
-            located.overview,
-            plan,
-            [piece.place.labels for piece in located.pieces],
-        )
-    )
     named = [found[name] for name in plan.dataset.labels if name in found]
-    return with_notes(named, notes_of_sides)
+    return with_notes(named, side_notes(parts_of_boxes_on_wrong_side(located, plan)))
 
 
 def _joined(first: LabelFinding | None, second: LabelFinding) -> LabelFinding:

@@ -22,7 +22,12 @@ from acinus.predict.missing import missing_channels, missing_notes
 from acinus.predict.model import Model, Postprocess, assembled, refuse_nothing_found
 from acinus.predict.overlay import write_overlay
 from acinus.predict.results import Results
-from acinus.predict.sides import partners_of, parts_on_wrong_side, relabelled_pieces, side_notes
+from acinus.predict.sides import (
+    partners_of,
+    parts_of_boxes_on_wrong_side,
+    relabelled_pieces,
+    side_notes,
+)
 from acinus.predict.source import Scan
 from acinus.scans import Volume, read_series
 from acinus.scans.box import Slices, part_affine
@@ -114,12 +119,7 @@ class LocatedJob:
         plan, of_sides = self.model.plan, dict[str, str]()
         self.boxes.extend(box_rows(located, scan.case))
         if self.relabel_sides:
-            parts = parts_on_wrong_side(
-                [piece.labelmap for piece in located.pieces],
-                located.overview,
-                plan,
-                [piece.place.labels for piece in located.pieces],
-            )
+            parts = parts_of_boxes_on_wrong_side(located, plan)
             located = relabelled_pieces(located, parts, plan)
             of_sides = side_notes(parts, partners_of(plan))
         if self.results.are_dicom:

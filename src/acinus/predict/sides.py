@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -66,7 +67,8 @@ def parts_on_wrong_side(
             if labelmap is not None and (sought is None or name in sought[index]):
                 values = regions.get(name, (plan.dataset.labels[name],))
                 found += _parts(labelmap, name, values, index)
-    largest = {name: max(some, key=_volume) for name, some in parts.items() if some}
+    by_volume = attrgetter("volume_ml")
+    largest = {name: max(some, key=by_volume) for name, some in parts.items() if some}
     partners, midline = partners_of(plan), _Midline(canonical(image))
     wrong = []
     for name, some in parts.items():
@@ -82,6 +84,16 @@ def parts_on_wrong_side(
             if sign * (one.world_mm[0] - middle_mm) < -margin_mm:
                 wrong.append(one)
     return wrong
+
+
+def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]:
+    """The same of a scan that was segmented in boxes, seen in its overview."""
+    return parts_on_wrong_side(
+        [piece.labelmap for piece in located.pieces],
+        located.overview,
+        plan,
+        [piece.place.labels for piece in located.pieces],
+    )
 
 
 def partners_of(plan: Plan) -> dict[str, str]:
@@ -157,10 +169,6 @@ class _Midline:
         if key not in self.known:
             self.known[key] = midline_mm(self.image, index)
         return self.known[key]
-
-
-def _volume(part: SidePart) -> float:
-    return part.volume_ml
 
 
 def _parts(labelmap: Volume, name: str, values: Sequence[int], piece: int) -> list[SidePart]:

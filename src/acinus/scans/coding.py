@@ -87,7 +87,7 @@ _ABNORMAL_WORDS: tuple[tuple[str, Code], ...] = (
 )
 """Words that go before every organ: a tumour of the kidney is no kidney."""
 
-_ABNORMAL = {"108369006", "52988006", "79654002", "6574001"}
+_ABNORMAL = {code.value for _, code in _ABNORMAL_WORDS}
 
 _PLAIN_WORDS = {
     *("right", "left", "r", "l", "rt", "lt", "dexter", "sinister", "both", "bilateral"),

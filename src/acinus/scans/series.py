@@ -29,6 +29,7 @@ from acinus.scans.slices import (
     SPLIT_TAGS,
     Kind,
     Slice,
+    dicom_faults,
     read_header,
     slices_of,
     sort_slices,
@@ -182,7 +183,7 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
         tags = found[0].tags
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
         by_series[tuple(tags.get(name, "") for name in names)] += found
-    segmentations, copies = _without_copies(segmentations)
+    segmentations, copies = _without_copied_objects(segmentations)
     skipped += copies
     counted = Counter(one.reason for one in skipped)
     series = [
@@ -193,7 +194,7 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
     return Export(tuple(sorted(series, key=_order)), tuple(segmentations), tuple(skipped))
 
 
-def _without_copies(
+def _without_copied_objects(
     objects: Sequence[StoredSegmentation],
 ) -> tuple[list[StoredSegmentation], list[Skipped]]:
     """Objects without files that are in the export twice, byte by byte, such as in its own zip."""
@@ -203,8 +204,12 @@ def _without_copies(
     seen: set[tuple[str, str]] = set()
     for one in objects:
         if one.uid and numbers[one.uid] > 1:
-            with open_stored(one.path) as stream:
-                key = one.uid, hashlib.sha256(stream.read()).hexdigest()
+            try:
+                with open_stored(one.path) as stream:
+                    key = one.uid, hashlib.sha256(stream.read()).hexdigest()
+            except dicom_faults():
+                kept.append(one)  # whoever draws it says what is wrong with it
+                continue
             if key in seen:
                 copies.append(Skipped(one.path, f"copies of a {one.kind}", is_fault=False))
                 continue

@@ -111,8 +111,9 @@ def overview(
     """
     factors = [max(1, math.floor(spacing_mm / own + 1e-3)) for own in source.grid.spacing_mm]
     n_planes = _run_length(source.grid) // factors[0] * factors[0] or factors[0]
+    low, high = (np.float32(end) for end in limits or (-np.inf, np.inf))
     parts = [
-        _block_means(planes if limits is None else np.clip(planes, *limits), factors)
+        _block_means(planes if limits is None else np.clip(planes, low, high), factors)
         for _, planes in source.slabs(n_planes)
     ]
     x, y, z = factors[::-1]

@@ -280,18 +280,14 @@ def fit_auto(
         may_change = may_change and n_folds in (1, plan.settings.folds)
     if not may_change:
         return plan, forecast
-    chosen = _best_width(steps, usual, _fitting(plan, widths, n_here))
+    chosen = _best_width(steps, usual, widths)
+    while chosen[0] > usual[0] and not fits_memory(_with_features(plan, chosen, {}), n_here):
+        chosen = widths[widths.index(chosen) - 1]
     if chosen == usual:
         return plan, forecast
     facts = {f"steps_at_width_{usual[0]}": int(steps)}
     plan = _with_features(plan, chosen, facts)
     return plan, measure_costs(plan, store, case_ids)
-
-
-def _fitting(plan: Plan, widths: Sequence[list[int]], n_here: int) -> list[list[int]]:
-    """The widths whose training fits into the memory, but for the narrowest, which is tried."""
-    fits = [one for one in widths if fits_memory(_with_features(plan, one, {}), n_here)]
-    return fits or [list(widths[0])]
 
 
 def _best_width(steps: float, usual: list[int], widths: list[list[int]]) -> list[int]:

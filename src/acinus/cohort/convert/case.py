@@ -118,7 +118,7 @@ def convert_case(task: CaseTask) -> dict[str, Any] | str:
     if is_corrected(task.dataset, case):
         return (
             f"{label_path(task.dataset, case)} was changed by hand since it was converted, and "
-            "would be replaced. Move it away and start again, or list the case under 'exclude'."
+            "would be replaced. Move it to another place and start the same command again."
         )
     remove_case(task.dataset, case)
     will_draw = bool(task.mapping.labels and task.choice.segmentations)

@@ -30,7 +30,8 @@ from acinus.cohort.convert.case import (
 from acinus.cohort.convert.choosing import Chosen, choose_cases
 from acinus.cohort.convert.identities import Censor, Identities, disagreements
 from acinus.cohort.convert.mapping import ExportMapping, read_mapping
-from acinus.cohort.dataset import dataset_json_faults, write_dataset_json
+from acinus.cohort.dataset import write_dataset_json
+from acinus.cohort.header import parse_header
 from acinus.cohort.layout import HEADER, PARTICIPANTS
 from acinus.cohort.participants import ID_COLUMN, write_participants
 from acinus.errors import ConfigError, DataError
@@ -175,25 +176,17 @@ def _refuse_unusable(wanted: ExportMapping, mapping: Path | str | None) -> None:
     """Refuse a mapping whose ``dataset.json`` could not be opened, before anything is read."""
     if not wanted.labels:
         return
-    faults = dataset_json_faults(
-        name=wanted.name,
-        channel_names=list(wanted.channels),
-        labels=wanted.values,
-        n_training=0,
-        file_ending=ENDING,
-        **_stated(wanted),
-    )
+    stated = wanted.model_dump(mode="json", include={"mirror_pairs", "structures"})
+    header = {
+        "channel_names": {str(number): name for number, name in enumerate(wanted.channels)},
+        "labels": {"background": 0, **wanted.values},
+        "numTraining": 0,
+        "file_ending": ENDING,
+        "sides": wanted.sides,
+    }
+    faults = parse_header({**header, **stated})[1]
     if faults:
         raise ConfigError(f"{mapping}: {faults[0]}")
-
-
-def _stated(wanted: ExportMapping) -> dict[str, Any]:
-    """What a mapping states of the dataset beside channels and labels."""
-    return {
-        "sides": wanted.sides,
-        "mirror_pairs": wanted.mirror_pairs,
-        "structures": wanted.structures,
-    }
 
 
 def _channels_and_labels(wanted: ExportMapping) -> dict[str, Any]:
@@ -326,7 +319,9 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
         and wanted.missing == "not_annotated"
     }
     keys: dict[str, Any] = {
-        **_stated(wanted),
+        "sides": wanted.sides,
+        "mirror_pairs": wanted.mirror_pairs,
+        "structures": wanted.structures,
         "annotated": partly,
         "allow_missing_channels": wanted.allow_missing_channels,
     }
