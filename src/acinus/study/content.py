@@ -405,7 +405,8 @@ def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> lis
             "Inference",
             f"sliding window, {predict.overlap:.0%} overlap\n"
             + _networks_words(n_folds, len(read_external_choice(folder.arm(arms[0].name)).folds))
-            + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else ""),
+            + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else "")
+            + (f", {predict.positions} positions" if predict.positions > 1 else ""),
         ),
         (
             "Output",
