@@ -21,7 +21,9 @@ from acinus.evaluate import read_scores
 from acinus.plan import parse_settings
 from acinus.predict import predict_paths
 from acinus.report import style
+from acinus.scans import Volume, write_volume
 from acinus.study import evaluate_run, report_run, run_study
+from acinus.study.unlabelled import compare_scans
 from tiny_cohort import QUICK, make_dataset
 
 
@@ -61,10 +63,12 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "new").mkdir()
     image = sorted((dataset / "imagesTr").iterdir())[0]
     shutil.copyfile(image, root / "new" / "first.nii.gz")
+    shutil.copyfile(image, root / "new" / "again.nii.gz")
     (root / "new" / "torn.nii.gz").write_bytes(image.read_bytes()[:200])
     first = next(name for name in labels if name != "background")
     with progress.quiet():
-        run_study(study(root, expected_ml={first: [5000.0, 6000.0]}), out=root / "out")
+        wish = {"expected_ml": {first: [5000.0, 6000.0]}, "one_patient": ["Patient X"]}
+        run_study(study(root, **wish), out=root / "out")
     return root
 
 
@@ -89,6 +93,37 @@ def test_report_shows_volumes_and_says_that_nobody_verified_them(root: Path) -> 
     torn = table[table["case"] == "torn"]
     assert len(torn) == 1 and "torn.nii.gz" in torn["warnings"].item()
     assert "5000 to 6000" in words and ">no<" in words.replace(" ", "")
+
+
+@pytest.mark.slow
+def test_two_scans_of_one_patient_are_compared(root: Path) -> None:
+    """The same scan twice has the same outlines; a file that cannot be read is left out."""
+    path = root / "out" / "arms" / "Balls" / "unlabelled" / "agreement.csv"
+    table = pd.read_csv(path)
+    assert set(zip(table["first"], table["second"], strict=True)) == {("again", "first")}
+    assert set(table["dice"].dropna()) <= {1.0}
+    words = re.sub(r"\s+", " ", (root / "out" / "report.html").read_text(encoding="utf-8"))
+    assert "Scans of one patient against each other" in words
+
+
+def test_outlines_are_compared_in_the_world(tmp_path: Path) -> None:
+    """On grids of another size and place; a label that neither scan shows is undefined."""
+    fine = np.zeros((8, 16, 16), np.uint8)
+    fine[2:6, 4:12, 4:12] = 1
+    coarse = np.zeros((8, 8, 8), np.uint8)
+    coarse[2:6, 2:6, 2:6] = 1
+    coarse[0, 0, 0] = 2
+    half = np.diag([1.0, 1.0, 2.0, 1.0])
+    whole = np.diag([2.0, 2.0, 2.0, 1.0])
+    whole[:2, 3] = 0.5  # the first voxel's centre lies amid four fine ones
+    paths = {"fine": tmp_path / "fine.nii.gz", "coarse": tmp_path / "coarse.nii.gz"}
+    write_volume(Volume(fine, half), paths["fine"])
+    write_volume(Volume(coarse, whole), paths["coarse"])
+    rows = list(compare_scans(paths, {"ball": (1,), "dot": (2,), "either": (1, 2), "none": (3,)}))
+    found = {row["label"]: row["dice"] for row in rows}
+    assert found["ball"] == 1.0 and found["dot"] == 0.0
+    assert found["either"] == pytest.approx(2 * 256 / (256 + 260))
+    assert np.isnan(found["none"])
 
 
 @pytest.mark.slow
@@ -125,6 +160,7 @@ def test_a_place_that_is_not_there_is_refused(root: Path) -> None:
         ({"scans": {}}, "at least 1"),
         ({"scans": {"a/b": "x"}}, "plain words"),
         ({"expected_ml": {"ball": [2.0, 1.0]}}, "a lower and a higher volume"),
+        ({"one_patient": ["Patient Y"]}, "must name groups of scans, Patient X; got 'Patient Y'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_runs(

@@ -133,6 +133,8 @@ class ArmContent:
         localisation: Rows of ``localisation.csv`` of a model with a locate stage, see
             `acinus.evaluate.localisation.LOCALISATION_COLUMNS`, and ``part``; else empty.
         unlabelled: Scans without a reference that the model segmented.
+        series_agreement: Columns ``group``, ``first``, ``second``, ``label``, ``dice``: a row for
+            each two of these scans that show one patient; else empty.
         notes: Sentences on how it was trained.
         caveats: Sentences that the results must be read with.
     """
@@ -173,6 +175,7 @@ class ArmContent:
     external_model: str = "the mean of all networks of the arm"
     localisation: pd.DataFrame = field(default_factory=pd.DataFrame)
     unlabelled: Sequence[UnlabelledScan] = ()
+    series_agreement: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: Sequence[str] = ()
     caveats: Sequence[str] = ()
 

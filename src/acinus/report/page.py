@@ -153,7 +153,7 @@ def _sections(
         "unlabelled",
         "Scans without a reference",
         UNVERIFIED,
-        (figures[UNLABELLED], *of("unlabelled")),
+        (figures[UNLABELLED], *of("unlabelled", "series_agreement")),
     )
     sections = [
         Section("data", "What was done, on what", _numbering(content),

@@ -46,7 +46,7 @@ from acinus.report.record import (
     draft_split,
     draft_trainings,
 )
-from acinus.report.unlabelled import draft_unlabelled
+from acinus.report.unlabelled import draft_series_agreement, draft_unlabelled
 
 N_WORST = 10
 """Structures in the table of the worst."""
@@ -119,6 +119,7 @@ def make_tables(content: ReportContent, numbers: Numbers, folders: Folders) -> l
         *_comparisons(content, numbers),
         *draft_protocols(content),
         draft_unlabelled(content),
+        draft_series_agreement(content),
         _variants(content),
         _worst(content),
         _warnings(content),

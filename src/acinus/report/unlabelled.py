@@ -88,6 +88,43 @@ def draft_unlabelled(content: ReportContent) -> Draft:
     return "unlabelled", _TITLE, raw, shown, caption
 
 
+def draft_series_agreement(content: ReportContent) -> Draft:
+    """A row a patient and label: how far the outlines on the patient's scans agree."""
+    key, title = "series_agreement", "Scans of one patient against each other"
+    tables = [
+        arm.series_agreement.assign(arm=arm.name)
+        for arm in content.arms
+        if len(arm.series_agreement)
+    ]
+    if not tables:
+        return key, title, None, NOTHING, ""
+    raw = pd.concat(tables, ignore_index=True)
+    rows = []
+    for (arm, group, label), pairs in raw.groupby(["arm", "group", "label"], sort=False):
+        defined = pairs["dice"].dropna()
+        spread = f" ({number_text(defined.min())} to {number_text(defined.max())})"
+        rows.append(
+            {
+                "Scan type": arm,
+                "Patient": group,
+                "Organ": label_title(str(label)),
+                "Scans": len(set(pairs["first"]) | set(pairs["second"])),
+                "Pairs": len(pairs),
+                "Shown by neither": len(pairs) - len(defined),
+                "Dice, mean (range)": number_text(defined.mean()) + spread if len(defined) else "",
+            }
+        )
+    shown = pd.DataFrame(rows)
+    if len(content.arms) == 1:
+        shown = shown.drop(columns="Scan type")
+    caption = (
+        "Dice of the model's outlines on each two scans of a patient, on the grid of the first. It "
+        "compares the model with itself: outlines that differ cannot all be right, and outlines "
+        "that agree may all be wrong. A patient who moved between two scans lowers it, too."
+    )
+    return key, title, raw, shown, caption
+
+
 def _rows(content: ReportContent, arm: ArmContent, scan: UnlabelledScan) -> list[dict[str, Any]]:
     what: dict[str, Any] = {"arm": arm.name, "group": scan.group, "case": scan.case}
     if scan.failed:

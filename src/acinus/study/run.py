@@ -56,7 +56,12 @@ from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
-from acinus.study.unlabelled import find_unlabelled, read_unlabelled, segment_unlabelled
+from acinus.study.unlabelled import (
+    find_unlabelled,
+    read_agreement,
+    read_unlabelled,
+    segment_unlabelled,
+)
 from acinus.train import check_cases
 
 
@@ -476,7 +481,12 @@ def _report(session: Session, notes: list[str]) -> Path:
     ]
     if session.study.unlabelled is not None:
         arms = [
-            replace(arm, unlabelled=read_unlabelled(session.folder.arm(arm.name))) for arm in arms
+            replace(
+                arm,
+                unlabelled=read_unlabelled(session.folder.arm(arm.name)),
+                series_agreement=read_agreement(session.folder.arm(arm.name)),
+            )
+            for arm in arms
         ]
     content = report_content(
         session.study,

@@ -246,6 +246,18 @@ class UnlabelledSettings(Settings):
     all series of which are segmented; relative to the working folder."""
     expected_ml: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Label to the volumes that would be usual, mL: lowest and highest."""
+    one_patient: tuple[str, ...] = ()
+    """Groups whose scans all show one patient in one position, such as the series of a session:
+    each outline is compared with that of every other scan of its group."""
+
+    @model_validator(mode="after")
+    def _patients_are_groups(self) -> UnlabelledSettings:
+        for name in self.one_patient:
+            if name not in self.scans:
+                raise ValueError(
+                    f"one_patient must name groups of scans, {', '.join(self.scans)}; got '{name}'"
+                )
+        return self
 
     @field_validator("scans")
     @classmethod

@@ -7,25 +7,32 @@ to hold a result against.
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from acinus.cohort import Dataset
 from acinus.errors import ConfigError
-from acinus.files import hash_file, read_json, write_json
+from acinus.files import hash_file, read_json, write_json, write_text
+from acinus.measure import MEASURES
 from acinus.plan import read_plan
 from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
 from acinus.report.content import UnlabelledScan
-from acinus.scans import Series, Volume, write_volume
+from acinus.scans import Series, Volume, read_volume, resample_onto, write_volume
 from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import UnlabelledSettings
 from acinus.study.stamps import once
 from acinus.train.fold import pinned_threads
+
+AGREEMENT = "agreement.csv"
+"""File with the Dice of each two scans of one patient."""
+AGREEMENT_COLUMNS = ("group", "first", "second", "label", "dice")
 
 
 def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None:
@@ -44,7 +51,7 @@ def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None
     if settings is None:
         return
     folder = job.folder.unlabelled
-    record = folder / "scans.json"
+    record, agreement = folder / "scans.json", folder / AGREEMENT
     found = find_unlabelled(job.dataset, settings)
 
     def work() -> None:
@@ -52,14 +59,56 @@ def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None
             _segment(job, Path(settings.scans[name]), scans, folder / name)
             for name, scans in found.items()
         ]
-        write_json(record, dict(zip(found, groups, strict=True)))
+        made = dict(zip(found, groups, strict=True))
+        write_json(record, made)
+        rows = [
+            {"group": name, **row}
+            for name in settings.one_patient
+            for row in compare_scans(_predictions(made[name]), job.dataset.values)
+        ]
+        table = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
+        write_text(agreement, table.to_csv(index=False, lineterminator="\n"))
 
     key = [
         hash_file(job.folder.model / "model.json"),
         settings.scans,
+        settings.one_patient,
         [[name, scan.case, *_hashes(scan)] for name, scans in found.items() for scan in scans],
     ]
-    once(job.folder.root, "unlabelled", key, work, results=[record, *_files_of(record)])
+    once(job.folder.root, "unlabelled", key, work, results=[record, agreement, *_files_of(record)])
+
+
+def compare_scans(
+    predictions: Mapping[str, Path], values: Mapping[str, Sequence[int]]
+) -> Iterator[dict[str, Any]]:
+    """Dice of the outlines of each two scans of one patient, on the grid of the first.
+
+    Args:
+        predictions: Scan to its label map, all in one world.
+        values: Label name to the values that are this label.
+
+    Yields:
+        ``first``, ``second``, ``label`` and ``dice``, which is NaN if neither scan shows it.
+    """
+    dice = MEASURES["dice"].factory
+    maps = {case: read_volume(path) for case, path in predictions.items()}
+    for (first, one), (second, other) in itertools.combinations(maps.items(), 2):
+        moved = resample_onto(other, one.grid, order=0)
+        for label, own in values.items():
+            score = dice(np.isin(one.array, own), np.isin(moved.array, own), one.spacing_mm)
+            yield {"first": first, "second": second, "label": label, "dice": float(score)}
+
+
+def _predictions(scans: Sequence[dict[str, Any]]) -> dict[str, Path]:
+    return {one["case"]: Path(one["prediction"]) for one in scans if "prediction" in one}
+
+
+def read_agreement(folder: RunFolder) -> pd.DataFrame:
+    """What `segment_unlabelled` compared, columns `AGREEMENT_COLUMNS`; empty if nothing."""
+    path = folder.unlabelled / AGREEMENT
+    if not path.is_file():
+        return pd.DataFrame(columns=list(AGREEMENT_COLUMNS))
+    return pd.read_csv(path, dtype={"group": str, "first": str, "second": str, "label": str})
 
 
 def _files_of(record: Path) -> list[Path]:

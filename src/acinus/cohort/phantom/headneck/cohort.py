@@ -50,11 +50,10 @@ from acinus.files import write_text
 
 DESCRIPTION = "synthetic head and neck phantom"
 """Written to the header of every NIfTI file."""
-FORMAT = 2
-"""Raised when the same seed gives other bytes than before; since 2 each side is a place of its
-own."""
-FORMAT_OF_MAPS = 3
-"""The same for cohorts made from maps; since 2 the participant is the map's patient."""
+FORMAT = 3
+"""Raised when the same seed gives other bytes than before; since 3 random looks are uneven."""
+FORMAT_OF_MAPS = 4
+"""The same for cohorts made from maps."""
 
 PLACES = {"orbit": ("lacrimal",), "neck": ("parotid", "submandibular")}
 """Place to the glands that a locate stage seeks in one box, on either side."""

@@ -11,8 +11,8 @@ other two). Extra relaxation times are ours, as in the orbit phantom.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -96,6 +96,10 @@ HU: dict[str, tuple[float, float, float]] = {
 """Tissue to mean, texture and enhancement by full contrast agent, HU."""
 
 METAL_HU = 6000.0
+INFILTRATED = 0.6
+"""Share of random looks in which fat lies within the lacrimal glands, as it does with age."""
+MOST_FAT = 0.5
+"""Most of a gland that is fat then."""
 FAT_OF_FAST_ECHOES = 2.0
 """Factor on the T2 of fat: trains of echoes leave fat bright."""
 
@@ -111,6 +115,7 @@ class Look:
         texture: (n tissues,) standard deviation within a tissue.
         agent: Share of the full contrast agent, 0 without.
         metal: Whether fillings are metal.
+        clumps: Share of the texture's variance in clumps of some millimetres, in [0, 1].
     """
 
     modality: Modality
@@ -119,6 +124,7 @@ class Look:
     texture: Array
     agent: float
     metal: bool
+    clumps: float = 0.0
 
 
 def draw_look(rng: np.random.Generator, contrast: Contrast) -> Look:
@@ -143,8 +149,14 @@ def draw_look(rng: np.random.Generator, contrast: Contrast) -> Look:
     drawn = rng.choice(
         ["ct", "t1", "t2", "flair", "any_mr", "any"], p=[0.15, 0.2, 0.12, 0.13, 0.15, 0.25]
     )
+    return _uneven(rng, _drawn(rng, drawn))
+
+
+def _drawn(rng: np.random.Generator, drawn: str) -> Look:
+    """One of the kinds that ``random`` draws from."""
     if drawn in ("ct", "t1", "t2"):
-        return draw_look(rng, drawn)
+        return draw_look(rng, cast("Contrast", drawn))
+    spin: tuple[float, float, float | None]
     if drawn == "flair":
         spin = (rng.uniform(7000, 11500), rng.uniform(80, 150), rng.uniform(2050, 2800))
         return _mr(rng, "flair", *spin, 0.0, _suppression(rng, 0.3), 0.08)
@@ -155,6 +167,19 @@ def draw_look(rng: np.random.Generator, contrast: Contrast) -> Look:
         echo = float(np.exp(rng.uniform(np.log(6), np.log(130))))
         return _mr(rng, "any_mr", repetition, echo, inversion, agent, _suppression(rng, 0.3), 0.15)
     return _anything(rng)
+
+
+def _uneven(rng: np.random.Generator, look: Look) -> Look:
+    """The look with tissues that are less uniform: fat within glands, septa within fat, clumps."""
+    mean, texture = look.mean.copy(), look.texture * np.exp(rng.uniform(0.0, 0.9))
+    gland, fat, muscle = (CODES[name] for name in ("gland", "orbital_fat", "eye_muscle"))
+    away = mean[fat] - mean[gland]
+    if rng.random() < INFILTRATED:
+        share = rng.uniform(0.0, MOST_FAT)
+        mean[gland] += share * away
+        texture[gland] += 0.5 * share * abs(away)
+    texture[fat] += rng.uniform(0.0, 0.15) * abs(mean[fat] - mean[muscle])
+    return replace(look, mean=mean, texture=texture, clumps=float(rng.uniform(0.0, 0.8)))
 
 
 def _suppression(rng: np.random.Generator, chance: float) -> float:

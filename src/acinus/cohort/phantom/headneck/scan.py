@@ -25,6 +25,8 @@ FIELD_PX = 8
 """Displacements are looked up every so many pixels and interpolated between."""
 LABEL_PLANES = (-0.34, 0.0, 0.34)
 """Where a slice is looked at for its share of gland, in slice thicknesses."""
+CLUMP_MM = 1.8
+"""Standard deviation of the blur that makes clumps of a texture, mm."""
 DRAWN_SHARE = 0.48
 """Share of gland from which a reader counts a voxel."""
 
@@ -65,6 +67,11 @@ def dress(
         grain = rng.standard_normal(layer.tissues.shape, dtype=np.float32)
         grain = gaussian_filter(grain, max(0.6, 0.9 / layer.step_mm))
         grain *= 1.0 / grain.std()
+        if look.clumps:
+            clumps = rng.standard_normal(layer.tissues.shape, dtype=np.float32)
+            clumps = gaussian_filter(clumps, CLUMP_MM / layer.step_mm)
+            grain *= np.sqrt(1.0 - look.clumps)
+            grain += clumps * (np.sqrt(look.clumps) / clumps.std())
         values = mean[layer.tissues]
         values += texture[layer.tissues] * grain
         sigma = 0.38 * pixel_mm / layer.step_mm
