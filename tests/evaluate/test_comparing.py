@@ -306,7 +306,8 @@ def test_unpaired_few_tied_or_no_values() -> None:
     tied = unpaired_difference([0.0, 0.5, 0.5], [0.5, 0.8, 0.9, 0.9])
     assert tied.rank_method == "exact, all divisions permuted"
     assert tied.hedges_g is not None
-    assert (tied.g_low, tied.reason.startswith("an interval of g")) == (None, True)
+    assert (tied.g_low, tied.reason.startswith("an interval needs")) == (None, True)
+    assert (tied.low, tied.drop_low) == (None, None)
     zero = unpaired_difference([0.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4])
     assert zero.drop_percent is None
     assert "relative drop" in zero.reason

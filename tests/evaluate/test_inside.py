@@ -20,7 +20,7 @@ from acinus.evaluate.tables import (
     inside_pairs,
     note,
 )
-from acinus.measure.statistics import detectable_difference, least_rank_p
+from acinus.measure.statistics import adjusted_p, detectable_difference, least_rank_p
 
 LABELS = {"gland_right": 1, "gland_left": 2}
 
@@ -103,7 +103,30 @@ def test_a_shifted_holdout_is_found_and_an_equal_one_is_not(rng: np.random.Gener
     expected = scipy.stats.mannwhitneyu(a, b).pvalue
     assert equal.loc[("gland_right", "mean"), "p"] == pytest.approx(expected, rel=0.05)
     constant = values.assign(mean=40.0, volume_ml=1.0)
-    assert "4 distributions none differ" in note("holdout_check", holdout_check(constant))
+    assert "None of 4 distributions could be tested" in note(
+        "holdout_check", holdout_check(constant)
+    )
+
+
+def test_the_note_on_the_holdout_says_what_was_tested_and_nothing_else(
+    rng: np.random.Generator,
+) -> None:
+    values = _values(60, rng, 4.0)
+    partly = values.assign(volume_ml=1.0)
+    words = note("holdout_check", holdout_check(partly))
+    assert "Of 2 distributions that could be tested 2 differ" in words
+    assert "2 could not be tested" in words and "That none differs" not in words
+    equal = note("holdout_check", holdout_check(_values(60, rng, 0.0)))
+    assert "Of 4 distributions that could be tested none differ" in equal
+    assert "That none differs does not show" in equal
+
+
+def test_p_values_are_corrected_for_the_tests_of_one_kind(rng: np.random.Generator) -> None:
+    found = inside_pairs(_values(12, rng, 0.0), [("gland_right", "gland_left")])
+    for _, family in found.groupby("comparison"):
+        tested = family.dropna(subset=["p"])
+        expected = adjusted_p(tested["p"].tolist()).p if len(tested) else ()
+        assert tuple(tested["p_holm"]) == pytest.approx(expected)
 
 
 def test_arms_that_share_their_references_are_tested_once(rng: np.random.Generator) -> None:

@@ -72,14 +72,15 @@ def test_errors_are_counted_per_label_and_only_where_there_is_a_partner(tmp_path
 def test_the_table_sums_over_cases(tmp_path):
     numbers = side_error_table(score(tmp_path, CASES)).set_index("label")
     right, left = numbers.loc["gland_right"], numbers.loc["gland_left"]
-    assert (right["n"], right["n_with_errors"], right["side_errors"]) == (5, 2, 2)
-    assert (left["n"], left["n_with_errors"], left["side_errors"]) == (5, 1, 1)
+    counts = ["n", "n_empty", "n_with_errors", "side_errors"]
+    assert right[counts].tolist() == [4, 1, 2, 2]
+    assert left[counts].tolist() == [2, 3, 1, 1]  # nothing predicted: no side can be wrong
     assert right["side_error_ml"] == pytest.approx(2 * GLAND_ML)
     # Of five right glands and two halves of "twice" five blocks are predicted, two of them wrong.
     assert right["prediction_volume_ml"] == pytest.approx(5 * GLAND_ML)
     shown = display("side_error_table", numbers.reset_index())
     assert shown["Side errors"].tolist() == ["2", "1"]
-    assert shown["Cases with side errors"].tolist() == ["2 (40%) of 5", "1 (20%) of 5"]
+    assert shown["Cases with side errors"].tolist() == ["2 (50%) of 4", "1 (50%) of 2"]
     assert shown["Share of the predicted volume"].tolist() == ["40.0%", "50.0%"]
     assert "Model" not in shown
     assert "Found: 3." in note("side_error_table", numbers.reset_index())
@@ -93,6 +94,12 @@ def test_no_error_reads_as_zero_and_models_are_named_where_there_are_several(tmp
     assert shown["Share of the predicted volume"].tolist() == ["0%"] * 4
     assert shown["Model"].tolist() == ["final"] * 2 + ["train.mirroring=plain"] * 2
     assert "There is none." in note("side_error_table", side_error_table(tables[0]))
+
+
+def test_where_nothing_was_predicted_nothing_is_said_to_be_right(tmp_path):
+    silent = side_error_table(score(tmp_path, {"missed": CASES["missed"]}))
+    assert silent["n"].tolist() == [0, 0] and silent["n_empty"].tolist() == [1, 1]
+    assert "None could be judged" in note("side_error_table", silent)
 
 
 def test_errors_of_several_models_are_summed_apart(tmp_path):

@@ -52,7 +52,8 @@ def test_summary_by_hand():
         ([], {"mean", "sd", "median", "q25", "q75", "low", "high", "shapiro_w", "shapiro_p"}),
         ([None], {"mean", "sd", "median", "q25", "q75", "low", "high", "shapiro_w", "shapiro_p"}),
         ([0.7], {"sd", "low", "high", "shapiro_w", "shapiro_p"}),
-        ([0.7, 0.8], {"shapiro_w", "shapiro_p"}),
+        ([0.7, 0.8], {"low", "high", "shapiro_w", "shapiro_p"}),
+        ([0.7, 0.8, 0.9], {"low", "high"}),  # the bootstrap would give the least and the greatest
         ([0.7, 0.7, 0.7, 0.7], {"shapiro_w", "shapiro_p"}),
     ],
 )

@@ -150,3 +150,20 @@ def test_single_label_needs_no_row_over_all(tmp_path: Path) -> None:
     scores = content.scores[content.scores["label"] == "Anterior"]
     page = Page(write_report(replace(content, arms=(arm,), scores=scores), tmp_path / "out"))
     assert "All structures" not in page.words
+
+
+def test_tables_and_figures_of_an_earlier_report_do_not_stay(
+    study: ReportContent, tmp_path: Path
+) -> None:
+    write_report(study, tmp_path)
+    left = [
+        tmp_path / "tables" / "table-99.csv",
+        tmp_path / "tables" / "table-99-as-shown.csv",
+        tmp_path / "figures" / "figure-77a.png",
+    ]
+    kept = tmp_path / "tables" / "my-notes.csv"
+    for path in [*left, kept]:
+        path.write_text("old", encoding="utf-8")
+    before = {path.name for path in tmp_path.rglob("*") if path not in left}
+    write_report(study, tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == before

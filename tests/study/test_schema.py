@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,20 @@ def test_the_studies_of_glands_can_be_run_small_and_whole(name: str, full: bool)
     assert finest.locate.box_mm == ((375, 600, 600) if is_cut else None)
     assert finest.prepare.size_vox == ((600, 600) if is_cut else None)
     assert {one["train.mirroring"] for one in whole.variants()} == {"plain", "none"}
+
+
+def test_what_a_study_says_of_its_phantom_is_not_said_of_other_data(tmp_path: Path) -> None:
+    path = Path(__file__).parents[2] / "studies" / "glands-ct.yaml"
+    folder = tmp_path / "Dataset031_HeadNeckCT"
+    folder.mkdir()
+    asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": tmp_path}
+    for is_synthetic in (False, True):
+        header = json.dumps({"synthetic": is_synthetic})
+        (folder / "dataset.json").write_text(header, encoding="utf-8")
+        found = study_of_file(path, **asked, arms=None, vary=True)
+        assert bool(found.what_it_is) == is_synthetic
+        assert bool(found.departures) == is_synthetic
+        assert found.split.group_by == ("source" if is_synthetic else None)
 
 
 def test_shapes_need_a_phantom(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from acinus.cohort.channels import select_channels
 from acinus.cohort.check import check_dataset
 from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
 from acinus.cohort.finding import CODES, CheckReport, Finding
-from acinus.cohort.participants import read_participants, write_participants
+from acinus.cohort.participants import participant_of, read_participants, write_participants
 from acinus.cohort.pool import column_values, value_text
 from acinus.cohort.split import (
     Split,
@@ -28,6 +28,7 @@ __all__ = [
     "make_shares_split",
     "make_split",
     "open_dataset",
+    "participant_of",
     "read_participants",
     "read_split",
     "select_channels",

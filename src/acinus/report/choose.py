@@ -104,7 +104,8 @@ def _middle_by_volume(content: ReportContent, participants: list[str]) -> str:
 
 
 def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any] | None:
-    """The row of an arm over all its labels (its only label if it has one); None if absent."""
+    """The row of an arm over all its labels (its only label if it has one); None if absent, and
+    where there are several labels and no row over all of them."""
     if numbers.empty:
         return None
     rows = numbers[numbers["arm"] == arm]
@@ -112,4 +113,6 @@ def overall(numbers: pd.DataFrame, arm: str, metric: str = "") -> dict[str, Any]
         rows = rows[rows["metric"] == metric]
     pooled = rows[rows["label"] == ALL_LABELS]
     chosen = pooled if len(pooled) else rows
-    return {str(k): v for k, v in chosen.iloc[0].items()} if len(chosen) else None
+    if not len(chosen) or (pooled.empty and rows["label"].nunique() > 1):
+        return None
+    return {str(k): v for k, v in chosen.iloc[0].items()}

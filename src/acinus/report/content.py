@@ -130,6 +130,7 @@ class ArmContent:
         sites: Participant to centre.
         external_sites: Centres kept for the test.
         external_model: What segmented the cases of these, in words.
+        n_models_used: How many networks segmented the hold-out; 0: all that were trained.
         localisation: Rows of ``localisation.csv`` of a model with a locate stage, see
             `acinus.evaluate.localisation.LOCALISATION_COLUMNS`, and ``part``; else empty.
         unlabelled: Scans without a reference that the model segmented.
@@ -173,6 +174,7 @@ class ArmContent:
     sites: Mapping[str, str] = field(default_factory=dict)
     external_sites: Sequence[str] = ()
     external_model: str = "the mean of all networks of the arm"
+    n_models_used: int = 0
     localisation: pd.DataFrame = field(default_factory=pd.DataFrame)
     unlabelled: Sequence[UnlabelledScan] = ()
     series_agreement: pd.DataFrame = field(default_factory=pd.DataFrame)

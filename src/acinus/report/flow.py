@@ -286,6 +286,8 @@ def _draw_folds(
     _line(axes, (right + 0.04, level), (test_middle - 0.02, level))
     _line(axes, (test_middle, level), (test_middle, top), arrow=True)
     judged = "one model" if len(trained) == 1 else f"mean of {len(trained)} models"
+    if arm.n_models_used == 1 < len(trained):
+        judged = f"the best of {len(trained)} models"
     axes.text(test_middle, level - 0.06, f"{judged},\nscored once", fontsize=6.5,
               ha="center", va="top", color=MUTED, linespacing=1.2)  # fmt: skip
 

@@ -8,7 +8,7 @@ in ten years, and print.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -85,7 +85,22 @@ def write_report(content: ReportContent, out: Path | str) -> Path:
     page = _render(content, summary, glance, _sections(content, figures, tables), raw)
     path = folders.out / REPORT_NAME
     write_text(path, page)
+    _remove_earlier(figures.values(), tables, folders)
     return path
+
+
+def _remove_earlier(
+    figures: Iterable[FigureView], tables: Iterable[TableView], folders: Folders
+) -> None:
+    """Delete numbered figures and tables that an earlier report left and this one has not."""
+    shown = {name for view in tables for name in (view.csv, f"{Path(view.csv).stem}-as-shown.csv")}
+    for figure in figures:
+        shown |= {*figure.csv, *(path.name for path in figure.paths)}
+    for folder in (folders.figures, folders.tables):
+        for kind in ("table", "figure"):
+            for path in folder.glob(f"{kind}-[0-9]*"):
+                if path.name not in shown:
+                    path.unlink()
 
 
 def _figures(content: ReportContent, numbers: Numbers, folders: Folders) -> dict[int, FigureView]:

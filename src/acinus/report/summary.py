@@ -6,9 +6,15 @@ n. They say what was measured, and leave conclusions to the reader.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
 from acinus.evaluate.clusters import group_words
 from acinus.evaluate.tables import EXTERNAL, INTERNAL
 from acinus.evaluate.wording import ALL_LABELS, interval, label_title, p_value, signed
+from acinus.measure.statistics import ALPHA
 from acinus.report.centres import centre_dice
 from acinus.report.choose import overall
 from acinus.report.content import ArmContent, ReportContent
@@ -105,9 +111,7 @@ def _result(arm: ArmContent, numbers: Numbers) -> str:
         f"n = {plural(int(dice['n']), 'structure')} in "
         f"{plural(int(dice['n_participants']), 'participant')}{group_words(dice)})."
     )
-    volume = overall(numbers.agreement, arm.name)
-    if volume is not None and is_number(volume["r"]):
-        text += f" Predicted and reference volumes correlate with r = {number_text(volume['r'])}."
+    text += _volumes(arm, numbers)
     missed = int(dice["n_missed"])
     if missed:
         verb = "was" if missed == 1 else "were"
@@ -115,6 +119,22 @@ def _result(arm: ArmContent, numbers: Numbers) -> str:
     if dice["n_failed"]:
         text += f" {plural(int(dice['n_failed']), 'structure')} could not be judged (see below)."
     return text
+
+
+def _volumes(arm: ArmContent, numbers: Numbers) -> str:
+    """How volumes correlate: over the two sides of one organ, else from label to label."""
+    volume = overall(numbers.agreement, arm.name)
+    rows = numbers.agreement[numbers.agreement["arm"] == arm.name]
+    found = rows["r"].dropna() if volume is None else pd.Series([volume["r"]]).dropna()
+    if found.empty:
+        return ""
+    low, high = number_text(found.min()), number_text(found.max())
+    if low == high:
+        return f" Predicted and reference volumes correlate with r = {low}."
+    return (
+        f" Predicted and reference volumes of a structure correlate with r = {low} to {high} "
+        f"({plural(len(found), 'structure')})."
+    )
 
 
 def _by_centre(content: ReportContent, arm: ArmContent) -> str:
@@ -149,11 +169,20 @@ def _comparison(content: ReportContent, numbers: Numbers) -> str:
             "both have, "
             f"{row['a']} scored {abs(row['difference']):.2f} {word} in mean Dice than {row['b']}"
         )
-        if is_number(row["low"]):
-            text += f" (95% interval of the difference {interval(row['low'], row['high'])}"
-            p = p_value(row["wilcoxon_p"])
-            text += f"; Wilcoxon p {p if p.startswith('<') else '= ' + p})"
-            if row["low"] <= 0 <= row["high"]:
-                text += ", which leaves open which is better"
-        sentences.append(text + ".")
+        sentences.append(f"{text}{_evidence(row)}.")
     return " ".join(sentences)
+
+
+def _evidence(row: Mapping[Any, Any]) -> str:
+    """Interval and p-value of a difference, and whether they leave open which is better."""
+    if not is_number(row["wilcoxon_p"]):
+        return f" ({row['reason']})" if row["reason"] else ""
+    has_interval = is_number(row["low"])
+    words = "too few for an interval of the difference"
+    if has_interval:
+        words = f"95% interval of the difference {interval(row['low'], row['high'])}"
+    p = p_value(row["wilcoxon_p"])
+    text = f" ({words}; Wilcoxon p {p if p.startswith('<') else '= ' + p})"
+    if not has_interval or row["low"] <= 0 <= row["high"] or row["wilcoxon_p"] >= ALPHA:
+        text += ", which leaves open which is better"
+    return text

@@ -29,12 +29,13 @@ from acinus.evaluate.tables import (
     volume_agreement,
     worst_cases,
 )
+from acinus.evaluate.tables.characteristics import AGE_COLUMNS, SEX_COLUMNS, column_named
 from acinus.evaluate.wording import interval, label_title, mean_and_sd
 from acinus.report.choose import HOLDOUT, all_scores, overall
 from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
 from acinus.report.inside import draft_inside
-from acinus.report.numbers import MISSING, count_text, number_text
+from acinus.report.numbers import MISSING, count_text, join_words, number_text
 from acinus.report.protocols import draft_protocols
 from acinus.report.published import draft_published
 from acinus.report.record import (
@@ -50,6 +51,9 @@ from acinus.report.unlabelled import draft_series_agreement, draft_unlabelled
 
 N_WORST = 10
 """Structures in the table of the worst."""
+
+MOST_COMPARED = 3
+"""Arms that are compared with each other, the first of a study."""
 
 N_WARNINGS = 20
 """Warnings in their table; all of them are in its CSV."""
@@ -79,11 +83,11 @@ def compute_numbers(content: ReportContent) -> Numbers:
     """All numbers of the hold-out that more than one part of the report shows."""
     scores = all_scores(content)
     # Sets of sequences are compared with the full set, in a table of their own.
-    compared = [] if content.sequences is not None else list(content.arms)[:3]
+    compared = [] if content.sequences is not None else list(content.arms)[:MOST_COMPARED]
     pairs = [arm_comparison(scores, a.name, b.name) for a, b in combinations(compared, 2)]
     return Numbers(
         evaluation_table(scores, with_all=len(content.labels) > 1),
-        volume_agreement(scores),
+        volume_agreement(scores, mirror_pairs=content.mirror_pairs),
         pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(),
         _variant_numbers(content, scores),
     )
@@ -208,7 +212,8 @@ def _characteristics(content: ReportContent) -> Iterator[Draft]:
 
 def _says_anything(participants: pd.DataFrame) -> bool:
     """Whether any participant has an age, a sex or a field strength."""
-    known = participants.reindex(columns=["age", "sex", "field_strength_t"])
+    names = (column_named(participants, AGE_COLUMNS), column_named(participants, SEX_COLUMNS))
+    known = participants[[name for name in (*names, "field_strength_t") if name in participants]]
     return bool((known.notna() & (known.astype(str) != "")).to_numpy().any())
 
 
@@ -249,12 +254,15 @@ def _comparisons(content: ReportContent, numbers: Numbers) -> Iterator[Draft]:
         why = "The arms have no scored participants in common."
         yield "comparison", "Comparison of scan types", None, NOTHING, why
         return
+    left_out = [arm.name for arm in content.arms[MOST_COMPARED:]]
+    more = f" Not compared: {join_words(left_out)}." if left_out else ""
     for (a, b), raw in numbers.comparison.groupby(["a", "b"], sort=False):
         raw = raw.reset_index(drop=True)
         if not raw["n_participants"].any():
             continue  # other people: what differs is told by centre or not at all
         title = f"{a} minus {b}"
-        yield "comparison", title, raw, display("arm_comparison", raw), note("arm_comparison", raw)
+        caption = note("arm_comparison", raw) + more
+        yield "comparison", title, raw, display("arm_comparison", raw), caption
 
 
 def _agreement(numbers: Numbers) -> Draft:

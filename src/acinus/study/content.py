@@ -6,7 +6,9 @@ The report reads no model and no plan; what it must know is told here.
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from acinus.cohort import Case, Dataset, Split, column_values, value_text
+from acinus.cohort import Case, Dataset, Split, column_values, participant_of, value_text
 from acinus.evaluate.localisation import CUT, MISSED
 from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, load_recipe, read_plan, take_fingerprint
@@ -121,6 +123,7 @@ def arm_content(
         },
         **_centres(dataset, external, [*train, *holdout]),
         external_model=read_external_choice(folder).words,
+        n_models_used=len(read_external_choice(folder).folds),
         localisation=_csv(folder.localisation) if plan.is_located else pd.DataFrame(),
         notes=training_notes(plan, facts, trainings, folder),
         caveats=caveats(plan, trainings),
@@ -262,7 +265,7 @@ def report_content(
         failures=[*notes, *_missed_places(arms), *_failed_rows(scores)],
         provenance=read_json(folder.provenance) if folder.provenance.is_file() else {},
         published=study.published,
-        pipeline=pipeline(first, arms, folder),
+        pipeline=pipeline(plans, arms, folder),
         what_it_is=study.what_it_is,
         readings_margin=None if study.readings is None else study.readings.margin,
         benchmark_split=benchmark_split,
@@ -296,15 +299,19 @@ def cohort_flow(
     everyone: Sequence[str],
 ) -> list[FlowStep]:
     """Boxes of the cohort flow of one arm, top to bottom."""
-    known = {case.participant_id for case in dataset.cases}
-    reasons: dict[str, int] = {}
-    for reason in dataset.exclude.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    n_without = len(set(everyone) - known - set(dataset.exclude))
-    steps: list[FlowStep] = [("Participants assessed", len(everyone), "")]
-    steps += [("Excluded", count, reason) for reason, count in sorted(reasons.items())]
-    if n_without:
-        steps.append(("Excluded", n_without, f"no usable {arm} scan"))
+    known = {case.participant_id for case in dataset.labelled_cases}
+    left = {  # who is left out for a reason, and not merely with one of several scans
+        participant_of(name, everyone) or name: reason for name, reason in dataset.exclude.items()
+    }
+    left = {name: reason for name, reason in left.items() if name not in known}
+    without = set(everyone) - known - set(left)
+    scanned = without & set(dataset.participant_ids)
+    steps: list[FlowStep] = [("Participants assessed", len({*everyone, *left}), "")]
+    steps += [("Excluded", n, reason) for reason, n in sorted(Counter(left.values()).items())]
+    if len(without) > len(scanned):
+        steps.append(("Excluded", len(without) - len(scanned), f"no usable {arm} scan"))
+    if scanned:
+        steps.append(("Not used", len(scanned), "without a reference"))
     steps.append((f"With {arm} and a reference", len(known), ""))
     steps.append(("Kept for the hold-out test", len(_participants(holdout)), ""))
     steps.append(("Training and validation", len(_participants(train)), ""))
@@ -372,47 +379,73 @@ def _variant_caveats(study: Study, plan: Plan) -> list[str]:
     return [f"train.mirroring=plain: {PLAIN_MIRRORING[0].lower()}{PLAIN_MIRRORING[1:]}"]
 
 
-def pipeline(plan: Plan, arms: Sequence[ArmContent], folder: StudyFolder) -> list[tuple[str, str]]:
-    """The pipeline as it ran, stage by stage, with its real numbers."""
-    settings = plan.settings
-    prepare, train, predict = settings.prepare, settings.train, settings.predict
-    size = f", cropped or padded to {_by(prepare.size_vox)}" if prepare.size_vox else ""
+def pipeline(
+    plans: Mapping[str, Plan], arms: Sequence[ArmContent], folder: StudyFolder
+) -> list[tuple[str, str]]:
+    """The pipeline as it ran, stage by stage, with its real numbers; what differs is said by arm.
+
+    Args:
+        plans: Arm to its plan.
+        arms: In their order.
+        folder: Holds what was trained.
+    """
     inputs = "\n".join(
         f"{arm.name}: {len(arm.train_participants)} + {len(arm.holdout_participants)} participants"
         for arm in arms
     )
-    steps = _steps_trained(plan, folder.arm(arms[0].name))
+    stages = {arm.name: _stages(plans[arm.name], folder.arm(arm.name)) for arm in arms}
+    names = dict.fromkeys(name for one in stages.values() for name in one)
+    texts = {
+        name: lines_by_arm({arm: one.get(name, ()) for arm, one in stages.items()})
+        for name in names
+    }
+    return [("Input", inputs), *texts.items()]
+
+
+def lines_by_arm(lines: Mapping[str, Sequence[str]]) -> str:
+    """Lines of text that all arms share once, others once for each arm that has them."""
+    found: list[str] = []
+    for row in itertools.zip_longest(*lines.values(), fillvalue=""):
+        if len(set(row)) == 1:
+            found.append(row[0])
+            continue
+        arms: dict[str, list[str]] = {}
+        for arm, words in zip(lines, row, strict=True):
+            arms.setdefault(words, []).append(arm)
+        found += [f"{', '.join(names)}: {words}" for words, names in arms.items() if words]
+    return "\n".join(found)
+
+
+def _stages(plan: Plan, folder: RunFolder) -> dict[str, tuple[str, ...]]:
+    """Stage to its lines, of one arm."""
+    settings = plan.settings
+    prepare, train, predict = settings.prepare, settings.train, settings.predict
+    size = f", cropped or padded to {_by(prepare.size_vox)}" if prepare.size_vox else ""
     n_folds = len(plan.folds_to_train)
-    return [
-        ("Input", inputs),
-        *([("Localisation", _locate_words(plan))] if plan.is_located else []),
-        (
-            "Preparation",
-            f"{_normalisation_words(prepare.normalisation)} intensities\n"
+    return {
+        **({"Localisation": (_locate_words(plan),)} if plan.is_located else {}),
+        "Preparation": (
+            f"{_normalisation_words(prepare.normalisation)} intensities",
             f"{_spacing_words(prepare.spacing_mm, plan.n_dims)}{size}",
         ),
-        (
-            "Patches",
-            f"{_by(train.patch_vox)} voxels, {settings.sampling.name} sampling\n"
-            f"{_mirroring_words(plan)}",
+        "Patches": (
+            f"{_by(train.patch_vox)} voxels",
+            f"{settings.sampling.name} sampling",
+            _mirroring_words(plan),
         ),
-        (
-            "Network",
-            f"{settings.network.name}{_width_words(plan)}, {settings.loss.name} loss\n"
-            f"{n_folds} of {settings.folds} folds, {steps} steps each",
+        "Network": (
+            f"{settings.network.name}{_width_words(plan)}",
+            f"{settings.loss.name} loss",
+            f"{n_folds} of {settings.folds} folds, {_steps_trained(plan, folder)} steps each",
         ),
-        (
-            "Inference",
-            f"sliding window, {predict.overlap:.0%} overlap\n"
-            + _networks_words(n_folds, len(read_external_choice(folder.arm(arms[0].name)).folds))
+        "Inference": (
+            f"sliding window, {predict.overlap:.0%} overlap",
+            _networks_words(n_folds, len(read_external_choice(folder).folds))
             + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else "")
             + (f", {predict.positions} positions" if predict.positions > 1 else ""),
         ),
-        (
-            "Output",
-            f"{_cleaning_words(predict.postprocess)}\nlabels on the scan's own grid",
-        ),
-    ]
+        "Output": (_cleaning_words(predict.postprocess), "labels on the scan's own grid"),
+    }
 
 
 def _networks_words(n_trained: int, n_used: int) -> str:

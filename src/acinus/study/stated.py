@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from acinus.cohort.layout import HEADER
 from acinus.config import merge, validate
 from acinus.errors import ConfigError, unknown_name
+from acinus.files import read_json
 from acinus.plan import parse_settings
 from acinus.study.claim import check_parts
 from acinus.study.schema import Study, read_study
@@ -70,6 +72,8 @@ def study_of_file(
             "a 'phantom'; it has none. Leave --anatomy out."
         )
     study = validate(Study, merge(stated, changes), where=str(path))
+    if data is not None and study.phantom is not None and not _is_made(study):
+        study = _of_other_data(study)
     if arms is not None:
         for name in arms:
             if name not in study.arms:
@@ -83,6 +87,19 @@ def study_of_file(
         study = study.model_copy(update={"vary": {}, "benchmark": None})
     check_parts(study, where=str(path))
     return study
+
+
+def _is_made(study: Study) -> bool:
+    """Whether the given folder holds synthetic datasets, as the phantom of the study makes."""
+    paths = (Path(study.data or "") / arm.dataset / HEADER for arm in study.arms.values())
+    headers = [read_json(path) for path in paths if path.is_file()]
+    return any(isinstance(header, dict) and bool(header.get("synthetic")) for header in headers)
+
+
+def _of_other_data(study: Study) -> Study:
+    """The study without what its file says of the synthetic cohort that it would have made."""
+    split = study.split.model_copy(update={"group_by": None})
+    return study.model_copy(update={"what_it_is": "", "departures": [], "split": split})
 
 
 def _of_arms(study: Study, names: Sequence[str]) -> Study:

@@ -181,7 +181,8 @@ TABLES: dict[str, TableKind] = {
             display_arm_comparison,
             lambda numbers: (
                 "Over participants that both scan types have. Structures without a value in both "
-                f"are left out. {note_on_clusters(numbers)}"
+                "are left out. p-values are not corrected for the number of comparisons. "
+                + note_on_clusters(numbers)
             ),
         ),
         TableKind(

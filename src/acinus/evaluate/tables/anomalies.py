@@ -119,8 +119,8 @@ def display_anomalies(
                 "Organ": label_title(row["label"], names),
                 **({"Scan type": row["arm"]} if several else {}),
                 "What": words[row["what"]],
-                "Here": decimals(row["value"], 1).replace("-", "−"),
-                "Median of all": decimals(row["median"], 1).replace("-", "−"),
+                "Here": decimals(row["value"]).replace("-", "−"),
+                "Median of all": decimals(row["median"]).replace("-", "−"),
                 "Robust z": signed(row["z"], 1),
             }
             for row in records(numbers.head(SHOWN))

@@ -159,7 +159,9 @@ def inside_pairs(values: pd.DataFrame, mirror_pairs: Sequence[tuple[str, str]]) 
         for right, left in mirror_pairs:
             first, second = (drawn[drawn["label"] == side] for side in (right, left))
             rows += _paired(arms, "right against left", f"{right}|{left}", first, second)
-    return table_of(_adjust(rows), PAIRED_COLUMNS)
+    kinds = dict.fromkeys(row["comparison"] for row in rows)
+    families = [[row for row in rows if row["comparison"] == kind] for kind in kinds]
+    return table_of([row for family in families for row in _adjust(family)], PAIRED_COLUMNS)
 
 
 def _paired(
@@ -267,11 +269,23 @@ def display_confusion(
 
 def note_on_holdout(numbers: pd.DataFrame) -> str:
     """How many distributions of the hold-out stand out, and what the tests can see at all."""
+    tested = int(numbers["p"].notna().sum())
     low = int((numbers["p_holm"] < ALPHA).sum())
+    words = f"None of {len(numbers)} distributions could be tested: "
+    words += "the hold-out or the rest is a single patient, or nothing varies."
+    if tested:
+        words = (
+            f"Of {tested} distributions that could be tested {low or 'none'} "
+            f"differ{'s' if low == 1 else ''} at 0.05 after Holm's correction. "
+            f"{_power_words(numbers)}"
+        )
+        if not low:
+            words += " That none differs does not show that the hold-out is representative."
+        if tested < len(numbers):
+            words += f" {len(numbers) - tested} could not be tested."
     return (
         "References of the hold-out against those of all other cases; empty labels are left out. "
-        f"Of {len(numbers)} distributions {low or 'none'} differ{'s' if low == 1 else ''} at 0.05 "
-        f"after Holm's correction. {_power_words(numbers)} " + note_on_clusters(numbers)
+        f"{words} {note_on_clusters(numbers)}"
     )
 
 
@@ -279,8 +293,6 @@ def _power_words(numbers: pd.DataFrame) -> str:
     """What the tests of a table can show, in words: the power for the smallest groups in it, the
     least p-value for the largest."""
     known = numbers[numbers["p"].notna()]
-    if known.empty:
-        return "There is nothing to test."
     sizes = [(int(row["people_holdout"]), int(row["people_rest"])) for row in records(known)]
     n, rest = min(a for a, _ in sizes), min(b for _, b in sizes)
     seen = detectable_difference(n, rest)
@@ -297,7 +309,7 @@ def _power_words(numbers: pd.DataFrame) -> str:
             f"correction for {len(known)} tests {p_value(corrected)}: no difference, however "
             "large, could be significant here."
         )
-    return f"{words} That none differs does not show that the hold-out is representative."
+    return words
 
 
 def note_on_inside(numbers: pd.DataFrame) -> str:
@@ -305,5 +317,20 @@ def note_on_inside(numbers: pd.DataFrame) -> str:
     return (
         "Label against prediction: hold-out cases in which both are present. Right against left: "
         "references of all cases with both sides. Values are those of the first channel, HU for "
-        "CT. p-values are adjusted over the whole table. " + note_on_clusters(numbers)
+        "CT. p-values are adjusted (Holm) over all tests of one kind. "
+        f"{''.join(_silent_tests(numbers))}{note_on_clusters(numbers)}"
     )
+
+
+def _silent_tests(numbers: pd.DataFrame) -> Iterator[str]:
+    """A sentence on each kind of tests none of which could be significant."""
+    for kind, group in numbers[numbers["p"].notna()].groupby("comparison", sort=False):
+        n = int(group["n_clusters"].max())
+        corrected = min(1.0, len(group) * 2.0 ** (1 - n))
+        if corrected >= ALPHA:
+            yield (
+                f"{str(kind).capitalize()}: with at most {n} independent observations the least "
+                f"p-value of Wilcoxon's test is {p_value(2.0 ** (1 - n))}, after correction for "
+                f"{len(group)} tests {p_value(corrected)}, so that no difference could be "
+                "significant. "
+            )

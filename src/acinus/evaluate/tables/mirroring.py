@@ -33,6 +33,7 @@ MIRRORING_COLUMNS: dict[str, Kind] = {
     "dice_high": "float64",
     "structures_with_errors": "int64",
     "structures_judged": "int64",
+    "structures_empty": "int64",
     "side_errors": "int64",
     "side_error_ml": "float64",
     "prediction_volume_ml": "float64",
@@ -82,6 +83,7 @@ def mirroring_table(
                     "dice_high": summary["high"],
                     "structures_with_errors": int(wrong["n_with_errors"].sum()),
                     "structures_judged": int(wrong["n"].sum()),
+                    "structures_empty": int(wrong["n_empty"].sum()),
                     "side_errors": int(wrong["side_errors"].sum()),
                     "side_error_ml": float(wrong["side_error_ml"].sum()),
                     "prediction_volume_ml": float(wrong["prediction_volume_ml"].sum()),
@@ -104,6 +106,7 @@ def display_mirroring(numbers: pd.DataFrame) -> pd.DataFrame:
                 "Structures with side errors": (
                     f"{row['structures_with_errors']} of {row['structures_judged']}"
                 ),
+                "Nothing predicted": str(row["structures_empty"]),
                 "Side errors": str(row["side_errors"]),
                 "On the wrong side (in mL)": decimals(row["side_error_ml"]),
                 "Share of the predicted volume": _share(row),
@@ -119,8 +122,9 @@ def note_on_mirroring(numbers: pd.DataFrame) -> str:
     return (
         "Patches of the training flipped across the sagittal plane: plain, with every label where "
         "it is, which teaches that right may be left; not at all; or with right and left labels "
-        "exchanged. One training each, so that a difference in Dice may be chance; a side error is "
-        "a connected part that lies on the partner's side."
+        "exchanged. The models differ in more than the flips, since trainings vary: a difference "
+        "in Dice may be chance. A side error is a connected part that lies on the partner's side; "
+        "where nothing was predicted no side can be wrong."
     )
 
 

@@ -106,7 +106,7 @@ def display_readings(numbers: pd.DataFrame, names: Mapping[str, str] | None = No
     rows = []
     for first, cells in shown_groups(numbers, {"arm": "Scan type", "reading": "Reading"}, names):
         cells["Volume bias\n(limits), mL"] = on_lines(
-            signed(first["bias_ml"], 1), first["limit_lower_ml"], first["limit_upper_ml"], 1
+            signed(first["bias_ml"]), first["limit_lower_ml"], first["limit_upper_ml"]
         )
         cells[f"{ICC_FORM}\n(95% interval)"] = on_lines(
             decimals(first["icc"]), first["icc_low"], first["icc_high"]

@@ -24,12 +24,14 @@ SIDE_COLUMNS: dict[str, Kind] = {
     "n": "int64",
     "n_undefined": "int64",
     "n_failed": "int64",
+    "n_empty": "int64",
     "n_with_errors": "int64",
     "side_errors": "int64",
     "side_error_ml": "float64",
     "prediction_volume_ml": "float64",
 }
-"""n: cases judged; n_undefined: neither side was drawn, or the partner was not annotated;
+"""n: cases judged, that is with something predicted; n_empty: cases with nothing predicted, in
+which no side can be wrong; n_undefined: neither side was drawn, or the partner was not annotated;
 n_with_errors: cases with a side error; side_errors, side_error_ml, prediction_volume_ml: sums
 over the cases judged, see `acinus.measure.sides`."""
 
@@ -52,7 +54,8 @@ def side_error_table(scores: pd.DataFrame, *, part: str = "holdout") -> pd.DataF
     rows: list[dict[str, Any]] = []
     for (arm, model, label), group in wide.groupby(["arm", "model", "label"], sort=False):
         failed = group["outcome"] == FAILED
-        judged = group[group["side_errors"].notna()]
+        known = group[group["side_errors"].notna()]
+        judged = known[~(known["prediction_volume_ml"] <= 0)]  # unknown: as if there were some
         rows.append(
             {
                 "arm": arm,
@@ -61,6 +64,7 @@ def side_error_table(scores: pd.DataFrame, *, part: str = "holdout") -> pd.DataF
                 "n": len(judged),
                 "n_undefined": int((group["side_errors"].isna() & ~failed).sum()),
                 "n_failed": int(failed.sum()),
+                "n_empty": len(known) - len(judged),
                 "n_with_errors": int((judged["side_errors"] > 0).sum()),
                 "side_errors": int(judged["side_errors"].sum()),
                 "side_error_ml": float(judged["side_error_ml"].sum()),
@@ -81,6 +85,7 @@ def display_sides(numbers: pd.DataFrame, names: Mapping[str, str] | None = None)
             "Cases with side errors": _of(row["n_with_errors"], row["n"]),
             "On the wrong side (in mL)": decimals(row["side_error_ml"]) if row["n"] else NONE,
             "Share of the predicted volume": _share(row),
+            "Nothing predicted": str(row["n_empty"]),
             "Undefined": str(row["n_undefined"]),
             "Failed": str(row["n_failed"]),
         }
@@ -94,6 +99,7 @@ def display_sides(numbers: pd.DataFrame, names: Mapping[str, str] | None = None)
         "Cases with side errors",
         "On the wrong side (in mL)",
         "Share of the predicted volume",
+        "Nothing predicted",
         "Undefined",
         "Failed",
     ]
@@ -103,7 +109,9 @@ def display_sides(numbers: pd.DataFrame, names: Mapping[str, str] | None = None)
 def note_on_sides(numbers: pd.DataFrame) -> str:
     """What counts as a side error, and whether there were any."""
     counts = numbers.groupby("model", sort=False)["side_errors"].sum()
-    if not counts.sum():
+    if not numbers["n"].sum():
+        found = "None could be judged, since nothing was predicted that has a partner."
+    elif not counts.sum():
         found = "There is none."
     elif len(counts) == 1:
         found = f"Found: {int(counts.sum())}."

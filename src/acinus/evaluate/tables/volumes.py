@@ -9,7 +9,7 @@ that finds half of every gland.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -82,18 +82,35 @@ def volume_pairs(
 
 
 def volume_agreement(
-    scores: pd.DataFrame, *, model: str = "final", part: str = "holdout", seed: int = SEED
+    scores: pd.DataFrame,
+    *,
+    mirror_pairs: Sequence[tuple[str, str]] = (),
+    model: str = "final",
+    part: str = "holdout",
+    seed: int = SEED,
 ) -> pd.DataFrame:
-    """Correlation and bias of the volumes of every arm, over all labels and for each.
+    """Correlation and bias of the volumes of every arm, for each label.
+
+    Over organs of different size a correlation would show that they differ in size; so labels are
+    taken together only where they are the two sides of one organ.
+
+    Args:
+        scores: Score table.
+        mirror_pairs: Labels that are each other's partner.
+        model: Whose rows.
+        part: Which part's rows.
+        seed: Of the bootstrap.
 
     Returns:
-        The columns of `AGREEMENT_COLUMNS`; the first row of an arm is over all its labels.
+        The columns of `AGREEMENT_COLUMNS`; the first row of an arm whose labels are the two sides
+        of one organ is over both.
     """
+    pairs_of_sides = {frozenset(pair) for pair in mirror_pairs}
     pairs = volume_pairs(scores, model=model, part=part)
     rows = []
     for arm, of_arm in pairs.groupby("arm", sort=False):
         labels = list(dict.fromkeys(of_arm["label"]))
-        groups = {ALL_LABELS: of_arm} if len(labels) != 1 else {}
+        groups = {ALL_LABELS: of_arm} if frozenset(labels) in pairs_of_sides else {}
         groups |= {label: of_arm[of_arm["label"] == label] for label in labels}
         rows += [
             {"arm": arm, "label": label, **_agreement(found, seed)}

@@ -195,9 +195,9 @@ def display_volumetry(
                 "Slope\n(95% interval)": f"{decimals(row['slope'])}\n"
                 f"({interval(row['slope_low'], row['slope_high'])})",
                 "Mean absolute\nerror": f"{decimals(row['absolute_error_percent'], 1)}%\n"
-                f"{decimals(row['absolute_error_ml'], 1)} mL",
-                "Bias\n(limits) in mL": f"{signed(row['bias_ml'], 1)}\n"
-                f"({interval(row['limit_lower_ml'], row['limit_upper_ml'], 1)})",
+                f"{decimals(row['absolute_error_ml'])} mL",
+                "Bias\n(limits) in mL": f"{signed(row['bias_ml'])}\n"
+                f"({interval(row['limit_lower_ml'], row['limit_upper_ml'])})",
                 "Remark": row["reason"],
             }
             for row in records(numbers)

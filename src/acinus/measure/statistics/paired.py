@@ -17,6 +17,7 @@ import scipy
 
 from acinus.measure.statistics.bootstrap import (
     CONFIDENCE,
+    FEWEST_CLUSTERS,
     SEED,
     cluster_codes,
     percentile_interval,
@@ -153,11 +154,16 @@ def paired_difference(
         why = too_few(2, n_clusters, "patients or pairs")
         return replace(known, reason=why, effect=PairedEffect(reason=why))
     counts = resample_counts(n_clusters, seed=seed)
-    low, high = percentile_interval(counts @ differences / n_clusters)
     sd = float(differences.std(ddof=1))
-    known = replace(known, sd=sd, low=low, high=high, effect=_effect(differences, counts))
+    known = replace(known, sd=sd, effect=_effect(differences, counts))
     if is_constant(differences):
         return replace(known, reason=_lack_of_spread(differences))
+    if n_clusters < FEWEST_CLUSTERS:
+        why = "a bootstrap interval " + too_few(FEWEST_CLUSTERS, n_clusters, "patients or pairs")
+        known = replace(known, reason=why)
+    else:
+        low, high = percentile_interval(counts @ differences / n_clusters)
+        known = replace(known, low=low, high=high)
     half = float(scipy.stats.t.ppf((1.0 + CONFIDENCE) / 2.0, n_clusters - 1)) * sd
     half /= math.sqrt(n_clusters)
     wilcoxon_p, wilcoxon_method = _wilcoxon(differences)

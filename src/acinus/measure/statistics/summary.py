@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy
 
-from acinus.measure.statistics.bootstrap import SEED, cluster_codes, mean_interval
+from acinus.measure.statistics.bootstrap import (
+    FEWEST_CLUSTERS,
+    SEED,
+    cluster_codes,
+    mean_interval,
+)
 from acinus.measure.statistics.values import Floats, defined, is_constant, too_few, with_gaps
 
 CONSTANT = "all values are equal"
@@ -114,8 +119,9 @@ def summarise(
     members = None if cluster is None else [c for c, k in zip(cluster, kept, strict=True) if k]
     codes, n_clusters = cluster_codes(members, n)
     low, high = None, None
-    if n_clusters < 2:
-        reasons |= dict.fromkeys(("low", "high"), too_few(2, n_clusters, "patients or values"))
+    if n_clusters < FEWEST_CLUSTERS:
+        why = "an interval " + too_few(FEWEST_CLUSTERS, n_clusters, "patients or values")
+        reasons |= dict.fromkeys(("low", "high"), why)
     else:
         low, high = mean_interval(found, codes, n_clusters, seed=seed)
     sizes = np.bincount(codes, minlength=n_clusters)

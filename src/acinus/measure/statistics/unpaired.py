@@ -16,6 +16,7 @@ import numpy as np
 import scipy
 
 from acinus.measure.statistics.bootstrap import (
+    FEWEST_CLUSTERS,
     SEED,
     cluster_codes,
     percentile_interval,
@@ -26,9 +27,6 @@ from acinus.measure.statistics.values import Floats, too_few, with_gaps
 
 NO_VALUE = "a group has no value"
 NO_DROP = "the mean of the first group is 0, so there is no relative drop"
-
-FEWEST_FOR_EFFECT = 4
-"""Fewest patients of each group for the interval of an effect size."""
 
 LARGEST_EXACT_RANKS = 30
 """Most patients of a group for which the distribution of ranks is computed exactly."""
@@ -107,8 +105,8 @@ def unpaired_difference(
         seed: Of the bootstrap.
 
     Returns:
-        Interval and tests are undefined below 2 patients in a group or if no group has
-        any spread; no interval of the effect below `FEWEST_FOR_EFFECT` patients.
+        Tests are undefined below 2 patients in a group or if no group has any spread,
+        intervals below `FEWEST_CLUSTERS` patients in a group.
 
     Raises:
         DataError: A value is infinite.
@@ -138,10 +136,12 @@ def unpaired_difference(
         return replace(known, reason=too_few(2, fewest, "patients in each group"))
     counts = resample_counts(left.size, seed=seed), resample_counts(right.size, seed=seed + 1)
     means = counts[0] @ left / left.size, counts[1] @ right / right.size
-    low, high = percentile_interval(means[0] - means[1])
-    known = replace(known, low=low, high=high)
+    fewest = min(int(left.size), int(right.size))
     why = "" if mean_a > 0 else NO_DROP
-    if mean_a > 0:
+    if fewest >= FEWEST_CLUSTERS:
+        low, high = percentile_interval(means[0] - means[1])
+        known = replace(known, low=low, high=high)
+    if fewest >= FEWEST_CLUSTERS and mean_a > 0:
         usable = means[0] > 0
         low, high = percentile_interval(100 * (1 - means[1][usable] / means[0][usable]))
         known = replace(known, drop_low=low, drop_high=high)
@@ -152,9 +152,8 @@ def unpaired_difference(
     known = replace(
         known, welch_p=t.welch_p, rank_p=rank_p, rank_method=rank_method, hedges_g=_g(left, right)
     )
-    if min(left.size, right.size) < FEWEST_FOR_EFFECT:
-        fewest = min(int(left.size), int(right.size))
-        more = "an interval of g " + too_few(FEWEST_FOR_EFFECT, fewest, "patients in each group")
+    if fewest < FEWEST_CLUSTERS:
+        more = "an interval " + too_few(FEWEST_CLUSTERS, fewest, "patients in each group")
         return replace(known, reason="; ".join(part for part in (why, more) if part))
     g_low, g_high = _g_interval(left, right, counts)
     return replace(known, g_low=g_low, g_high=g_high, reason=why)
