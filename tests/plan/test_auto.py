@@ -18,7 +18,6 @@ from acinus.plan.auto import (
     LARGEST_BATCH,
     MAX_COARSENING,
     MIN_STRUCTURE_VOX,
-    POSITIONS,
     SCALES,
     WHOLE_IMAGE,
     auto_decisions,
@@ -312,23 +311,3 @@ def test_a_loss_at_coarser_levels_gets_a_network_that_answers_there(network: str
     assert plan.settings.network.config["deep_supervision"] is True
     plain = make_plan(unread_dataset(), facts((48, 48, 48)), load_recipe("auto"), seed=1)
     assert not plain.settings.network.config.get("deep_supervision")
-
-
-# Positions --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("shape", "changes", "expected"),
-    [
-        ((36, 50, 35), {}, POSITIONS),
-        ((100, 200, 200), {}, 1),  # several tiles
-        ((5, 64, 64), {}, 1),  # slices
-        ((36, 50, 35), {"predict": {"positions": 2}}, 2),
-        ((36, 50, 35), {"locate": {"stage": "network"}}, 1),  # boxes are segmented repeatedly
-    ],
-)
-def test_positions_are_averaged_where_the_median_scan_is_one_tile(
-    shape: tuple[int, int, int], changes: dict[str, Any], expected: int
-) -> None:
-    plan = planned(facts(shape), **changes)
-    assert plan.settings.predict.positions == expected

@@ -8,15 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from acinus.errors import PlanError
-from acinus.networks import SegmentationNetwork
 from acinus.plan import Plan
 from acinus.plan.plan import DatasetFacts
 from acinus.predict import class_maps
 from acinus.predict.decode import decoder, paint_regions, strongest_class
-from acinus.predict.forward import Mirroring, make_forward, mirrorings, moves, swapped_classes
+from acinus.predict.forward import Mirroring, make_forward, mirrorings, swapped_classes
 from acinus.prepare import prepare_case
 from acinus.scans import Volume
 from made_plan import made_plan
@@ -155,67 +153,6 @@ def test_bfloat16_is_near_and_says_float32() -> None:
     coarse = make_forward([network], plan, CPU, "bfloat16")(tiles)
     assert coarse.dtype == torch.float32
     assert 0 < float((exact - coarse).abs().max()) < 0.02
-
-
-class Pooling(SegmentationNetwork):
-    """Logits of means over blocks of the stride, so that the place on their grid tells."""
-
-    def __init__(self, stride: tuple[int, int, int]) -> None:
-        super().__init__()
-        self.stride = stride
-        self.scale = nn.Parameter(torch.tensor([1.0, -2.0, 3.0]))
-
-    def forward(self, tiles: Tensor) -> Tensor:
-        coarse = functional.avg_pool3d(tiles, self.stride)
-        for axis, step in enumerate(self.stride, start=2):
-            coarse = coarse.repeat_interleave(step, dim=axis)
-        return coarse * self.scale.view(1, 3, 1, 1, 1)
-
-
-def at_positions(plan: Plan, positions: int) -> Plan:
-    decision = plan.decisions["predict.positions"].model_copy(update={"value": positions})
-    return plan.with_decisions({"predict.positions": decision})
-
-
-@pytest.mark.parametrize("average", ["probs", "logits"])
-def test_positions_are_averaged_as_a_loop_over_rolled_images_does(average: str) -> None:
-    plan = at_positions(volume_plan(mirror_axes=[], average=average), 4)
-    network = Pooling((2, 8, 4))
-    tiles = torch.randn(2, 1, 8, 16, 16, generator=torch.Generator().manual_seed(4))
-    answers = []
-    for shift in [(0, 0, 0), (0, 2, 1), (1, 4, 2), (1, 6, 3)]:
-        canvas = torch.zeros(2, 1, 10, 24, 20)
-        canvas[:, :, :8, :16, :16] = tiles
-        logits = network(canvas.roll(shift, (2, 3, 4)))
-        logits = torch.softmax(logits, 1) if average == "probs" else logits
-        answers.append(logits.roll([-n for n in shift], (2, 3, 4))[:, :, :8, :16, :16])
-    expected = torch.stack(answers).mean(0).detach()
-    found = make_forward([network], plan, CPU, "float32")(tiles)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_positions_keep_the_law_of_swapped_mirroring() -> None:
-    plan = at_positions(volume_plan(), 4)
-    forward = make_forward([Pooling((2, 4, 4))], plan, CPU, "float32")
-    tiles = torch.randn(1, 1, 8, 16, 16, generator=torch.Generator().manual_seed(5))
-    straight, turned = forward(tiles), forward(tiles.flip(4)).flip(4)[:, [0, 2, 1]]
-    torch.testing.assert_close(straight, turned, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("stride", "positions", "expected"),
-    [
-        ((8, 8, 8), 1, [(0, 0, 0)]),
-        ((8, 8, 8), 4, [(0, 0, 0), (2, 2, 2), (4, 4, 4), (6, 6, 6)]),
-        ((1, 16, 16), 2, [(0, 0, 0), (0, 8, 8)]),
-        ((1, 2), 4, [(0, 0), (0, 1)]),  # there are no more
-        ((1, 1), 4, [(0, 0)]),
-    ],
-)
-def test_moves_are_equal_parts_of_the_stride(
-    stride: tuple[int, ...], positions: int, expected: list[tuple[int, ...]]
-) -> None:
-    assert list(moves(stride, positions)) == expected
 
 
 def test_no_network_is_named() -> None:

@@ -11,7 +11,6 @@ is decided last, when the budget is known and steps have been timed
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,9 +31,6 @@ MIN_SLICES = 8
 
 WHOLE_IMAGE = 1.5
 """A median image of at most so many times the usual patch is one patch as a whole."""
-
-POSITIONS = 4
-"""Positions of the pooling grid whose answers are averaged, where a scan is one tile."""
 
 MAX_COARSENING = 2.0
 """Most that a CPU plan coarsens the spacing so that a patch holds a structure."""
@@ -225,22 +221,7 @@ def _volumes(
             source="user" if recipe.network.config else "data",
             facts={"divisor_vox": list(topology.divisor)},
         ),
-        "predict.positions": _positions(recipe, size_mm / target, patch),
     }
-
-
-def _positions(recipe: Recipe, size_vox: Array, patch_vox: Sequence[int]) -> Decision:
-    is_one_tile = bool((np.round(size_vox) <= patch_vox).all())
-    is_located = recipe.locate.stage in ("network", "rules")
-    return Decision(
-        value=POSITIONS if is_one_tile and not is_located else 1,
-        rule=(
-            f"{POSITIONS} where the median scan is one tile, since the tiles of larger ones lie at "
-            "several places anyway; 1 in boxes, which may be segmented again and again"
-        ),
-        source="data",
-        facts={"median_size_vox": [round(float(n), 1) for n in size_vox]},
-    )
 
 
 def _slices(

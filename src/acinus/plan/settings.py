@@ -249,11 +249,8 @@ class PredictSettings(Settings):
     """validation: the largest component of a label is kept only where validation gains by it."""
     use_mirroring: bool = False
     """Average over mirroring along the axes of training, sagittally with swapped labels."""
-    positions: int = Field(1, ge=1)
-    """Positions of a tile on the grid by which the network halves its resolution; their answers
-    are averaged. For scans that are one tile: overlapping tiles lie at several of them anyway."""
     average: Literal["probs", "logits"] = "probs"
-    """What is averaged over folds, positions and mirrorings; nnU-Net averages logits."""
+    """What is averaged over folds and mirrorings; nnU-Net averages logits."""
 
 
 class NnunetSettings(Settings):

@@ -1,8 +1,8 @@
-"""One answer from many: tiles through all folds, mirrorings and positions, averaged.
+"""One answer from many: tiles through all folds and mirrorings, averaged.
 
-Enters: the networks of a plan. Leaves: a function from a batch of tiles to class maps. All
-are averaged tile by tile, so that one pass over the image does for all. Mirroring the whole
-image was rejected: it would hold several maps of it.
+Enters: the networks of a plan. Leaves: a function from a batch of tiles to class maps. Folds
+and mirrorings are averaged tile by tile, so that one pass over the image does for all.
+Mirroring the whole image was rejected: it would hold several maps of it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from acinus.errors import PlanError
-from acinus.networks import SegmentationNetwork
 from acinus.networks.device import autocast
 from acinus.plan import Plan
 from acinus.predict.decode import probabilities
-from acinus.predict.tile import Forward, cut_out
+from acinus.predict.tile import Forward
 
 
 @dataclass(frozen=True)
@@ -90,20 +88,6 @@ def swapped_classes(plan: Plan) -> tuple[int, ...]:
     return tuple(order)
 
 
-def moves(stride: Sequence[int], positions: int) -> tuple[tuple[int, ...], ...]:
-    """Voxels by which tiles are moved along each axis, not at all first.
-
-    Equal parts of the stride along all axes at once: a network that pools has another answer
-    for a moved image, unless it moved by its whole stride.
-
-    Args:
-        stride: Of the network, a factor an axis.
-        positions: How many, >= 1; fewer where the strides have not so many voxels.
-    """
-    found = (tuple(n * step // positions for step in stride) for n in range(positions))
-    return tuple(dict.fromkeys(found))
-
-
 def make_forward(
     networks: Sequence[nn.Module], plan: Plan, device: torch.device, precision: str
 ) -> Forward:
@@ -112,31 +96,25 @@ def make_forward(
     Of a cascade the last channel holds the labels of the low resolution, as values.
 
     Args:
-        networks: On the device, in evaluation mode; where tiles are moved, of one stride.
-        plan: Mirrorings, positions, and whether probabilities or logits are averaged.
+        networks: On the device, in evaluation mode.
+        plan: Mirrorings, and whether probabilities or logits are averaged.
         device: Where the networks are.
         precision: ``bfloat16`` or ``float32``.
     """
     ways = mirrorings(plan)
     has_regions = bool(plan.dataset.regions)
     averages_probs = plan.settings.predict.average == "probs"
+    n_answers = len(ways) * len(networks)
     values = plan.previous_values
-    first = next(iter(networks), None)
-    stride = first.stride if isinstance(first, SegmentationNetwork) else (1,) * plan.n_dims
-    shifts = moves(stride, plan.settings.predict.positions)
-    n_answers = len(shifts) * len(ways) * len(networks)
 
     @torch.inference_mode()
     def forward(tiles: Tensor) -> Tensor:
         tiles = show_previous(tiles.to(device), values)
         total: Tensor | None = None
-        for shift, way, network in itertools.product(shifts, ways, networks):
+        for way, network in itertools.product(ways, networks):
             with autocast(device, precision):
-                # Mirrored first, then moved: so that a mirrored image gets the mirrored answer.
-                maps = network(_move(way.turn(tiles, len(values)), shift, stride))
+                maps = network(way.turn(tiles, len(values)))
             maps = maps.float()
-            if any(shift):
-                maps = cut_out(maps, _place(shift, tiles))
             if averages_probs:
                 maps = probabilities(maps, has_regions=has_regions)
             if way.axes:
@@ -149,19 +127,6 @@ def make_forward(
         return total.div_(n_answers) if n_answers > 1 else total
 
     return forward
-
-
-def _move(tiles: Tensor, shift: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """Tiles with zeros around them, a stride in all along each axis, `shift` of it before them."""
-    if not any(shift):
-        return tiles
-    rims = [(before, step - before) for before, step in zip(shift, stride, strict=True)]
-    return functional.pad(tiles, [width for rim in reversed(rims) for width in rim])
-
-
-def _place(shift: Sequence[int], tiles: Tensor) -> list[slice]:
-    """Where tiles (n, C, ...patch) lie among their zeros."""
-    return [slice(n, n + size) for n, size in zip(shift, tiles.shape[2:], strict=True)]
 
 
 def show_previous(tiles: Tensor, values: Sequence[int]) -> Tensor:

@@ -83,11 +83,7 @@ class Member:
     @cached_property
     def tile_bytes(self) -> int:
         """Most memory that the tensors of one tile take in a network, bytes."""
-        settings, network = self.plan.settings, self.networks[0]
-        tile: Sequence[int] = settings.train.patch_vox
-        if settings.predict.positions > 1:  # a moved tile has a rim of zeros
-            tile = [length + step for length, step in zip(tile, network.stride, strict=True)]
-        return tile_bytes(network, tile)
+        return tile_bytes(self.networks[0], self.plan.settings.train.patch_vox)
 
     @property
     def may_lack(self) -> frozenset[str]:

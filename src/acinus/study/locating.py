@@ -70,7 +70,7 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         "locate": {"stage": "off"},
         "prepare": {"spacing_mm": [locate.spacing_mm] * 3},
         "train": {"device": train.device, "threads": train.threads},
-        "predict": {"overlap": OVERLAP, "positions": 1},
+        "predict": {"overlap": OVERLAP},
         "folds": plan.settings.folds,
         "folds_trained": plan.settings.folds,
     }
