@@ -35,7 +35,8 @@ def server():
 
 
 def file(server: RangeServer, **facts) -> PublicFile:
-    return PublicFile(name="data.zip", url=f"{server.address}/data.zip", **facts)
+    known = {"name": "data.zip", "url": f"{server.address}/data.zip", "is_archive": False}
+    return PublicFile(**{**known, **facts})
 
 
 def names(folder: Path) -> list[str]:
@@ -175,3 +176,26 @@ def test_a_full_disk_leaves_a_part_to_go_on_from(server, tmp_path, monkeypatch) 
     assert download(file(server, sha256=SHA), tmp_path).read_bytes() == BODY
     assert server.requests == [("/data.zip", f"bytes={kept}-")]
     shutil.rmtree(tmp_path)
+
+
+def test_what_is_no_archive_is_set_aside(server, tmp_path) -> None:
+    with pytest.raises(DataError, match="must be a zip or tar; 3000000 bytes of something else"):
+        download(file(server, is_archive=True), tmp_path)
+    assert names(tmp_path) == ["data.zip.wrong"]
+
+
+def test_a_page_in_place_of_the_file_is_refused(server, tmp_path) -> None:
+    server.content_type = "text/html; charset=utf-8"
+    with pytest.raises(DataError, match="it sends a page, perhaps one that asks to log in"):
+        download(file(server), tmp_path)
+    assert not (tmp_path / "data.zip").exists()
+
+
+def test_a_server_that_goes_on_with_another_file_is_not_trusted(server, tmp_path) -> None:
+    server.cut = 100_000
+    with pytest.raises(DataError, match="broke off"):
+        download(file(server), tmp_path)
+    server.cut, server.etag, server.compares = None, '"two"', False
+    with pytest.raises(DataError, match="has changed on the server"):
+        download(file(server), tmp_path)
+    assert download(file(server), tmp_path).read_bytes() == BODY

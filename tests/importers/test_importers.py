@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 from acinus import progress
 from acinus.cli import main
 from acinus.cohort import check_dataset, open_dataset
+from acinus.cohort.check_files import suggested_side, without_side
 from acinus.cohort.importers import IMPORTERS, import_dataset
+from acinus.cohort.importers.source import structure_name
 from acinus.errors import ConfigError, DataError
 from public_layouts import (
     AFFINE,
@@ -50,7 +53,11 @@ CASES = {
     "brats": ["BraTS-GLI-00005-000", "BraTS-GLI-00005-002"],
 }
 
-PEOPLE = {"head-neck-oar": ["0522c0057", "0522c0727"], "brats": ["BraTS-GLI-00005"]}
+PEOPLE = {
+    "head-neck-oar": ["0522c0057", "0522c0727"],
+    "brats": ["BraTS-GLI-00005"],
+    "pansegdata": ["MCF_0002_t1", "NYU_31"],
+}
 """Participants where they are not named like their cases."""
 
 MASKS = {"han-seg", "head-neck-oar", "pddca"}
@@ -189,10 +196,13 @@ def test_pansegdata_has_sites_and_the_names_that_join_t1_and_t2(tmp_path) -> Non
         imported("pansegdata", folder, tmp_path / "out", modality=None)
     imported("pansegdata", folder, tmp_path / "t1")
     table = open_dataset(tmp_path / "t1").participants.set_index("participant_id")
-    assert dict(table["site"]) == {"MCF_0002": "MCF", "NYU_0001": "NYU"}
-    assert table.loc["NYU_0001", "source_name"] == "nyu_31"
+    assert dict(table["site"]) == {"MCF_0002_t1": "MCF", "NYU_31": "NYU"}
+    assert table.loc["NYU_31", "source_name"] == "nyu_31"
     imported("pansegdata", folder / "t2", tmp_path / "t2", modality="t2")
-    assert open_dataset(tmp_path / "t2").channel_names == ("T2",)
+    other = open_dataset(tmp_path / "t2")
+    assert other.channel_names == ("T2",)
+    # Numbers of T1 and T2 are independent: equal ones are different people.
+    assert not set(other.participant_ids) & set(open_dataset(tmp_path / "t1").participant_ids)
     with pytest.raises(DataError, match="must hold t1"):
         imported("pansegdata", folder / "t2", tmp_path / "none", modality="t1")
 
@@ -524,3 +534,45 @@ def test_uncompressed_files_stay_uncompressed(tmp_path) -> None:
     np.testing.assert_array_equal(
         voxels(tmp_path / "mixed/imagesTr/btcv_0001_0000.nii.gz"), image_of(1)
     )
+
+
+def test_pansegdata_is_found_where_each_part_was_unpacked_by_itself(tmp_path) -> None:
+    folder = made("pansegdata", tmp_path)
+    for part in ("t1", "t2"):
+        (tmp_path / "downloads" / part).mkdir(parents=True)
+        shutil.move(folder / part, tmp_path / "downloads" / part / part)
+    for part in ("t1", "t2"):
+        imported("pansegdata", tmp_path / "downloads", tmp_path / f"D{part}", modality=part)
+        assert open_dataset(tmp_path / f"D{part}").channel_names == (part.upper(),)
+
+
+def test_brats_by_grade_is_taken_whole(tmp_path) -> None:
+    source = make_brats(tmp_path / "made")
+    places = sorted({path.parent.parent for path in source.rglob("*-seg.nii.gz")})
+    cases = sorted(path for path in places[0].iterdir() if path.is_dir())
+    for grade, case in zip(("HGG", "LGG"), cases, strict=False):
+        (tmp_path / "graded" / grade).mkdir(parents=True)
+        shutil.move(case, tmp_path / "graded" / grade / case.name)
+    assert imported("brats", tmp_path / "graded", tmp_path / "out").n_cases == 2
+
+
+@pytest.mark.parametrize(
+    ("labels", "pair"),
+    [
+        (("Hippocampus_R", "Hippocampus_L"), ("hippocampus_r", "hippocampus_l")),
+        (("gland right", "gland left"), ("gland_right", "gland_left")),
+    ],
+)
+def test_sides_are_paired_by_whatever_word_tells_them(labels, pair) -> None:
+    names = [structure_name(one) for one in labels]
+    assert [suggested_side(one) for one in names] == ["right", "left"]
+    assert len({without_side(one) for one in names}) == 1
+    assert tuple(names) == pair
+
+
+def test_a_dataset_is_not_written_into_the_running_folder(tmp_path, monkeypatch) -> None:
+    folder = made("brats", tmp_path)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(DataError, match="must not be the folder that this command runs in"):
+        imported("brats", folder, Path())

@@ -110,9 +110,29 @@ def test_the_slices_of_a_sagittal_scan_lie_along_x() -> None:
 def test_rotation_follows_the_shape_of_the_patch(
     recipe: str, fingerprint: Fingerprint, degrees: float, planes: str | None
 ) -> None:
-    got = decide(recipe, fingerprint)
+    got = decide(recipe, fingerprint, dataset=unread_dataset(sides={}, mirror_pairs=()))
     assert got["augment.rotate_degrees"] == degrees
     assert got.get("augment.rotate_planes") == planes
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fingerprint", "settings", "degrees"),
+    [
+        # Flips along X and Y show what a turn by 180° shows, with the other labels.
+        ("nnunet-2d", THICK, (), 30.0),
+        ("nnunet-3d", THICK, (), 30.0),
+        ("nnunet-3d", CUBES, (), 30.0),
+        ("nnunet-2d", THICK, ("train.mirroring=none",), 180.0),
+        ("nnunet-2d", SAGITTAL, (), 180.0),  # X is no axis of the slices
+    ],
+)
+def test_slices_are_not_turned_round_where_flips_exchange_labels(
+    recipe: str, fingerprint: Fingerprint, settings: tuple[str, ...], degrees: float
+) -> None:
+    paired = unread_dataset()
+    assert paired.mirror_pairs
+    got = decide(recipe, fingerprint, *settings, dataset=paired)
+    assert got["augment.rotate_degrees"] == degrees
 
 
 def test_dice_runs_over_the_batch_for_slices_and_beside_a_low_resolution() -> None:

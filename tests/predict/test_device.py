@@ -12,9 +12,15 @@ from torch import nn
 from acinus import progress
 from acinus.errors import ConfigError, DataError
 from acinus.networks import build_network
-from acinus.networks.device import has_fast_bfloat16
+from acinus.networks.device import has_fast_bfloat16, is_out_of_memory
 from acinus.predict import device as devices
-from acinus.predict.device import prediction_device, tile_batch, use_precision, within_memory
+from acinus.predict.device import (
+    device_at_hand,
+    prediction_device,
+    tile_batch,
+    use_precision,
+    within_memory,
+)
 from acinus.predict.memory import check_memory, parse_memory, tile_bytes
 from made_plan import made_plan
 
@@ -30,6 +36,20 @@ def test_a_device_that_is_not_here_is_named() -> None:
             prediction_device("cuda")
     with pytest.raises(ConfigError, match=r"unknown device 'gpu'\. Known: auto, cpu, cuda, mps"):
         prediction_device("gpu")
+
+
+def test_a_model_of_a_cluster_is_judged_on_what_there_is() -> None:
+    assert device_at_hand("cpu") == "cpu"
+    if not torch.cuda.is_available():
+        with progress.quiet():
+            assert device_at_hand("cuda") in ("cpu", "mps")
+        assert not has_fast_bfloat16(CUDA)
+
+
+def test_a_library_without_memory_is_out_of_memory() -> None:
+    for text in ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling", "CUDA out of memory."):
+        assert is_out_of_memory(RuntimeError(text))
+    assert not is_out_of_memory(RuntimeError("size mismatch"))
 
 
 def test_bfloat16_is_used_where_it_is_fast_and_training_did_not_refuse_it() -> None:

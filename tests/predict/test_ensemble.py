@@ -24,6 +24,7 @@ from acinus.predict.average import average_members, average_subsets
 from acinus.predict.ensemble import (
     choose_ensemble,
     member_names,
+    refuse_other_folder,
     singles_and_pairs,
     write_ensemble,
 )
@@ -240,6 +241,9 @@ def test_an_ensemble_takes_the_place_of_an_ensemble_only(
         )
     assert (other / "thesis.txt").read_text() == "years"
     assert load_model(ensemble)
+    with pytest.raises(PlanError, match="it is a file"):
+        refuse_other_folder(other / "thesis.txt")
+    refuse_other_folder(tmp_path / "new")
 
 
 VOLUMES = (

@@ -299,6 +299,39 @@ def test_a_reader_that_turns_images_makes_a_canonical_model(tmp_path: Path) -> N
     plans = {**changed(), "image_reader_writer": "NibabelIOWithReorient"}
     plan = import_nnunet(write_results(tmp_path / "r", plans=plans), tmp_path / "model")
     assert plan.settings.prepare.orientation == "canonical"
+    # However the training files are stored: the network never saw them so.
+    raw = write_raw(tmp_path / "raw", ("LAS", "LPS"))
+    told = import_nnunet(tmp_path / "r", tmp_path / "told", dataset=raw)
+    assert told.settings.prepare.orientation == "canonical"
+    with pytest.raises(PlanError, match="--orientation must be left out; got 'LPS'"):
+        import_nnunet(tmp_path / "r", tmp_path / "other", orientation="LPS")
+
+
+def test_dicom_is_refused_where_only_the_order_of_stored_voxels_is_known(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "r", folds=("0",))
+    import_nnunet(results, tmp_path / "stored")
+    import_nnunet(results, tmp_path / "lps", orientation="LPS")
+    series = [Volume(one.array, one.affine, {"format": "DICOM"}) for one in scans("thick slices")]
+    with pytest.raises(DataError, match=r"upside down\. Import it again with --dataset"):
+        predicted(tmp_path / "stored", series)
+    assert predicted(tmp_path / "lps", series).shape == series[0].array.shape
+
+
+def test_a_fold_that_was_not_trained_to_the_end_is_left_out(tmp_path: Path) -> None:
+    results = write_results(tmp_path / "r")
+    (results / "fold_1" / "checkpoint_final.pth").rename(results / "fold_1" / "checkpoint_best.pth")
+    plan = import_nnunet(results, tmp_path / "model")
+    assert plan.folds_to_train == (0,)
+    named = import_nnunet(results, tmp_path / "named", checkpoint="checkpoint_best.pth")
+    assert len(named.folds_to_train) == 1
+    assert [p.name for p in (tmp_path / "named").glob("fold_*")] == ["fold_1"]
+
+
+def test_how_the_training_files_were_listed_is_of_no_account(tmp_path: Path) -> None:
+    listed = {**PREDICTIONS["thick slices"]["dataset"], "file_ending": ".gipl"}
+    listed["dataset"] = {"c0": {"images": ["/a_0000.gipl"], "label": "/a.gipl"}}
+    results = write_results(tmp_path / "r", folds=("0",), dataset=listed)
+    assert import_nnunet(results, tmp_path / "model").dataset.labels == {"body": 1, "core": 2}
 
 
 def test_an_unknown_orientation_is_refused(tmp_path: Path) -> None:

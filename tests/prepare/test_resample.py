@@ -177,3 +177,12 @@ def test_the_boxes_of_labels() -> None:
         3: (slice(0, 1), slice(0, 1), slice(0, 1)),
         255: (slice(1, 3), slice(2, 3), slice(4, 6)),
     }
+
+
+def test_labels_between_the_new_voxels_leave_background() -> None:
+    """Old slices 3 to 6 of 1 mm are not looked at by new ones of 5 mm, which take 2, 7, …"""
+    label = np.zeros((20, 8, 8), np.uint8)
+    label[3:7, 2:6, 2:6] = 1
+    assert not resample_label(label, (4, 8, 8), "cubic", 0).any()
+    label[7, 2:6, 2:6] = 1
+    assert resample_label(label, (4, 8, 8), "cubic", 0)[1].any()

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import acinus.study.forecast as forecast_module
 import acinus.study.memory as memory_module
 from acinus.errors import PlanError
 from acinus.plan import Plan, load_recipe, make_plan
-from acinus.plan.auto import SCALES
+from acinus.plan.auto import BATCH_NORM_FROM, SCALES
 from acinus.predict import predict_prepared
 from acinus.predict.tile import tile_positions
 from acinus.prepare import Store, prepare_case
@@ -239,7 +240,7 @@ def test_a_patch_that_does_not_fit_is_refused_with_what_to_change(
         fit_to_memory(plan)
     message = str(error.value)
     assert message.startswith(
-        "one patch (16, 16) must fit into the memory of cpu; it needs about 0.0 GiB of 0.0 GiB "
+        "one patch (16, 16) must fit into the memory of cpu; that needs about 0.0 GiB of 0.0 "
     )
     assert message.endswith(
         "Close other programs, choose a smaller train.patch_vox, or fewer network features."
@@ -256,6 +257,33 @@ def test_processes_that_share_a_memory_each_take_their_part(
         usable = free / USABLE_SHARE
         monkeypatch.setattr(memory_module, "free_bytes", lambda device, usable=usable: usable)
         assert fit_to_memory(plan).settings.train.batch == batch
+
+
+def test_a_batch_too_small_for_its_own_statistics_is_normalised_by_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plan = auto_plan()
+    assert plan.settings.network.config["normalisation"] == "batch"
+    roomy(monkeypatch, plan, 3.5)
+    fitting = fit_to_memory(plan)
+    assert fitting.settings.train.batch < BATCH_NORM_FROM
+    config = fitting.settings.network.config
+    assert (config["normalisation"], config["conv_bias"]) == ("instance", True)
+    assert config["features"] == plan.settings.network.config["features"]
+
+
+def test_trainings_on_a_gpu_each_do_not_share_a_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = made_plan({"train": {"batch": 16, "device": "cpu"}})
+    on_gpu = plan.decisions["train.device"].model_copy(update={"value": "cuda"})
+    plan = plan.with_decisions({"train.device": on_gpu})
+    roomy(monkeypatch, plan, 16.1)
+    monkeypatch.setattr(memory_module, "open_device", torch.device)
+    batches = []
+    for n_gpus in (4, 2, 1):
+        monkeypatch.setattr(torch.cuda, "device_count", lambda n=n_gpus: n)
+        batches.append(fit_to_memory(plan, 4).settings.train.batch)
+    assert batches[0] == 16  # as if it were alone
+    assert batches == sorted(batches, reverse=True) and batches[2] < 16
 
 
 def test_trainings_side_by_side_share_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -407,10 +407,20 @@ def test_a_label_that_collapses_is_reported_and_the_best_state_kept(
     assert not (job.folder / "best.safetensors").exists()
 
 
+def test_a_label_that_is_gone_at_the_end_was_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks(monkeypatch, [0.2, 0.5, 0.5, 0.5, 0.5, 0.6], [0.2, 0.5, 0.4, 0.4, 0.4, 0.0])
+    job = fold_job(tmp_path, plan=made_plan({"train": {"epochs": 6}}))
+    train(job)
+    done = read_json(job.folder / "done.json")
+    assert (done["collapsed"], done["kept"]) == (["gland_left"], "best")
+
+
 @pytest.mark.parametrize(
     "left",
     [
-        [0.2, 0.5, 0.0, 0.0, 0.2, 0.0],  # comes back
+        [0.2, 0.5, 0.0, 0.0, 0.2, 0.1],  # comes back
         [0.0, 0.0, 0.0, 0.0, 0.0, 0.0],  # was never learned
         [0.05, 0.05, 0.0, 0.0, 0.0, 0.0],  # hardly
     ],

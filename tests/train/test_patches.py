@@ -310,6 +310,24 @@ def test_a_batch_is_its_own_memory(tmp_path: Path, rng: np.random.Generator) -> 
     np.testing.assert_array_equal(source.batch(1, rng).image[0].numpy(), image)
 
 
+def test_rarity_weighs_values_also_where_there_are_regions(tmp_path: Path) -> None:
+    """Values 1, 2, 4 of tumours, whose regions are numbered 1, 2, 3."""
+    label = np.zeros((4, 60, 60), np.uint8)
+    label[:, :30, :30] = 1
+    label[:, 40:44, 40:44] = 2
+    label[:, 50:54, 10:14] = 4
+    store = write_store(tmp_path, {"a": (label[None].astype(np.float32), label)})
+    sampling = Choice(name="rarity", config={"share": 1.0})
+    shares = []
+    for regions in (None, ((1, 2, 4), (2, 4), (4,))):
+        source = PatchSource(store, ["a"], sampling, [1, 1], reach=False, regions=regions)
+        centres = source.batch(1500, np.random.default_rng(1)).label.flatten().numpy()
+        shares.append([float(np.mean(centres == value)) for value in (1, 2, 4)])
+    assert shares[0] == shares[1]
+    assert shares[0][1] == pytest.approx(shares[0][2], abs=0.06)
+    assert shares[0][1] > 3 * shares[0][0]
+
+
 def test_with_regions_each_region_is_drawn_as_often(tmp_path: Path) -> None:
     """As nnU-Net: the large label belongs to one region, the small one to all three."""
     label = np.zeros((4, 60, 60), np.uint8)

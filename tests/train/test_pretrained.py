@@ -36,7 +36,7 @@ def test_the_same_network_is_loaded_whole(tmp_path: Path) -> None:
     given, own = network_of(1), network_of(2)
     said = load_what_fits(own, write_model(tmp_path, {0: given}), 0)
     n = len(own.state_dict())
-    assert said == f"{n} of {n} weights from {tmp_path}."
+    assert said == f"{n} of {n} weights from {tmp_path} (100% by size)."
     assert_same(own, given)
 
 
@@ -59,7 +59,7 @@ def test_other_labels_and_channels_are_drawn_anew_and_named(tmp_path: Path) -> N
     state, before, other = own.state_dict(), untouched.state_dict(), given.state_dict()
     skipped = [key for key in state if state[key].shape != other[key].shape]
     assert {key.split(".")[0] for key in skipped} == {"encoder", "head"}
-    assert said.startswith(f"{len(state) - len(skipped)} of {len(state)} weights from {tmp_path};")
+    assert said.startswith(f"{len(state) - len(skipped)} of {len(state)} weights from {tmp_path} (")
     for key in skipped:
         assert f"{key} (here {tuple(state[key].shape)}, there {tuple(other[key].shape)})" in said
         assert torch.equal(state[key], before[key])
@@ -78,7 +78,7 @@ def test_a_deeper_network_takes_the_levels_that_are_there(tmp_path: Path) -> Non
 
 def test_nothing_that_fits_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path, {0: network_of(1)})
-    with pytest.raises(PlanError, match=r"must share weights with this plan's network, and none"):
+    with pytest.raises(PlanError, match=r"must share weights with this plan's network; 0% of"):
         load_what_fits(torch.nn.Conv2d(1, 2, 3), model, 0)
 
 
@@ -96,3 +96,10 @@ def test_a_folder_without_weights_or_with_damaged_ones_is_refused(tmp_path: Path
     with pytest.raises(PlanError, match=r"must be whole weights; .* Copy the model again\."):
         load_what_fits(own, model, 0)
     assert_same(own, network_of(2))
+
+
+def test_a_network_of_another_width_is_no_beginning(tmp_path: Path) -> None:
+    """Biases and counts of batches fit any width: that is nothing to begin with."""
+    given, own = network_of(1, features=[4, 8]), network_of(2, features=[6, 12])
+    with pytest.raises(PlanError, match=r"0% of those of its layers fit, at least 5% must"):
+        load_what_fits(own, write_model(tmp_path, {0: given}), 0)

@@ -148,3 +148,19 @@ def test_the_best_row_is_the_first_that_reached_the_highest_dice() -> None:
     assert not best(0.0)
     assert not is_best([])
     assert not is_best([{"epoch": 1}])
+
+
+def test_a_look_that_lost_a_label_is_not_the_best() -> None:
+    """One gland dead and the other perfect has the higher mean, and is the worse model."""
+    rows = [
+        {"validation_dice": a / 2 + b / 2, "validation_dice_x": a, "validation_dice_y": b}
+        for a, b in ((0.0, 0.0), (0.4, 0.4), (0.0, 0.9), (0.45, 0.4), (0.9, 0.0))
+    ]
+    found = [is_best(rows[: n + 1]) for n in range(len(rows))]
+    assert found == [False, True, False, True, False]
+
+
+def test_at_the_end_one_look_at_zero_is_enough() -> None:
+    rows = rows_of(0.5, 0.6, 0.0)
+    assert lost_labels(rows, NAMES) == ()
+    assert lost_labels(rows, NAMES, looks=1) == ("gland_left",)

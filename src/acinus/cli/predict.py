@@ -11,6 +11,7 @@ from cyclopts import Parameter
 import acinus
 from acinus.cli.options import Series
 from acinus.cli.outcome import ALL_FAILED, SOME_FAILED
+from acinus.errors import ConfigError
 from acinus.progress import plural
 
 
@@ -56,7 +57,8 @@ def predict(
         overlay: Also write a PNG per case with the contours drawn on its slices.
         postprocess: What is done after the network: as the plan decided, nothing, or only the
             largest component of each label is kept.
-        folds: Use only the networks of these folds, such as --folds 0 2. Default: the mean of all.
+        folds: Use only the networks of these folds, such as --folds 1 3, counted from 1 as in the
+            report: fold 1 lies in fold_0 of the model folder. Default: the mean of all.
         device: Where the networks work; auto: a GPU if this machine has one.
         precision: Of matrix products; auto: bfloat16 where the device has it fast, unless the
             model was trained in float32.
@@ -82,7 +84,7 @@ def predict(
         series=series,
         overlay=overlay,
         postprocess=postprocess,
-        folds=folds or None,
+        folds=_from_zero(folds),
         device=device,
         precision=precision,
         mirroring=mirroring,
@@ -103,3 +105,11 @@ def predict(
     if not outcome.failed:
         return 0
     return SOME_FAILED if outcome.written else ALL_FAILED
+
+
+def _from_zero(folds: tuple[int, ...]) -> tuple[int, ...] | None:
+    """Folds as the model folder numbers them; None: all."""
+    for fold in folds:
+        if fold < 1:
+            raise ConfigError(f"--folds must be counted from 1, as in the report; got {fold}.")
+    return tuple(fold - 1 for fold in folds) or None

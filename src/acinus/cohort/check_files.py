@@ -34,6 +34,11 @@ _SIDE_WORDS = {
 }
 
 
+_WORDS = re.compile(r"[A-Za-z]\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""Words of a label's name; a number belongs to a single letter before it (the vertebra L1), not to
+a word (left1)."""
+
+
 def check_files(folder: Path, header: Header, layout: Layout, kept: Sequence[str]) -> list[Finding]:
     """Findings about the files of a dataset.
 
@@ -117,10 +122,14 @@ def check_side_names(header: Header) -> list[Finding]:
 
 def suggested_side(label: str) -> str | None:
     """``"left"`` or ``"right"`` where the words of a label's name say so."""
-    # A number belongs to a single letter before it (the vertebra L1), not to a word (left1).
-    words = re.findall(r"[A-Za-z]\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])", label)
+    words = _WORDS.findall(label)
     sides = {_SIDE_WORDS[word.lower()] for word in words if word.lower() in _SIDE_WORDS}
     return sides.pop() if len(sides) == 1 else None
+
+
+def without_side(label: str) -> str:
+    """The name with a mark where a word tells the side, by which partners are found."""
+    return _WORDS.sub(lambda m: "|" if m.group(0).lower() in _SIDE_WORDS else m.group(0), label)
 
 
 def _strays(folder: Path, layout: Layout) -> Iterator[Finding]:

@@ -183,8 +183,11 @@ def _lateral_extent(image: Volume, box: tuple[slice, ...]) -> tuple[float, float
         bands.append(slice(max(0, box[axis].start - reach), box[axis].stop + reach))
     step = max(1, array.size // 200_000)
     sample = array.ravel()[::step]
+    sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return 0.0, array.shape[2] - 1.0, False
     # Padding of a CT lies far below its air, and would part the voxels instead of it.
-    threshold = body_threshold(np.maximum(sample[np.isfinite(sample)], LOWEST_AIR))
+    threshold = body_threshold(np.maximum(sample, LOWEST_AIR))
     per_column = (array[bands[0], bands[1]] > threshold).sum(axis=(0, 1)).astype(float)
     n_columns = len(per_column)
     if per_column.sum() == 0:

@@ -57,18 +57,30 @@ def read_participants(path: Path | str) -> pd.DataFrame:
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         text = " ".join(str(error).split())
         raise DataError(f"{path}: must be a table with tabs between columns; {text}.") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        raise DataError(
+            f"{path}: every line must have as many fields as the first; those below it have more. "
+            "Take away the tabs at their ends, or name every column."
+        )
     table.columns = table.columns.str.strip()
     if ID_COLUMN not in table.columns:
         found = ", ".join(str(column) for column in table.columns)
         raise DataError(
             f"{path}: must have a column '{ID_COLUMN}' and tabs between columns; got: {found}."
         )
-    table[ID_COLUMN] = table[ID_COLUMN].str.strip()
+    # A column whose name has blanks around it was not read as text.
+    table[ID_COLUMN] = table[ID_COLUMN].astype("string").astype(object).str.strip()
     unnamed = table.index[table[ID_COLUMN].isna()]
     if len(unnamed):
         raise DataError(
             f"{path} line {int(unnamed[0]) + 2}: every row must have a '{ID_COLUMN}'; it is empty."
         )
+    for case, owners in _stated_owners(table).items():
+        if len(owners) > 1:
+            raise DataError(
+                f"{path}: a case must belong to one participant; column '{CASES_COLUMN}' gives "
+                f"'{case}' to {' and '.join(owners)}."
+            )
     return table
 
 

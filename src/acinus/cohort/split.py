@@ -143,6 +143,13 @@ def make_split(
         held = external_units(units, datasets, external)
     else:
         held = _draw(units, datasets, holdout, holdout_needs, rng)
+        if holdout and not held:
+            smallest = min(unit.size for unit in units)
+            raise DataError(
+                f"the hold-out must not be empty, but groups stay together, the smallest has "
+                f"{smallest} of {sum(unit.size for unit in units)} participants, and none of them "
+                f"is nearer to {holdout:g}. Ask for {smallest}, or hold out none."
+            )
     rest = [unit for unit in units if unit not in held]
     _require_enough(rest, sorted(datasets), folds, group_by)
     members = spread_over_folds(rest, sorted(datasets), folds, rng)

@@ -46,6 +46,8 @@ def open_device(name: str) -> torch.device:
     if wanted == "cuda":
         # Patches of a training are all of one size: the fastest convolution is worth a search.
         torch.backends.cudnn.benchmark = True
+        # With its number: threads that cut patches ahead would take the first GPU otherwise.
+        return torch.device(wanted, torch.cuda.current_device())
     return torch.device(wanted)
 
 
@@ -102,7 +104,7 @@ def _cgroup_free_bytes() -> int:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether matrix products in bfloat16 are likely faster than in float32 there."""
     if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
+        return torch.cuda.is_available() and torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type != "cpu":
         return False
     # Without the instruction (AVX512-BF16 or AMX) bfloat16 is emulated, which is slower.
@@ -144,7 +146,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error).lower()
     return isinstance(error, RuntimeError) and (
-        "out of memory" in text or "can't allocate memory" in text
+        "out of memory" in text
+        or "can't allocate memory" in text
+        or "alloc_failed" in text  # of CUDA's libraries for matrix products and convolutions
     )
 
 

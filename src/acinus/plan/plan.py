@@ -217,8 +217,14 @@ def make_plan(
     seen = in_boxes(fingerprint, recipe.locate) if located else fingerprint
     device = best_device() if recipe.train.device == "auto" else recipe.train.device
     for name, decision in _decide(dataset, seen, recipe, device).items():
-        # The settings of a network come with the user's laid over them already.
-        if recipe.provenance.get(name) != "user" or name == "network.config":
+        # The settings of a network come with the user's laid over them already, and a user's
+        # spacing is that of full resolution.
+        is_derived = name == "network.config" or (
+            name == "prepare.spacing_mm"
+            and recipe.rules == "nnunet"
+            and recipe.nnunet.configuration == "3d_lowres"
+        )
+        if recipe.provenance.get(name) != "user" or is_derived:
             decisions[name] = decision
     made = _recipe_of(recipe.name, decisions)
     decisions |= _coarse_heads(made, decisions)

@@ -2,7 +2,7 @@
 
 from acinus.predict.batch import PredictOutcome, predict_paths
 from acinus.predict.case import class_maps, network_input, predict_labels, predict_prepared
-from acinus.predict.device import prediction_device
+from acinus.predict.device import device_at_hand, prediction_device
 from acinus.predict.findings import examine, examine_located, finding_rows, table_text
 from acinus.predict.folder import network_from, weight_name, write_model
 from acinus.predict.locate import HeadLocator, KnownPlaces, Located, boxes_of, find_head
@@ -29,6 +29,7 @@ __all__ = [
     "boxes_of",
     "class_maps",
     "clean",
+    "device_at_hand",
     "examine",
     "examine_located",
     "find_head",

@@ -279,11 +279,16 @@ class _Job:
         except DataError as error:
             raise DataError(f"{scan.where}: {error}") from error
         if self.memory_bytes is not None:
-            plans = [member.plan for member in self.model.members]
+            firsts = [member.previous for member in self.model.members if member.previous]
+            plans = [one.plan for model in (self.model, *firsts) for one in model.members]
             check_memory(reading_bytes(scan.grid(), plans), self.memory_bytes, scan.case)
         channels = scan.read()
         try:
             checked = self.model.channels(channels)
+            if self.memory_bytes is not None:
+                for first in firsts:
+                    needed = first.case_bytes(*(one.prepare(checked) for one in first.members))
+                    check_memory(needed, self.memory_bytes, scan.case)
             prepared = tuple(member.prepare(checked) for member in self.model.members)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error

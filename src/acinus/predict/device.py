@@ -58,6 +58,20 @@ def prediction_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def device_at_hand(name: str) -> str:
+    """The device that a plan trained on, or the best of this machine where it has none such.
+
+    A model that a cluster trained can be judged on a laptop.
+    """
+    try:
+        prediction_device(name)
+    except ConfigError:
+        found = best_device()
+        progress.say(f"This machine has no '{name}', which trained the model; using '{found}'.")
+        return found
+    return name
+
+
 def use_precision(precision: str, plan: Plan, device: torch.device) -> str:
     """``bfloat16`` or ``float32``.
 

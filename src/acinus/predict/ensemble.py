@@ -88,11 +88,7 @@ def write_ensemble(
         PlanError: The folder holds something else, a member is no model folder, or members look
             in different boxes.
     """
-    if folder.exists() and not is_ensemble(folder) and any(folder.iterdir()):
-        raise PlanError(
-            f"{folder}: must be a new folder or hold an ensemble; it holds other files. "
-            "Choose another --out."
-        )
+    refuse_other_folder(folder)
     check_one_locator(list(members.values()))
     cards = {name: read_card(source) for name, source in members.items()}
     card = EnsembleCard(
@@ -109,6 +105,17 @@ def write_ensemble(
             copy_model(source, beside / "members" / name)
         write_json(beside / ENSEMBLE_CARD, card.model_dump(mode="json"))
     return card
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Raise PlanError if a folder cannot become an ensemble's: it is a file, or holds others."""
+    if folder.exists() and (
+        not folder.is_dir() or (not is_ensemble(folder) and any(folder.iterdir()))
+    ):
+        what = "holds other files" if folder.is_dir() else "is a file"
+        raise PlanError(
+            f"{folder}: must be a new folder or hold an ensemble; it {what}. Choose another --out."
+        )
 
 
 def member_names(folders: Sequence[Path]) -> list[str]:

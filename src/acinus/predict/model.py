@@ -256,7 +256,20 @@ class Model:
                     f"{finite.size - int(finite.sum())} of {finite.size} are not. "
                     "Export the scan again, or replace them by the value of air."
                 )
+            if channel is not None:
+                self._refuse_unknown_axes(name, channel)
         return channels
+
+    def _refuse_unknown_axes(self, name: str, channel: Volume) -> None:
+        """A model that takes voxels as stored saw files of one kind, and DICOM is another."""
+        is_dicom = channel.meta.get("format") == "DICOM"
+        if is_dicom and self.plan.settings.prepare.orientation == "as_stored":
+            raise DataError(
+                f"channel '{name}': this model takes voxels in the order in which its training "
+                "files stored them, which a DICOM series need not have: it might see patients "
+                "upside down. Import it again with --dataset, its raw training folder, or "
+                "--orientation."
+            )
 
     def _refuse_wrong_number(self, n_channels: int) -> None:
         names = self.channel_names
@@ -434,7 +447,10 @@ def _member(
     wanted = tuple(known) if folds is None else tuple(folds)
     unknown = sorted(set(wanted) - set(known))
     if unknown or not wanted:
-        raise PlanError(f"{folder}: folds must be among {sorted(known)}; got {list(wanted)}.")
+        have, missed = (
+            ", ".join(f"fold_{fold}" for fold in sorted(some)) or "none" for some in (known, wanted)
+        )
+        raise PlanError(f"{folder}: folds must be among {have}; asked for {missed}.")
     networks = tuple(load_network(plan, folder, known[fold], device) for fold in wanted)
     if card.previous is None:
         return Member(plan, networks, lacked=card.lacked_channels)

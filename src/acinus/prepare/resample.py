@@ -247,6 +247,8 @@ def resample_label(
         for edges in zip(*boxes.values(), strict=True)
     ]
     region = tuple(reached(along, edge) for along, edge in zip(taps, hull, strict=True))
+    if any(part.start == part.stop for part in region):
+        return result  # all labels fall between the new voxels
     nearest = [taps_along(along.n_old, along.n_new, "nearest") for along in taps]
     winner = result[region]
     rivals = label[np.ix_(*(n.positions[part, 0] for n, part in zip(nearest, region, strict=True)))]

@@ -10,10 +10,13 @@ costs a sixteenth.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +33,9 @@ from acinus.prepare.sites import label_sites, sites_as_table, sites_from_table
 from acinus.scans import Volume, read_labelmap, read_volume
 from acinus.scans.box import Slices, crop
 from acinus.types import Array
+
+MOST_FILES = (65_536, 10_240)
+"""Files that a process asks to hold open; the second is the most that macOS allows."""
 
 N_READERS = 2
 """Threads that read and prepare cases; decompression and torch release the lock."""
@@ -132,10 +138,36 @@ class Store:
         return _memory_map(self.folder / f"{case_id}.{kind}.npy")
 
 
+@cache
+def _allow_many_files() -> None:
+    """Raise the number of files that this process may hold open, as far as the system lets it.
+
+    Each mapped array keeps one, so that 128 cases reach the usual 256 of a terminal on macOS.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows, which has no such limit for mapped files
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for wanted in MOST_FILES:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        if soft == resource.RLIM_INFINITY or soft >= most:
+            return
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            return
+
+
 def _memory_map(path: Path) -> Array:
+    _allow_many_files()
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            raise DataError(
+                f"{path}: this process may hold no more files open, and each prepared array is "
+                "one. Raise the limit ('ulimit -n 8192' before the command) and start it again."
+            ) from None
         raise DataError(
             f"{path}: must be a whole prepared array; {error}. Delete the folder "
             f"{path.parent.name} and start the same command again."

@@ -35,6 +35,7 @@ from acinus.predict import (
     Member,
     Model,
     box_rows,
+    device_at_hand,
     examine,
     examine_located,
     finding_rows,
@@ -430,7 +431,9 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
     boxes = job.folder.boxes(f"validation_{fold}")
 
     def work() -> None:
-        network = network_from(plan, weights, prediction_device(plan.settings.train.device))
+        network = network_from(
+            plan, weights, prediction_device(device_at_hand(plan.settings.train.device))
+        )
         begin = time.monotonic()
         with progress.stage(f"Validating fold {fold + 1}", total=len(cases), unit="case") as bar:
             rows: list[dict[str, object]] = []
@@ -522,7 +525,8 @@ def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, Cleaning]:
 def _predict_holdout(job: ArmJob, plan: Plan, store: Store) -> None:
     """The hold-out by the average of all folds or, if that is asked, the best of them."""
     folds = choose_external_model(job, plan).folds
-    model = load_model(job.folder.model, folds=folds, device=plan.settings.train.device)
+    device = device_at_hand(plan.settings.train.device)
+    model = load_model(job.folder.model, folds=folds, device=device)
     folder = job.folder.predictions("holdout")
     rows: list[dict[str, object]] = []
     boxes: list[dict[str, object]] = []

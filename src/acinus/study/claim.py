@@ -164,6 +164,9 @@ def claim(folder: StudyFolder, study: Study, identity: dict[str, Any]) -> None:
     if kept != identity:
         if kept:
             folder.study.unlink(missing_ok=True)
+            # Of a first stage that was planned before its arm, by another command.
+            for stale in sorted(folder.root.rglob("plan.yaml")):
+                stale.unlink()
         write_json(folder.identity, identity)
 
 

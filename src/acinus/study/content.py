@@ -441,7 +441,7 @@ def _stages(plan: Plan, folder: RunFolder) -> dict[str, tuple[str, ...]]:
         "Inference": (
             f"sliding window, {predict.overlap:.0%} overlap",
             _networks_words(n_folds, len(read_external_choice(folder).folds))
-            + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else "")
+            + (", mirrored too" if predict.use_mirroring and mirrored_directions(plan) else ""),
         ),
         "Output": (_cleaning_words(predict.postprocess), "labels on the scan's own grid"),
     }

@@ -13,7 +13,7 @@ import torch
 from acinus.files import hash_file, write_json
 from acinus.networks import build_network, check_size
 from acinus.networks.operations import count_operations, count_parameters
-from acinus.predict import weight_name
+from acinus.predict import device_at_hand, weight_name
 from acinus.report.content import COUNTED
 from acinus.study.arm import plan_arm
 from acinus.study.job import ArmJob
@@ -85,9 +85,8 @@ def measure_network_costs(session: Session, settings: CostSettings | None) -> No
 
         def work(job: ArmJob = job, threads: int = plan.settings.train.threads) -> None:
             with pinned_threads(threads):
-                found = profile_network(
-                    job.folder.model, runs=settings.runs, device=job.recipe.train.device
-                )
+                device = device_at_hand(job.recipe.train.device)
+                found = profile_network(job.folder.model, runs=settings.runs, device=device)
             write_json(job.folder.cost, found.as_data())
 
         key = [plan.hash(), hash_file(model / weight_name(fold)), settings.runs]

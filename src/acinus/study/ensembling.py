@@ -21,6 +21,7 @@ from acinus.predict.ensemble import (
     EnsembleChoice,
     choose_ensemble,
     member_names,
+    refuse_other_folder,
     singles_and_pairs,
     write_ensemble,
 )
@@ -99,6 +100,7 @@ def ensemble_runs(runs: Sequence[Path], *, out: Path, device: str = "auto") -> E
     """
     if len(runs) < 2:
         raise ConfigError(f"an ensemble needs at least two runs; got {len(runs)}.")
+    refuse_other_folder(out)  # now, and not after hours of predictions
     opened = [_open(run, name) for run, name in zip(runs, member_names(runs), strict=True)]
     _check_alike(opened)
     cases = _common_cases(opened)

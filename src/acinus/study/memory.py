@@ -7,9 +7,14 @@ instead.
 
 from __future__ import annotations
 
+import math
+
+import torch
+
 from acinus.errors import PlanError
 from acinus.networks.device import free_bytes, open_device
 from acinus.plan import Decision, Plan
+from acinus.plan.auto import BATCH_NORM_FROM
 from acinus.train.memory import memory_bytes
 
 USABLE_SHARE = 0.85
@@ -32,7 +37,9 @@ def _needed_bytes(plan: Plan, batch: int, n_here: int) -> float:
     """Bytes of all trainings, and of the members of each, that share one memory."""
     fixed, per_patch = memory_bytes(plan)
     train = plan.settings.train
-    sharing = n_here * (train.devices if train.device == "cpu" else 1)
+    sharing = n_here * train.devices
+    if train.device == "cuda":  # each GPU has a memory of its own
+        sharing = math.ceil(sharing / max(1, torch.cuda.device_count()))
     return sharing * (fixed + batch / train.devices * per_patch)
 
 
@@ -54,15 +61,19 @@ def fit_to_memory(plan: Plan, n_here: int = 1) -> Plan:
     while batch >= 2 * n and _needed_bytes(plan, batch, n_here) > usable:
         batch = batch // 2 // n * n
     if _needed_bytes(plan, batch, n_here) > usable:
+        together = f", {n_here} trainings side by side" if n_here > 1 else ""
+        fewer = "Take fewer --jobs, close" if n_here > 1 else "Close"
         raise PlanError(
-            f"one patch {plan.settings.train.patch_vox} must fit into the memory of {device}; it "
-            f"needs about {_gib(fixed + per_patch)} of {_gib(usable)} usable. Close other "
-            "programs, choose a smaller train.patch_vox, or fewer network features."
+            f"one patch {plan.settings.train.patch_vox} must fit into the memory of {device}"
+            f"{together}; that needs about {_gib(_needed_bytes(plan, batch, n_here))} of "
+            f"{_gib(usable)} usable. {fewer} other programs, choose a smaller train.patch_vox, or "
+            "fewer network features."
         )
     if batch == wanted:
         return plan
     return plan.with_decisions(
         {
+            **_normalisation_of(plan, batch),
             "train.batch": Decision(
                 value=batch,
                 rule=f"halved from {wanted} until a step fits into the free memory of the device",
@@ -74,9 +85,26 @@ def fit_to_memory(plan: Plan, n_here: int = 1) -> Plan:
                     "gib_a_patch": round(per_patch / 2**30, 3),
                     "gib_of_weights": round(fixed / 2**30, 3),
                 },
-            )
+            ),
         }
     )
+
+
+def _normalisation_of(plan: Plan, batch: int) -> dict[str, Decision]:
+    """Normalisation over each image where `auto` chose one over a batch that is now too small."""
+    network = plan.settings.network
+    decided = plan.decisions.get("network.config")
+    is_ours = plan.recipe == "auto" and decided is not None and decided.source != "user"
+    if batch >= BATCH_NORM_FROM or not is_ours or network.config.get("normalisation") != "batch":
+        return {}
+    return {
+        "network.config": Decision(
+            value={**network.config, "normalisation": "instance", "conv_bias": True},
+            rule=f"statistics of each image, since a batch of {batch} is too small for its own",
+            source="data",
+            facts={"batch": batch},
+        )
+    }
 
 
 def _gib(n_bytes: float) -> str:

@@ -21,7 +21,7 @@ from acinus.evaluate import Pair, score_cases, write_scores
 from acinus.evaluate.score_table import empty_score_table
 from acinus.evaluate.tables import MISSING_CHANNELS, without_words
 from acinus.plan import Plan
-from acinus.predict import load_model
+from acinus.predict import device_at_hand, load_model
 from acinus.predict.missing import is_trained_for_missing
 from acinus.prepare import load_case
 from acinus.scans import write_volume
@@ -105,7 +105,8 @@ def _predict(
 ) -> None:
     # By the same networks as the hold-out with nothing missing, which they are held against.
     folds = read_external_choice(job.folder).folds or None
-    model = load_model(job.folder.model, folds=folds, device=plan.settings.train.device)
+    device = device_at_hand(plan.settings.train.device)
+    model = load_model(job.folder.model, folds=folds, device=device)
     names = plan.dataset.channel_names
     total = len(cases) * len(sets)
     with progress.stage("Segmenting with channels left out", total=total, unit="case") as bar:

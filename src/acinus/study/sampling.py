@@ -45,6 +45,7 @@ def show_samplings(entries: Sequence[str], store: Store, plan: Plan, folder: Run
             choice = settings.sampling if chosen else Choice(name=name)
             source = PatchSource(store, ids, choice, settings.train.patch_vox, reach=False)
             share = source.share_with_foreground(N_DRAWN, np.random.default_rng(plan.seed))
+            del source  # it holds two files a case open
             lines.append(f"{name},{share:.4f},{N_DRAWN},{chosen}")
         write_text(folder.sampling_table, "\n".join(lines) + "\n")
         _write_maps(ids, store, plan, folder)

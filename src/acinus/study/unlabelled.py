@@ -21,7 +21,14 @@ from acinus.errors import ConfigError
 from acinus.files import hash_file, read_json, write_json, write_text
 from acinus.measure import MEASURES
 from acinus.plan import read_plan
-from acinus.predict import ALL_SERIES, Scan, find_scans, holds_dicom, predict_paths
+from acinus.predict import (
+    ALL_SERIES,
+    Scan,
+    device_at_hand,
+    find_scans,
+    holds_dicom,
+    predict_paths,
+)
 from acinus.report.content import UnlabelledScan
 from acinus.scans import Series, Volume, read_volume, resample_onto, write_volume
 from acinus.study.folders import RunFolder
@@ -177,8 +184,9 @@ def _segment(job: ArmJob, place: Path, scans: list[Scan], folder: Path) -> list[
     """Label maps of the scans of one group; what `UnlabelledScan` holds of each."""
     train = read_plan(job.folder.plan).settings.train
     with pinned_threads(train.threads):
+        device = device_at_hand(train.device)
         outcome = predict_paths(
-            job.folder.model, place, folder, series=_series(place), device=train.device
+            job.folder.model, place, folder, series=_series(place), device=device
         )
     table = pd.read_csv(outcome.table, keep_default_na=False, dtype={"case": str})
     made = []

@@ -185,12 +185,14 @@ class Training:
         drops = seeded_dropout(self._seed(step), self.team.rank, self.device)
         with drops if self.drops else nullcontext():
             loss = self.loss_and_gradients(image, label, annotated)
-        self._unseen.append((step, loss))
+        self.team.sum_gradients(self.network)
+        looked_at = loss
+        if self.train.gradient_clip is not None:
+            norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.train.gradient_clip)
+            looked_at = loss + 0.0 * norm  # a gradient that is not finite is told of its own step
+        self._unseen.append((step, looked_at))
         if self.device.type == "cpu" or len(self._unseen) >= LOOK_BACK:
             self._look_back()
-        self.team.sum_gradients(self.network)
-        if self.train.gradient_clip is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.train.gradient_clip)
         self.optimiser.step()
         if self.averaged is not None and self.train.average_decay is not None:
             average_in(self.averaged, self.network, self.train.average_decay, step)
@@ -270,7 +272,7 @@ class Training:
         return [*seed, self.attempt] if self.attempt else seed
 
     def _look_back(self) -> None:
-        """Raise for the first step since the last look whose loss is not finite."""
+        """Raise for the first step since the last look whose loss or gradient is not finite."""
         if not self._unseen:
             return
         values = self.team.agree(torch.stack([loss for _, loss in self._unseen])).cpu()
@@ -345,7 +347,7 @@ class Training:
         progress.say(f"Fold {self.job.fold + 1} goes on after epoch {self.epoch}.")
 
     def _finish(self) -> None:
-        lost = lost_labels(self.history.rows, list(self.job.plan.dataset.labels))
+        lost = lost_labels(self.history.rows, list(self.job.plan.dataset.labels), looks=1)
         weights = self.averaged or weights_of(self.network)
         keeps_best = bool(lost) and self.best.is_file()
         if keeps_best:

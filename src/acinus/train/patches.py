@@ -134,6 +134,7 @@ class PatchSource:
         self.annotated = {case: torch.tensor(flags) for case, flags in (annotated or {}).items()}
         where = self._home(store, case_ids, kept_free)
         self._sources = []
+        pooled = regions if self.config.by_region else None
         for case_id in case_ids:
             label, voxels = store.label(case_id), store.sites(case_id)
             previous = store.previous(case_id) if previous_values else None
@@ -142,7 +143,7 @@ class PatchSource:
                     case_id,
                     _tensor(store.image(case_id)).to(where),
                     _tensor(label).to(where),
-                    entry.factory(label, _of_regions(voxels, regions)),
+                    entry.factory(label, _of_regions(voxels, pooled)),
                     voxels.get(0),
                     None if previous is None else _tensor(previous).to(where),
                 )

@@ -7,6 +7,7 @@ of labels or channels is the usual reason to fine-tune.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +16,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 from acinus.errors import PlanError
+
+LEAST_SHARE = 0.05
+"""Least share of the kernels' weights that must fit: with less the training begins anew, and says
+that it does not."""
 
 
 def load_what_fits(network: nn.Module, model: Path, fold: int) -> str:
@@ -44,10 +49,13 @@ def load_what_fits(network: nn.Module, model: Path, fold: int) -> str:
         raise PlanError(f"{file}: must be whole weights; {error}. Copy the model again.") from None
     own = network.state_dict()
     fitting = {key: value for key, value in given.items() if _fits(own.get(key), value)}
-    if not fitting:
+    share = _n_kernel_weights(fitting) / max(1, _n_kernel_weights(own))
+    if share < LEAST_SHARE:
         raise PlanError(
-            f"{file}: must share weights with this plan's network, and none fits. Plan with the "
-            "network of that model (see its plan.yaml), or train without train.pretrained."
+            f"{file}: must share weights with this plan's network; {share:.0%} of those of its "
+            f"layers fit, at least {LEAST_SHARE:.0%} must. Plan with the network of that model: "
+            "--set network.name and network.config as in its plan.yaml, which 'auto' would fit to "
+            "the budget otherwise; or train without train.pretrained."
         )
     network.load_state_dict({**own, **fitting})
     skipped = [
@@ -57,7 +65,12 @@ def load_what_fits(network: nn.Module, model: Path, fold: int) -> str:
         if key not in fitting
     ]
     listed = f"; drawn anew: {', '.join(skipped)}" if skipped else ""
-    return f"{len(fitting)} of {len(own)} weights from {model}{listed}."
+    return f"{len(fitting)} of {len(own)} weights from {model} ({share:.0%} by size){listed}."
+
+
+def _n_kernel_weights(state: Mapping[str, torch.Tensor]) -> int:
+    """Numbers in kernels and matrices: counts of batches and biases fit any network."""
+    return sum(one.numel() for one in state.values() if one.ndim > 1 and one.is_floating_point())
 
 
 def _fits(own: torch.Tensor | None, given: torch.Tensor) -> bool:

@@ -121,23 +121,37 @@ def measure_look(
     return row
 
 
-def lost_labels(rows: Sequence[Row], labels: Sequence[str]) -> tuple[str, ...]:
-    """Labels that were learned and whose Dice has been 0 for the last epochs."""
+def lost_labels(
+    rows: Sequence[Row], labels: Sequence[str], looks: int = LOST_EPOCHS
+) -> tuple[str, ...]:
+    """Labels that were learned and whose Dice has been 0 for the last looks.
+
+    Args:
+        rows: Of the history.
+        labels: Names.
+        looks: How many; 1 when a training ends, since nothing can come back then.
+    """
     lost = []
     for name in labels:
         values = [
             row[f"validation_dice_{name}"] for row in rows if f"validation_dice_{name}" in row
         ]
-        recent = values[-LOST_EPOCHS:]
-        if len(recent) == LOST_EPOCHS and not any(recent) and max(values) >= LEARNED_DICE:
+        recent = values[-looks:]
+        if len(recent) == looks and not any(recent) and max(values) >= LEARNED_DICE:
             lost.append(name)
     return tuple(lost)
 
 
 def is_best(rows: Sequence[Row]) -> bool:
-    """Whether the last row has the highest mean Dice so far."""
-    values = [row.get("validation_dice", 0.0) for row in rows]
-    return bool(values) and values[-1] > max(values[:-1], default=0.0)
+    """Whether the last row is the best so far: fewest labels lost, then the highest mean Dice."""
+    learned: set[str] = set()
+    ranks = []
+    for row in rows:
+        dice = {key: value for key, value in row.items() if key.startswith("validation_dice_")}
+        learned |= {key for key, value in dice.items() if value >= LEARNED_DICE}
+        n_lost = sum(dice.get(key) == 0 for key in learned)
+        ranks.append((-n_lost, row.get("validation_dice", 0.0)))
+    return bool(ranks) and ranks[-1] > max(ranks[:-1], default=(0, 0.0))
 
 
 def _overlaps(

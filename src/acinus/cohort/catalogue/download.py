@@ -11,8 +11,10 @@ import hashlib
 import http.client
 import json
 import shutil
+import tarfile
 import urllib.error
 import urllib.request
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +148,28 @@ def _receive(file: PublicFile, part: Path) -> int | None:
 
 def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
     """Write the body of an answer; the size of the whole file."""
+    version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     continues = answer.status == 206
+    known = _known_version(part)
+    if continues and version and version != known:
+        # The server goes on with another file than it began with.
+        part.unlink()
+        _notes_of(part).unlink(missing_ok=True)
+        raise DataError(
+            f"{file.url}: the file has changed on the server since its download began. Start again "
+            "to download it anew."
+        )
+    if answer.headers.get_content_type() == "text/html" and not file.name.endswith(
+        (".htm", ".html")
+    ):
+        raise DataError(
+            f"{file.url}: the server must send the file; it sends a page, perhaps one that asks to "
+            f"log in. Get it by hand into {part.parent}."
+        )
+    version = version or (known if continues else "")
     length = answer.headers.get("Content-Length")
     start = _size(part) if continues else 0
     total = start + int(length) if length and length.isdigit() else None
-    version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     write_json(_notes_of(part), {"url": file.url, "version": version})
     expected = None if total is None else round(total / MEGABYTE)
     with (
@@ -164,8 +183,12 @@ def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
                 stream.write(chunk)
                 done += len(chunk)
                 bar.advance(done // MEGABYTE - bar.done)
-        except (ConnectionError, TimeoutError, http.client.HTTPException):
-            pass  # what came is written; the caller sees that it is too little
+        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+            if total is None:  # nobody could see that it is too little
+                raise DataError(
+                    f"{file.url}: the connection broke off after {done} bytes. The same command "
+                    "goes on from here."
+                ) from error
     return total
 
 
@@ -195,6 +218,8 @@ def _check(file: PublicFile, part: Path, total: int | None) -> None:
             if got != expected.lower():
                 raise _wrong(file, part, f"must have {name} {expected}; it has {got}")
             return
+    if file.is_archive and not (zipfile.is_zipfile(part) or tarfile.is_tarfile(part)):
+        raise _wrong(file, part, f"must be a zip or tar; {found} bytes of something else came")
 
 
 def _wrong(file: PublicFile, part: Path, sentence: str) -> DataError:

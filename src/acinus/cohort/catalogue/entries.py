@@ -6,6 +6,7 @@ absent: a guessed licence is worse than none.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -91,6 +92,13 @@ class PublicDataset(Settings):
     shares_patients_with: tuple[str, ...] = ()
     facts_from: tuple[str, ...] = ()
 
+    @field_validator("folder")
+    @classmethod
+    def _stays_below(cls, folder: str | None) -> str | None:
+        if folder is not None and not re.fullmatch(r"[\w-][\w.-]*", folder):
+            raise ValueError("must be the plain name of a folder")
+        return folder
+
     @property
     def size_bytes(self) -> int | None:
         """Of all files; None if one is not known."""
@@ -150,5 +158,9 @@ def _entries(path: Path) -> dict[str, PublicDataset]:
 def _entry(path: Path, name: str, value: Any, lines: dict[tuple[str, ...], int]) -> PublicDataset:
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: '{name}' must hold 'key: value' lines; got {value!r}.")
+    if not re.fullmatch(r"[\w-][\w.-]*", str(name)):
+        raise ConfigError(
+            f"{path}: names of datasets must be plain names of folders; got {name!r}."
+        )
     own = {keys[1:]: line for keys, line in lines.items() if keys[:1] == (name,)}
     return validate(PublicDataset, value, where=f"{path}, {name},", lines=own)

@@ -17,6 +17,7 @@ from acinus.cohort.catalogue.download import bytes_missing, download, free_bytes
 from acinus.cohort.catalogue.entries import PublicDataset, dataset_entry, read_catalogue
 from acinus.cohort.catalogue.unpack import unpack
 from acinus.cohort.importers import Imported, import_dataset
+from acinus.cohort.importers.importing import require_free
 from acinus.errors import ConfigError, DataError
 from acinus.progress import say
 
@@ -70,6 +71,8 @@ def get_dataset(
         )
     if not entry.files:
         raise DataError(f"'{name}' ({entry.title}) must be got by hand. {_steps(entry, place)}")
+    if convert is not None:
+        require_free(Path(convert))  # now, and not after gigabytes
     _state_size(entry, place)
     files = tuple(download(one, place) for one in entry.files)
     if convert is None or entry.by_hand:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from acinus.cohort.importers.source import (
     LabelFile,
     Source,
     SourceCase,
-    first_folder,
+    folders_at,
     is_hidden,
     named_files,
 )
@@ -86,15 +87,17 @@ class Brats(Importer):
     address = "https://www.synapse.org/brats"
 
     def find(self, folder: Path) -> Path | None:
-        """The nearest folder that holds folders of cases."""
-        return first_folder(folder, lambda one: any(True for _ in _cases(one)))
+        """The folder that holds all folders of cases; up to 2019 they lie by grade, HGG and LGG."""
+        places = [one for one in folders_at(folder) if any(True for _ in _cases(one))]
+        return Path(os.path.commonpath(places)) if places else None
 
     def read(self, root: Path, choices: Settings) -> Source:
         """All cases with a segmentation; those of the validation part have none."""
         chosen = cast(BratsChoices, choices)
         cases: list[SourceCase] = []
         faults: dict[str, str] = {}
-        for folder, patient, release in _cases(root):
+        found = (case for place in folders_at(root) for case in _cases(place))
+        for folder, patient, release in found:
             start = re.escape(f"{folder.name}{release.between}")
             files = named_files(folder, start + r"(\w+)\.nii(?:\.gz)?")
             missing = [name for name in release.sequences if name not in files]

@@ -9,6 +9,7 @@ cases they are over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from acinus.cohort.check_files import suggested_side
+from acinus.cohort.check_files import suggested_side, without_side
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.importers.source import (
     IMPORTERS,
@@ -27,10 +28,16 @@ from acinus.cohort.importers.source import (
 )
 from acinus.cohort.importers.writing import Place, Written, write_case
 from acinus.cohort.layout import PARTICIPANTS
-from acinus.cohort.participants import ID_COLUMN, write_participants
+from acinus.cohort.participants import (
+    CASES_COLUMN,
+    ID_COLUMN,
+    participant_of,
+    write_participants,
+)
 from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.files import whole_folder, write_json
 from acinus.progress import plural, stage
+from acinus.types import IGNORE
 from acinus.version import __version__
 
 RECORD = "import.json"
@@ -90,10 +97,10 @@ def import_dataset(
         DataError: The folder does not have this layout, `dataset` is in use, or no case can be
             imported.
     """
-    folder, dataset = Path(folder), Path(dataset)
+    folder, dataset = Path(folder), Path(dataset).absolute()
     importer = IMPORTERS[layout].factory()
     settings = IMPORTERS.configure(layout, {k: v for k, v in choices.items() if v is not None})
-    _require_free(dataset)
+    require_free(dataset)
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1; got {jobs}.")
     source = importer.read(_root_of(layout, importer, folder), settings)
@@ -103,6 +110,12 @@ def import_dataset(
             f"got {', '.join(labels)}. Leave one of the two out."
         )
     kept = _kept_labels(source.labels, labels)
+    counts = Counter(case.case_id for case in source.cases)
+    if twice := [case for case, n in counts.items() if n > 1]:
+        raise DataError(
+            f"{folder}: every case must be listed once; '{twice[0]}' is listed "
+            f"{counts[twice[0]]} times. Remove the copies from the list of the dataset."
+        )
     if not source.cases:
         raise DataError(_nothing(folder, importer, source.faults))
     ending = _ending(source)
@@ -134,7 +147,12 @@ def import_dataset(
     return Imported(dataset, len(cases), tuple(source.regions) or kept, failed, remarks)
 
 
-def _require_free(dataset: Path) -> None:
+def require_free(dataset: Path) -> None:
+    """Raise DataError unless a dataset can be written there: a new or an empty folder."""
+    if dataset.is_dir() and dataset.resolve() == Path.cwd():
+        raise DataError(
+            f"{dataset}: must not be the folder that this command runs in. Name a new folder."
+        )
     if dataset.is_dir() and any(dataset.iterdir()):
         raise DataError(
             f"{dataset}: must be a new or empty folder; it holds files. Choose another, or "
@@ -164,7 +182,13 @@ def _kept_labels(known: Sequence[str], wanted: Sequence[str]) -> tuple[str, ...]
     for name in wanted:
         if name not in known:
             raise ConfigError(unknown_name("label", name, known))
-    return tuple(dict.fromkeys(wanted)) or tuple(known)
+    kept = tuple(dict.fromkeys(wanted)) or tuple(known)
+    if len(kept) >= IGNORE:
+        raise ConfigError(
+            f"at most {IGNORE - 1} labels can be told apart in a label map; got {len(kept)}. Name "
+            "those you want with --labels."
+        )
+    return kept
 
 
 def _nothing(folder: Path, importer: Importer, faults: Mapping[str, str]) -> str:
@@ -209,10 +233,11 @@ def _write_tables(
     import pandas as pd  # here: it takes a while to load
 
     sides = {name: side for name in labels if (side := suggested_side(name))}
+    lefts = {without_side(name): name for name, side in sides.items() if side == "left"}
     pairs = [
-        (name, other)
-        for name in labels
-        if sides.get(name) == "right" and (other := name.replace("right", "left")) in labels
+        (name, lefts[without_side(name)])
+        for name, side in sides.items()
+        if side == "right" and without_side(name) in lefts
     ]
     numbers = {name: number for number, name in enumerate(labels, start=1)}
     united = {
@@ -244,6 +269,10 @@ def _write_tables(
             | ({"licence": importer.licence} if importer.licence else {})
             | dict(case.facts),
         )
+    if any(participant_of(case.case_id, people) != case.participant_id for case in cases):
+        for one, row in people.items():
+            own = [case.case_id for case in cases if case.participant_id == one]
+            row[CASES_COLUMN] = ",".join(own)
     table = pd.DataFrame([people[one] for one in sorted(people)])
     write_participants(beside / PARTICIPANTS, table)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Literal, cast
 
@@ -10,7 +12,6 @@ from acinus.cohort.importers.source import (
     Importer,
     Source,
     beside,
-    first_folder,
     folders_at,
     has_file,
     named_files,
@@ -46,10 +47,11 @@ class PanSegData(Importer):
     ``t1/imagesTr/NYU_0001_0000.nii.gz`` with ``t1/labelsTr/NYU_0001.nii.gz``, the same below
     ``t2``; the letters are the centre. Numbers of T1 and T2 are independent of each other: the
     same patient has other numbers in the two. ``T1-name_mapping.json`` (original name to file
-    name) lies beside and becomes the column ``source_name``, by which T1 and T2 of a patient can
-    be found. In 66 T1 cases the header of the label disagrees with that of its image; these fail
-    unless voxels are trusted. Others have reported that images of centre MCF are stored turned
-    against their headers: look at them before use.
+    name) lies beside and becomes the column ``source_name``: then centre and original name make
+    the participant, whom T1 and T2 share. Without it nobody knows who is who, and T1 and T2 are of
+    different participants. In 66 T1 cases the header of the label disagrees with that of its
+    image; these fail unless voxels are trusted. Others have reported that images of centre MCF are
+    stored turned against their headers: look at them before use.
 
     Source: https://osf.io/kysnj/; Zhang et al. 2025, Medical Image Analysis 99:103382.
     """
@@ -60,16 +62,18 @@ class PanSegData(Importer):
     address = "https://osf.io/kysnj/"
 
     def find(self, folder: Path) -> Path | None:
-        """The folder that holds ``t1`` or ``t2``, or is one of them."""
-        found = first_folder(folder, _is_part)
-        if found is None or found == folder or found.name.lower() not in ("t1", "t2"):
-            return found
-        return found.parent
+        """The folder that holds ``t1`` and ``t2``, at any depth, or is one of them."""
+        parts = [one for one in folders_at(folder) if _is_part(one)]
+        if not parts or parts[0] == folder:
+            return parts[0] if parts else None
+        if parts[0].name.lower() not in ("t1", "t2"):
+            return parts[0]
+        return Path(os.path.commonpath([one.parent for one in parts]))
 
     def read(self, root: Path, choices: Settings) -> Source:
         """The cases of one modality."""
         modality = cast(PanSegDataChoices, choices).modality
-        parts = {one.name.lower(): one for one in folders_at(root, 1) if _is_part(one)}
+        parts = {one.name.lower(): one for one in folders_at(root) if _is_part(one)}
         part, modality = _chosen_part(root, parts, modality)
         names = _original_names(root, modality)
         cases, faults = paired(
@@ -77,10 +81,20 @@ class PanSegData(Importer):
             named_files(part / "labelsTr", LABEL),
             numbered(("pancreas",)),
             lambda case: {"site": case.split("_")[0], "source_name": names.get(case)},
+            lambda case: _person(case, names.get(case), modality),
         )
         left_out = {one: f"only {modality} is wanted" for one in parts.values() if one != part}
         left_out |= dict.fromkeys(beside(root, MAPPING), "names of the cases")
         return Source(part, (modality.upper(),), ("pancreas",), tuple(cases), faults, left_out)
+
+
+def _person(case: str, source_name: str | None, modality: str) -> str:
+    """Centre and original name, in which zeros before a number do not count, or else the case."""
+    if source_name is None:
+        return f"{case}_{modality}"
+    plain = re.sub(r"0+(?=\d)", "", re.sub(r"\W+", "-", source_name.strip().lower()))
+    site = case.split("_")[0]
+    return f"{site}_{plain.removeprefix(f'{site.lower()}_')}"
 
 
 def _is_part(folder: Path) -> bool:

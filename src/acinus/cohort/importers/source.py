@@ -201,6 +201,7 @@ def paired(
     labels: Mapping[str, Path],
     values: Mapping[int, str],
     facts: Callable[[str], Mapping[str, Any]],
+    person: Callable[[str], str] = str,
 ) -> tuple[list[SourceCase], dict[str, str]]:
     """One-channel cases that have an image and a label of one name, and what is wrong with others.
 
@@ -208,7 +209,8 @@ def paired(
         images: Case to image.
         labels: Case to label map.
         values: Value to structure, in every label map.
-        facts: Columns of ``participants.tsv`` of a case, which is its own participant.
+        facts: Columns of ``participants.tsv`` of a case.
+        person: Whose scan a case is; by default its own.
     """
     cases, faults = [], {}
     for case in sorted({*images, *labels}):
@@ -219,7 +221,9 @@ def paired(
         else:
             label = LabelFile(labels[case], values)
             cases.append(
-                SourceCase(case, case, (Channel(images[case]),), (label,), dict(facts(case)))
+                SourceCase(
+                    case, person(case), (Channel(images[case]),), (label,), dict(facts(case))
+                )
             )
     return cases, faults
 

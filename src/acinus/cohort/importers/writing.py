@@ -7,6 +7,7 @@ nor its grid must change.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Sequence
@@ -75,7 +76,9 @@ def write_case(case: SourceCase, place: Place) -> Written:
     label = place.folder / LABELS / f"{case.case_id}{place.ending}"
     try:
         return _write_label(case, _write_images(case, images, place), label, place)
-    except (AcinusError, MemoryError, ValueError, EOFError) as fault:
+    except (AcinusError, MemoryError, ValueError, EOFError, OverflowError, OSError) as fault:
+        if isinstance(fault, OSError) and fault.errno == errno.ENOSPC:
+            raise  # the others would fail as well
         for path in (*images, label):
             path.unlink(missing_ok=True)
         return Written(" ".join(str(fault).split()) or type(fault).__name__)

@@ -36,6 +36,9 @@ from acinus.plan.settings import Normalisation, Recipe
 ROTATION_DEGREES = {"volume": 30.0, "slices_of_volume": 180.0, "square": 180.0, "oblong": 15.0}
 """Largest angle in either direction: 3D; 3D in thick slices, within them; 2D; oblong 2D."""
 
+ROTATION_WITH_SWAP = 30.0
+"""Largest angle within slices where flips exchange right and left, see `_augmentation`."""
+
 ON_PLAIN = ("pansegnet",)
 """Networks that take the levels of plain_unet and add to them."""
 
@@ -77,7 +80,7 @@ def nnunet_decisions(
         "train.batch": _batch(one, plan, facts),
         **_normalisation(plan, recipe, fingerprint, facts),
         **_network(one, plan, recipe),
-        **_augmentation(one, plan),
+        **_augmentation(one, plan, swaps=bool(dataset.mirror_pairs) and not _keeps_sides(recipe)),
     }
     if "batch" in LOSSES[recipe.loss.name].config.model_fields:
         decisions["loss.config"] = _loss(one, plan, recipe)
@@ -284,8 +287,20 @@ def _network(one: Configuration, plan: NnunetPlan, recipe: Recipe) -> dict[str, 
     }
 
 
-def _augmentation(one: Configuration, plan: NnunetPlan) -> dict[str, Decision]:
-    """Angle and planes of rotation, and the axes that are mirrored."""
+def _keeps_sides(recipe: Recipe) -> bool:
+    return recipe.train.mirroring != "swap"
+
+
+def _augmentation(one: Configuration, plan: NnunetPlan, *, swaps: bool) -> dict[str, Decision]:
+    """Angle and planes of rotation, and the axes that are mirrored.
+
+    Args:
+        one: The configuration.
+        plan: It is of.
+        swaps: Whether a flip across the sagittal plane exchanges labels. With one across another
+            axis of the slices it shows what a turn by 180° shows, whose labels stay: so that
+            nnU-Net's angle would teach either side for the same picture.
+    """
     patch = one.patch_vox
     axes = PLANES["ZYX"[plan.order[0]]][-len(patch) :]
     if len(patch) == 2:
@@ -295,14 +310,19 @@ def _augmentation(one: Configuration, plan: NnunetPlan) -> dict[str, Decision]:
         ratio, limit = max(patch) / patch[0], ANISOTROPY
         kind = "slices_of_volume" if ratio > limit else "volume"
     facts = {"patch_vox": list(patch), "ratio": round(ratio, 2), "limit": limit}
+    degrees = ROTATION_DEGREES[kind]
+    rule = (
+        "nnU-Net: 30° in volumes; 180° in slices, also in those of a volume whose patch is more "
+        "than three times as long as it has slices; 15° in oblong slices"
+    )
+    if swaps and degrees > ROTATION_WITH_SWAP and "X" in axes[-2:]:
+        degrees = ROTATION_WITH_SWAP
+        rule += (
+            f"; here {ROTATION_WITH_SWAP:g}°, since flips along both axes of a slice exchange "
+            "right and left, and a turn by 180°, which looks the same, does not"
+        )
     decisions = {
-        "augment.rotate_degrees": Decision(
-            value=ROTATION_DEGREES[kind],
-            rule="nnU-Net: 30° in volumes; 180° in slices, also in those of a volume whose patch "
-            "is more than three times as long as it has slices; 15° in oblong slices",
-            source="data",
-            facts=facts,
-        ),
+        "augment.rotate_degrees": Decision(value=degrees, rule=rule, source="data", facts=facts),
         "train.mirror_axes": Decision(
             value=axes,
             rule="nnU-Net: every axis of the patch",

@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
+from acinus import progress
 from acinus.cohort import open_dataset
 from acinus.errors import ConfigError, DataError, PlanError
 from acinus.files import whole_file, whole_folder
@@ -28,6 +29,7 @@ from acinus.predict.nnunet.plans import (
     common_orientation,
     read_dataset_json,
     read_plan_of,
+    turns_to_ras,
 )
 from acinus.predict.nnunet.weights import our_weights
 from acinus.scans import axis_codes, read_grid
@@ -88,7 +90,7 @@ def import_nnunet(
         )
     _require_results_folder(folder)
     files = _checkpoint_files(folder, checkpoint)
-    if dataset is not None:
+    if dataset is not None and not turns_to_ras(folder):
         orientation = _orientation_of(Path(dataset))
     found = {fold: read_checkpoint(file) for fold, file in files.items()}
     first = next(iter(found.values()))
@@ -152,14 +154,21 @@ def _subs(folder: Path) -> list[str]:
 
 
 def _checkpoint_files(folder: Path, checkpoint: str | None) -> dict[int, Path]:
-    """Fold to its checkpoint; that of all cases counts as fold 0, where there is no other."""
+    """Fold to its checkpoint; that of all cases counts as fold 0, where there is no other.
+
+    All of one name, as nnU-Net's prediction takes them: a fold that has only its best state while
+    others have the final one was not trained to the end.
+    """
     wanted = CHECKPOINTS if checkpoint is None else (checkpoint,)
+    places = {m.group(1): p for p in sorted(folder.iterdir()) if (m := FOLD.fullmatch(p.name))}
     folds: dict[str, Path] = {}
-    for path in folder.iterdir():
-        match = FOLD.fullmatch(path.name)
-        there = [path / name for name in wanted if (path / name).is_file()]
-        if match and there:
-            folds[match.group(1)] = there[0]
+    for name in wanted:
+        folds = {fold: at / name for fold, at in places.items() if (at / name).is_file()}
+        if folds:
+            left_out = sorted(places[fold].name for fold in set(places) - set(folds))
+            if left_out and set(folds) != {"all"}:
+                progress.say(f"Without {', '.join(left_out)}: no {name} there.")
+            break
     if not folds:
         raise DataError(
             f"{folder}: must hold a trained fold, such as fold_0/{wanted[0]}; there is none. "

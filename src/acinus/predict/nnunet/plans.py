@@ -85,7 +85,12 @@ def read_dataset_json(folder: Path) -> Header:
     Raises:
         DataError: ``dataset.json`` is missing or cannot be used.
     """
-    header, faults = parse_header(read_json(folder / DATASET))
+    stated = read_json(folder / DATASET)
+    if isinstance(stated, dict):
+        # Where its files lay, and how they ended, is of no account to a trained model.
+        stated = {**stated, "file_ending": ".nii.gz"}
+        stated.pop("dataset", None)
+    header, faults = parse_header(stated)
     if faults:
         raise DataError(f"{folder / DATASET}: {faults[0]}")
     return header
@@ -183,7 +188,7 @@ def _values(
         "prepare.interpolation": "cubic",
         "prepare.spacing_mm": [None] * (3 - len(spacing)) + spacing,
         "prepare.slice_axis": slice_axis,
-        "prepare.orientation": origin.orientation or _orientation(plans, where),
+        "prepare.orientation": _orientation(plans, origin.orientation, where),
         "network.name": network.name,
         "network.config": network.config,
         "train.patch_vox": patch,
@@ -211,10 +216,23 @@ def _slice_axis(plans: Mapping[str, Any], where: str) -> str:
     )
 
 
-def _orientation(plans: Mapping[str, Any], where: str) -> str:
+def turns_to_ras(folder: Path) -> bool:
+    """Whether the images of a training were turned when they were read, however they are stored."""
+    plans = read_json(folder / PLANS)
+    return isinstance(plans, dict) and plans.get("image_reader_writer") in TURNED_TO_RAS
+
+
+def _orientation(plans: Mapping[str, Any], asked: str | None, where: str) -> str:
     reader = plans.get("image_reader_writer")
     if reader in TURNED_TO_RAS:
+        if asked not in (None, "canonical", "RAS"):
+            raise PlanError(
+                f"{where}: the network saw images turned to RAS by '{reader}', so that "
+                f"--orientation must be left out; got '{asked}'."
+            )
         return "canonical"
+    if asked is not None:
+        return asked
     if reader in AS_STORED:
         return "as_stored"
     raise PlanError(

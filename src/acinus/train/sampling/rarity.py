@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -31,6 +32,7 @@ from acinus.types import IGNORE, Array
 class RarityConfig(SamplingConfig):
     """How much rarer labels are preferred."""
 
+    by_region: ClassVar[bool] = False  # what is rare is told by the values of the label map
     power: float = Field(0.5, ge=0, le=1)
     """Weight of a label: its voxels in all training cases to the power of minus this; 0: all
     labels alike."""

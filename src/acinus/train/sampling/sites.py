@@ -9,7 +9,7 @@ set a patch came from.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -50,6 +50,9 @@ class PooledSites(Sites, Protocol):
 
 class SamplingConfig(Settings):
     """Settings that all samplings share."""
+
+    by_region: ClassVar[bool] = True
+    """Whether the voxels of class regions are pooled, as nnU-Net draws them."""
 
     share: float = Field(0.5, ge=0, le=1)
     """Share of the patches drawn from the preferred set; the others from outside of it."""
