@@ -214,7 +214,8 @@ def stage(name: str, total: int | None = None, unit: str = "step") -> Iterator[B
         yield bar
         elapsed = duration(time.monotonic() - bar.started)
         note = f", {bar.note}" if bar.note else ""
-        display.console.print(Text(f"✓ {name}: {elapsed}{note}"))
+        with contextlib.suppress(OSError, ValueError):
+            display.console.print(Text(f"✓ {name}: {elapsed}{note}"))
     finally:
         display.remove_task(task)
         _live.leave()
@@ -291,6 +292,7 @@ def _on_terminal() -> bool:
 
 
 def _write(text: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
+    # A terminal that is gone, or a log on a full disk, must not end the work of a night.
+    with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"{text}\n")
         sys.stderr.flush()

@@ -31,7 +31,7 @@ def compare(
     out: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> int:
-    """Compare models by the same cases, and one model between groups of patients.
+    """Compare models by the same cases, also within and between groups of patients.
 
     Each comparison has its numbers of cases and patients, both means, their difference with an
     interval, an effect size and p-values corrected for all comparisons of the command. Cases

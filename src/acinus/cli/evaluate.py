@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import acinus
-from acinus.cli.outcome import show_judged
+from acinus.cli.outcome import failed_cases, show_judged, show_outcome
 from acinus.cli.tables import print_table
 from acinus.errors import ConfigError
 
@@ -58,22 +58,23 @@ def evaluate(
             copies were made of.
         measures: What to measure (see 'acinus list measures'), besides the volumes. Default: dice
             iou hausdorff_95_mm assd_mm.
-        empty_policy: What an overlap with an empty mask counts as: undefined, or 1 if both masks
-            are empty and 0 if one is.
+        empty_policy: With two folders: what an overlap with an empty mask counts as: undefined, or
+            1 if both masks are empty and 0 if one is.
         jobs: Processes. Default: one for each core.
         resample: Resample predictions that lie on another grid onto that of their reference,
             nearest, instead of refusing them.
     """
     if references is None:
         given = (labels, out, participants, group_by, jobs)
-        if any(one is not None for one in given) or measures or resample:
+        is_stated = empty_policy != "undefined" or any(one is not None for one in given)
+        if is_stated or measures or resample:
             raise ConfigError(
                 "options must come with two folders, 'acinus evaluate PREDICTIONS REFERENCES "
                 f"--labels FILE --out DIR'; got {source} alone, which is taken for a run."
             )
         acinus.evaluate_run(source)
         sys.stdout.write(f"Scores: {source / 'scores.csv'}\n")
-        return 0
+        return show_outcome(None, failed_cases(source))
     if labels is None or out is None:
         raise ConfigError(
             "two folders must come with --labels FILE (JSON with 'labels', as dataset.json) and "

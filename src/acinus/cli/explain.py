@@ -31,7 +31,7 @@ def explain(
     Args:
         model: Model folder, e.g. RUN/model.
         image: The image, a file or DICOM folder.
-        label: Label by name; default: the first of the model.
+        label: Label by name; default: the one with the largest prediction.
         slice_index: Slice, counted from 0 along the axis the network was trained across;
             default: the one with most of the label in the prediction.
         out: Folder of the figure.

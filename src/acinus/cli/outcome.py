@@ -27,6 +27,19 @@ def show_outcome(report: Path | None, failed: Sequence[str], summary: Sequence[s
     return SOME_FAILED if failed else 0
 
 
+def failed_cases(root: Path) -> list[str]:
+    """A sentence for each case of a run or study that could not be judged.
+
+    Args:
+        root: Folder of the run or study, with its score table.
+    """
+    from acinus.evaluate import read_scores  # here: it takes a while to load
+
+    scores = read_scores(root / "scores.csv")
+    failed = scores[scores["status"] == "failed"]
+    return sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})
+
+
 def show_judged(failed: Mapping[str, str], remarks: Sequence[str], n_judged: int) -> int:
     """Exit status of a comparison of folders, after saying what was strange and what failed.
 

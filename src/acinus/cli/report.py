@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import acinus
-from acinus.cli.outcome import show_outcome
+from acinus.cli.outcome import failed_cases, show_outcome
 
 
 def report(run: Path, /) -> int:
@@ -18,4 +18,5 @@ def report(run: Path, /) -> int:
     Args:
         run: Folder of a run or study that is evaluated.
     """
-    return show_outcome(acinus.report_run(run), ())
+    path = acinus.report_run(run)
+    return show_outcome(path, failed_cases(run))

@@ -49,6 +49,8 @@ def train(
         raise ConfigError("--arm and --variant must come with --fold; it is not given.")
     if fold is not None and (prepare_only or dataset or jobs != 1 or on != "here"):
         raise ConfigError("--fold goes with --arm and --variant only; leave the other options out.")
+    if prepare_only and (dataset or on != "here"):
+        raise ConfigError("--prepare-only goes with --jobs only; leave --dataset and --on out.")
     if prepare_only:
         acinus.prepare_run(run, n_places=jobs)
         sys.stdout.write(f"Prepared: {run}\n")
@@ -58,5 +60,6 @@ def train(
         sys.stdout.write(f"Trained: {run}, fold {fold}\n")
         return 0
     acinus.train_run(run, dataset=dataset, jobs=jobs, on=on)
-    sys.stdout.write(f"Model: {run / 'model'}\n")
+    for model in sorted({path.parent for path in run.glob("**/model/model.json")}):
+        sys.stdout.write(f"Model: {model}\n")
     return 0

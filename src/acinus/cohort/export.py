@@ -26,11 +26,13 @@ from acinus.scans import (
     choose_series,
     list_series,
     read_labelmap,
+    read_named_segments,
     read_series,
     write_dicom_seg,
     write_rtstruct,
 )
 from acinus.scans.dicom_source import on_series
+from acinus.scans.formats import SEGMENTS, suffix_of
 
 DicomFormat = Literal["dicom-seg", "rtstruct"]
 
@@ -88,8 +90,17 @@ def export_labelmap(
         LabelledStructure(name, values, named.side_of(name))
         for name, values in named.values.items()
     ]
-    volume = read_labelmap(labelmap)
-    _refuse_unnamed(volume, structures, labelmap, labels)
+    if suffix_of(labelmap) == SEGMENTS:  # whose numbers depend on the order of drawing
+        volume = read_named_segments(labelmap, named.labels)
+        if volume.meta["unnamed"]:
+            raise DataError(
+                f"{labelmap}: every segment must have a name in {labels}; "
+                f"'{volume.meta['unnamed'][0]}' has none. Add it to 'labels', or rename it in "
+                "Slicer."
+            )
+    else:
+        volume = read_labelmap(labelmap)
+    _refuse_unnamed(volume, structures, named.ignore_label, labelmap, labels)
     found = list_series(series_folder)
     chosen = choose_series(found, series)
     read = {Path(labelmap), Path(labels), *(path for one in found for path in one.paths)}
@@ -192,10 +203,11 @@ def _refuse_contradictions(structures: Sequence[LabelledStructure]) -> None:
 def _refuse_unnamed(
     volume: Volume,
     structures: Sequence[LabelledStructure],
+    ignored: int | None,
     where: Path | str,
     labels: Path | str,
 ) -> None:
-    named = {value for one in structures for value in one.values} | {0}
+    named = {value for one in structures for value in one.values} | {0, ignored}
     unnamed = [int(value) for value in np.unique(volume.array) if int(value) not in named]
     if unnamed:
         raise DataError(

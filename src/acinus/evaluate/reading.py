@@ -14,8 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from acinus.errors import DataError, GridError
-from acinus.scans import KNOWN_SUFFIXES, Grid, Volume, read_dicom_seg, read_labelmap, strip_suffix
+from acinus.scans import (
+    KNOWN_SUFFIXES,
+    Grid,
+    Volume,
+    read_dicom_seg,
+    read_grid,
+    read_labelmap,
+    read_named_segments,
+    strip_suffix,
+)
 from acinus.scans.dicom_seg import OFF_GRID_VOX
+from acinus.scans.formats import SEGMENTS, suffix_of
 
 DICOM_SUFFIX = ".dcm"
 
@@ -41,8 +51,9 @@ def read_pair(
     Args:
         reference: File of the expert's.
         prediction: File of the program's.
-        labels: Name of a segment to its value, for DICOM.
-        regions: Names that unite several values; DICOM is refused where there are any.
+        labels: Name of a segment to its value, for DICOM and for segmentations of 3D Slicer.
+        regions: Names that unite several values; files of named segments are refused where there
+            are any.
 
     Returns:
         Reference and prediction; on different grids only if they do not hold the same voxels.
@@ -55,22 +66,31 @@ def read_pair(
     for path, role in ((reference, "reference"), (prediction, "prediction")):
         if not path.exists():
             raise DataError(f"{path}: the {role} of this case must be here and is missing.")
-        if is_dicom(path) and regions:
+        if has_names(path) and regions:
             raise DataError(
-                f"{path}: segments of DICOM stand for one value each; 'labels' unites several as "
+                f"{path}: named segments stand for one value each; 'labels' unites several as "
                 f"'{next(iter(regions))}'. Convert the files to label maps."
             )
-    if is_dicom(reference) and is_dicom(prediction):
-        grids = [read_dicom_seg(path).grid for path in (reference, prediction)]
+    if has_names(reference) and has_names(prediction):
+        grids = [_grid(path) for path in (reference, prediction)]
         grid = common_grid(*grids) or grids[0]
         return _on(reference, labels, grid), _on(prediction, labels, grid)
-    if is_dicom(reference):
+    if has_names(reference):
         predicted = read_labelmap(prediction)
         return _on(reference, labels, predicted.grid), predicted
     drawn = read_labelmap(reference)
-    if is_dicom(prediction):
+    if has_names(prediction):
         return drawn, _on(prediction, labels, drawn.grid)
     return drawn, read_labelmap(prediction)
+
+
+def has_names(path: Path) -> bool:
+    """Whether a file tells its structures by name: numbers in it depend on who wrote it."""
+    return is_dicom(path) or suffix_of(path) == SEGMENTS
+
+
+def _grid(path: Path) -> Grid:
+    return read_dicom_seg(path).grid if is_dicom(path) else read_grid(path)
 
 
 def common_grid(one: Grid, other: Grid) -> Grid | None:
@@ -97,8 +117,14 @@ def common_grid(one: Grid, other: Grid) -> Grid | None:
 
 
 def _on(path: Path, labels: Mapping[str, int], grid: Grid) -> Volume:
-    """A DICOM SEG on a grid, or on its own where it does not fit: the caller tells how far."""
+    """Named segments on a grid, or on their own where they do not fit: the caller tells how far."""
+
+    def read(onto: Grid | None) -> Volume:
+        if is_dicom(path):
+            return read_dicom_seg(path, onto).labelmap(labels)
+        return read_named_segments(path, labels, grid=onto)
+
     try:
-        return read_dicom_seg(path, grid).labelmap(labels)
+        return read(grid)
     except GridError:
-        return read_dicom_seg(path).labelmap(labels)
+        return read(None)

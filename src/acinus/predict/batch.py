@@ -19,7 +19,7 @@ from pathlib import Path
 from acinus import progress
 from acinus.errors import AcinusError, ConfigError, DataError, GridError
 from acinus.files import write_text
-from acinus.predict.findings import examine, finding_rows, table_text, with_notes
+from acinus.predict.findings import examine, finding_rows, table_text
 from acinus.predict.located import BOX_COLUMNS, LocatedJob, caught
 from acinus.predict.memory import check_memory, parse_memory, reading_bytes
 from acinus.predict.missing import (
@@ -315,15 +315,15 @@ class _Job:
             raise found
         read, labelmap, seconds = found
         begin = time.monotonic()
-        labelmap = self.model.clean(labelmap, self.postprocess)
         plan = self.model.plan
-        of_sides: dict[str, str] = {}
+        # Sides first: the largest component may be the one on the wrong side.
+        parts = parts_on_wrong_side([labelmap], read.image, plan)
+        of_sides = side_notes(parts, partners_of(plan) if self.relabel_sides else None)
         if self.relabel_sides:
-            parts = parts_on_wrong_side([labelmap], read.image, plan)
             labelmap = relabelled(labelmap, parts, plan)
-            of_sides = side_notes(parts, partners_of(plan))
+        labelmap = self.model.clean(labelmap, self.postprocess)
         self.results.write(labelmap, target, scan=scan, image=read.image, plan=plan)
-        findings = with_notes(examine(labelmap, read.image, plan), of_sides)
+        findings = examine(labelmap, read.image, plan, of_sides)
         if self.overlay:
             picture = target.parent / f"{scan.case}.png"
             write_overlay(read.image, labelmap, self.model.labels, picture)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from acinus.cohort.check_side import side_findings
 from acinus.cohort.finding import Finding
 from acinus.plan import Plan
-from acinus.predict.locate import Located
+from acinus.predict.locate import Located, Piece
 from acinus.predict.sides import (
     partners_of,
     parts_of_boxes_on_wrong_side,
@@ -59,9 +59,20 @@ class LabelFinding:
     warnings: tuple[str, ...]
 
 
-def examine(labelmap: Volume, image: Volume, plan: Plan) -> list[LabelFinding]:
-    """Findings for every label of the plan's dataset."""
-    notes = side_notes(parts_on_wrong_side([labelmap], image, plan))
+def examine(
+    labelmap: Volume, image: Volume, plan: Plan, notes: Mapping[str, str] | None = None
+) -> list[LabelFinding]:
+    """Findings for every label of the plan's dataset.
+
+    Args:
+        labelmap: As it is written.
+        image: The scan.
+        plan: Labels and sides.
+        notes: Label to what must be said of its side, as it was before anything was removed; None:
+            what the label map shows.
+    """
+    if notes is None:
+        notes = side_notes(parts_on_wrong_side([labelmap], image, plan))
     misplaced, labels = _misplaced(labelmap, image, plan), tuple(plan.dataset.labels)
     return with_notes(_examine(labelmap, plan, misplaced, labels), notes)
 
@@ -74,10 +85,17 @@ def with_notes(findings: Sequence[LabelFinding], notes: Mapping[str, str]) -> li
     ]
 
 
-def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
+def examine_located(
+    located: Located, plan: Plan, notes: Mapping[str, str] | None = None
+) -> list[LabelFinding]:
     """Findings for every label, of a scan that was segmented in boxes.
 
     Sides are looked at in the overview, since the midline of the body lies outside of the boxes.
+
+    Args:
+        located: The boxes; where they overlap the first one counts, as in the file.
+        plan: Labels and sides.
+        notes: As of `examine`.
     """
     coarse = np.zeros(located.overview.shape, dtype=np.uint8)
     for piece in located.pieces:
@@ -86,7 +104,7 @@ def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
             np.copyto(coarse, here.array, where=coarse == 0)
     misplaced = _misplaced(located.overview.with_array(coarse), located.overview, plan)
     partners, found = partners_of(plan), dict[str, LabelFinding]()
-    for piece in located.pieces:
+    for piece in _as_written(located.pieces):
         labels = piece.place.labels
         if piece.labelmap is None or piece.part is None:
             reason = piece.place.reason
@@ -94,14 +112,44 @@ def examine_located(located: Located, plan: Plan) -> list[LabelFinding]:
             continue
         at_border = _ends_with(piece.part, located.grid)
         for one in _examine(piece.labelmap, plan, misplaced, labels, at_border):
-            notes = ["cut off by its box"] if one.label in piece.cut else []
+            more = ["cut off by its box"] if one.label in piece.cut else []
             partner = partners.get(one.label)
             if not one.components and partner in piece.others:
-                notes.append(f"its box shows {partner} instead")
-            one = replace(one, warnings=(*one.warnings, *notes))
+                more.append(f"its box shows {partner} instead")
+            one = replace(one, warnings=(*one.warnings, *more))
             found[one.label] = _joined(found.get(one.label), one)
     named = [found[name] for name in plan.dataset.labels if name in found]
-    return with_notes(named, side_notes(parts_of_boxes_on_wrong_side(located, plan)))
+    if notes is None:
+        notes = side_notes(parts_of_boxes_on_wrong_side(located, plan))
+    return with_notes(named, notes)
+
+
+def _as_written(pieces: Sequence[Piece]) -> Iterator[Piece]:
+    """The pieces without the voxels that an earlier one holds, see `acinus.scans.slabs.paste`."""
+    earlier: list[Piece] = []
+    for piece in pieces:
+        if piece.labelmap is None or piece.part is None:
+            yield piece
+            continue
+        array = np.array(piece.labelmap.array)
+        for other in earlier:
+            if other.labelmap is None or other.part is None:
+                continue
+            shared = [
+                (max(a.start, b.start), min(a.stop, b.stop))
+                for a, b in zip(piece.part, other.part, strict=True)
+            ]
+            if all(low < high for low, high in shared):
+                here, there = (
+                    tuple(
+                        slice(low - edge.start, high - edge.start)
+                        for (low, high), edge in zip(shared, part, strict=True)
+                    )
+                    for part in (piece.part, other.part)
+                )
+                array[here][other.labelmap.array[there] != 0] = 0
+        earlier.append(piece)
+        yield replace(piece, labelmap=piece.labelmap.with_array(array))
 
 
 def _joined(first: LabelFinding | None, second: LabelFinding) -> LabelFinding:

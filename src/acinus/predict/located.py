@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from acinus import progress
 from acinus.errors import AcinusError, DataError, GridError
-from acinus.predict.findings import examine_located, finding_rows, with_notes
+from acinus.predict.findings import examine_located, finding_rows
 from acinus.predict.locate import Located
 from acinus.predict.memory import check_memory
 from acinus.predict.missing import missing_channels, missing_notes
@@ -111,17 +111,19 @@ class LocatedJob:
             raise DataError(f"{scan.where}: {error}") from error
         sources = [_open(channel) for channel in scan.channels]
         try:
-            located = self.model.predict_located(sources, postprocess=self.postprocess, watch=watch)
+            located = self.model.predict_located(sources, postprocess="none", watch=watch)
             refuse_nothing_found(located)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
         first = next(one for one in sources if one is not None)
-        plan, of_sides = self.model.plan, dict[str, str]()
-        self.boxes.extend(box_rows(located, scan.case))
+        plan = self.model.plan
+        # Sides first: the largest component may be the one on the wrong side.
+        parts = parts_of_boxes_on_wrong_side(located, plan)
+        of_sides = side_notes(parts, partners_of(plan) if self.relabel_sides else None)
         if self.relabel_sides:
-            parts = parts_of_boxes_on_wrong_side(located, plan)
             located = relabelled_pieces(located, parts, plan)
-            of_sides = side_notes(parts, partners_of(plan))
+        located = self.model.clean_located(located, self.postprocess)
+        self.boxes.extend(box_rows(located, scan.case))
         if self.results.are_dicom:
             self.results.write(
                 assembled(located), target, scan=scan, image=None, plan=self.model.plan
@@ -134,7 +136,7 @@ class LocatedJob:
         notes = missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:
             notes.append("model learned from synthetic images")
-        findings = with_notes(examine_located(located, plan), of_sides)
+        findings = examine_located(located, plan, of_sides)
         findings = [replace(one, warnings=(*one.warnings, *notes)) for one in findings]
         seconds = time.monotonic() - begin
         return finding_rows(

@@ -46,7 +46,7 @@ from acinus.predict.locate import (
     locate,
     segment_places,
 )
-from acinus.predict.locate.stage import common_grid
+from acinus.predict.locate.stage import common_grid, still_cut
 from acinus.predict.memory import case_bytes, tile_bytes
 from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
@@ -221,15 +221,23 @@ class Model:
         def segment(channels: Sequence[Volume | None]) -> Volume:
             return self._segment(self.channels(channels), "none", watch)
 
-        # Cleaned at last: what a box cuts off must grow it first, however small the rest looks.
-        pieces = [
-            piece
-            if piece.labelmap is None
-            else replace(piece, labelmap=self.clean(piece.labelmap, postprocess))
-            for piece in segment_places(sources, found, segment, self.plan)
-        ]
+        pieces = segment_places(sources, found, segment, self.plan)
         grid = common_grid(sources)
-        return Located(grid, tuple(pieces), seen, locate_s, time.monotonic() - begin)
+        located = Located(grid, tuple(pieces), seen, locate_s, time.monotonic() - begin)
+        # Cleaned at last: what a box cuts off must grow it first, however small the rest looks.
+        return self.clean_located(located, postprocess)
+
+    def clean_located(self, located: Located, postprocess: Postprocess = "plan") -> Located:
+        """The boxes of a scan without the components that post-processing removes."""
+        pieces = []
+        for piece in located.pieces:
+            if piece.labelmap is not None:
+                cleaned = self.clean(piece.labelmap, postprocess)
+                if cleaned is not piece.labelmap:
+                    piece = replace(piece, labelmap=cleaned)
+                    piece = replace(piece, cut=still_cut(piece, located.grid, self.plan))
+            pieces.append(piece)
+        return replace(located, pieces=tuple(pieces))
 
     def _segment(
         self,
@@ -321,6 +329,12 @@ class Model:
         """Label value to what is removed of it."""
         if postprocess == "none":
             return {}
+        if postprocess == "largest_component" and self.plan.dataset.regions:
+            raise ConfigError(
+                "the largest component of each label must not be kept where labels are regions, "
+                "which lie within each other: it would leave holes and cores without a rim. Leave "
+                "--postprocess out."
+            )
         if postprocess == "largest_component":
             return keep_largest_of_all(self.labels.values())
         return {self.labels[name]: cleaning for name, cleaning in self.postprocess.items()}

@@ -87,12 +87,21 @@ def parts_on_wrong_side(
 
 
 def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]:
-    """The same of a scan that was segmented in boxes, seen in its overview."""
+    """The same of a scan that was segmented in boxes, seen in its overview.
+
+    In a box the network may call a part by the name of the partner, whose own box is elsewhere;
+    `SidePart.piece` of those counts on from the number of pieces.
+    """
+    partners = partners_of(plan)
     return parts_on_wrong_side(
-        [piece.labelmap for piece in located.pieces],
+        [piece.labelmap for piece in located.pieces] + [piece.astray for piece in located.pieces],
         located.overview,
         plan,
-        [piece.place.labels for piece in located.pieces],
+        [piece.place.labels for piece in located.pieces]
+        + [
+            [partners[name] for name in piece.place.labels if name in partners]
+            for piece in located.pieces
+        ],
     )
 
 
@@ -123,28 +132,33 @@ def relabelled(labelmap: Volume, parts: Sequence[SidePart], plan: Plan) -> Volum
     """The label map with its parts given to their partners, where they have one."""
     array, table = np.array(labelmap.array), np.array(plan.mirror_table)
     for one in parts:
-        here = array[one.box]
-        here[one.mask] = table[here[one.mask]]
+        # From what was predicted: of nested structures the inner one is a part of both.
+        array[one.box][one.mask] = table[labelmap.array[one.box][one.mask]]
     return labelmap.with_array(array)
 
 
 def relabelled_pieces(located: Located, parts: Sequence[SidePart], plan: Plan) -> Located:
     """The same for a scan in boxes; what changes its name becomes a piece of its own."""
     partners, pieces = partners_of(plan), list(located.pieces)
+    n_pieces = len(pieces)
     moving = [one for one in parts if one.label in partners]
     for index in sorted({one.piece for one in moving}):
-        piece, own = pieces[index], [one for one in moving if one.piece == index]
-        if piece.labelmap is None:
+        piece, own = pieces[index % n_pieces], [one for one in moving if one.piece == index]
+        source = piece.labelmap if index < n_pieces else piece.astray
+        if source is None:
             continue
-        kept, moved = np.array(piece.labelmap.array), np.zeros_like(piece.labelmap.array)
-        new = relabelled(piece.labelmap, own, plan).array
+        kept, moved = np.array(source.array), np.zeros_like(source.array)
+        new = relabelled(source, own, plan).array
         for one in own:
             moved[one.box][one.mask] = new[one.box][one.mask]
             kept[one.box][one.mask] = 0
-        pieces[index] = replace(piece, labelmap=piece.labelmap.with_array(kept))
+        left = source.with_array(kept)
+        pieces[index % n_pieces] = (
+            replace(piece, labelmap=left) if index < n_pieces else replace(piece, astray=left)
+        )
         names = tuple(dict.fromkeys(partners[one.label] for one in own))
         place = Place(piece.place.name, names, piece.place.box)
-        pieces.append(Piece(place, piece.part, piece.labelmap.with_array(moved), piece.n_growths))
+        pieces.append(Piece(place, piece.part, source.with_array(moved), piece.n_growths))
     return replace(located, pieces=tuple(pieces))
 
 

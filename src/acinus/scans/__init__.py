@@ -26,7 +26,13 @@ from acinus.scans.references import StoredSegmentation
 from acinus.scans.resample import resample_onto
 from acinus.scans.rtstruct import read_rtstruct
 from acinus.scans.rtstruct_writer import write_rtstruct
-from acinus.scans.segments import Segment, read_segments, segments_of, write_segments
+from acinus.scans.segments import (
+    Segment,
+    read_named_segments,
+    read_segments,
+    segments_of,
+    write_segments,
+)
 from acinus.scans.series import (
     Export,
     Series,
@@ -72,6 +78,7 @@ __all__ = [
     "read_dicom_seg",
     "read_grid",
     "read_labelmap",
+    "read_named_segments",
     "read_rtstruct",
     "read_segments",
     "read_series",

@@ -7,6 +7,7 @@ viewers and no independent validator know them.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def _segmentation(
     first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)
     described = [_description(n, one, origin) for n, one in enumerate(structures, start=1)]
     part = slice(first, last + 1)
-    headers = [source.headers[0]] if source.is_multi_frame else list(source.headers[part])
+    headers = _even_headers(source, part)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an empty segmentation, unusual values of the source
         dataset = Segmentation(
@@ -118,6 +119,32 @@ def _segmentation(
         if origin.warning:
             item.SegmentDescription = origin.warning
     return dataset
+
+
+def _even_headers(source: SourceSeries, part: slice) -> list[Any]:
+    """Headers of the slices as the library takes them: copies with one orientation.
+
+    It compares the directions of slices to the last digit, wants a thickness that the standard
+    lets them lack, and looks for both of multi-frame objects where all frames share them.
+    """
+    if not source.is_multi_frame:
+        headers = list(source.headers[part])
+        first = headers[0].ImageOrientationPatient
+        for n, header in enumerate(headers):
+            if header.ImageOrientationPatient == first and header.get("SliceThickness"):
+                continue
+            headers[n] = copy.deepcopy(header)
+            headers[n].ImageOrientationPatient = first
+            if not header.get("SliceThickness"):
+                headers[n].SliceThickness = float(source.grid.spacing_mm[0])
+        return headers
+    header = copy.deepcopy(source.headers[0])
+    shared, frame = header.SharedFunctionalGroupsSequence[0], source.slices[0].frame or 0
+    for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        of_frame = header.PerFrameFunctionalGroupsSequence[frame]
+        if keyword not in shared and keyword in of_frame:
+            setattr(shared, keyword, copy.deepcopy(of_frame[keyword].value))
+    return [header]
 
 
 def _planes(source: SourceSeries, part: slice) -> dict[str, Any]:

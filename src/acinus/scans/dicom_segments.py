@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from acinus.errors import DataError, unknown_name
+from acinus.errors import DataError
 from acinus.scans.coding import Code, Side, side_of_codes
-from acinus.scans.segments import SEGMENT_COLORS, Color, Segment, merge_segments
+from acinus.scans.segments import (
+    SEGMENT_COLORS,
+    Color,
+    Segment,
+    merge_segments,
+    require_names,
+)
 from acinus.scans.slices import dicom_faults, open_dicom
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Mask
@@ -97,15 +103,7 @@ class DicomSegments:
             DataError: Structures overlap, or names are missing from the table.
             GridError: Some of a structure lies outside of the grid.
         """
-        unnamed = tuple(name for name in dict.fromkeys(self.names) if name not in names)
-        missing = [name for name in names if name not in self.names]
-        if unnamed and missing:
-            raise DataError(
-                f"{self.path}: every structure of the table must be in the file, or the table name "
-                f"all that is in it; '{missing[0]}' is not there, and '{unnamed[0]}' has no label: "
-                f"{unknown_name('structure', missing[0], self.names)} Add the names of the file to "
-                "the table."
-            )
+        unnamed = require_names(self.path, names, self.names)
         order = list(names)
         wanted = sorted(
             (one for one in self.structures if one.name in names),

@@ -59,6 +59,10 @@ FORMATS: dict[str, Format] = {
 KNOWN_SUFFIXES: tuple[str, ...] = tuple(FORMATS)
 
 
+SEGMENTS = ".seg.nrrd"
+"""Suffix of segmentations of 3D Slicer."""
+
+
 def suffix_of(path: Path | str) -> str:
     """The known suffix of a name, in lower case; empty if none fits."""
     name = Path(path).name.lower()
@@ -106,7 +110,7 @@ def read_labelmap(
             or segments overlap.
         GridError: The segments do not lie on `grid`.
     """
-    if suffix_of(path) == ".seg.nrrd":
+    if suffix_of(path) == SEGMENTS:
         return read_segment_labelmap(path, names, grid=grid)
     volume = read_volume(path)
     return volume.with_array(as_labelmap(volume.array, path))

@@ -197,7 +197,8 @@ def _flat(index: Array, is_xor: bool, structure: Structure, grid: Grid, path: Pa
         )
     low, high = index[:, :2].min(axis=0), index[:, :2].max(axis=0)
     size = np.array(grid.shape[:0:-1])
-    if np.any(high < -0.5) or np.any(low > size - 0.5) or not -1 < level < grid.shape[0]:
+    is_beyond = not ON_SLICE_VOX - 1 < level < grid.shape[0] - ON_SLICE_VOX
+    if np.any(high < -0.5) or np.any(low > size - 0.5) or is_beyond:
         raise GridError(
             f"{path}: contours must lie inside the series; one of '{structure.name}' lies in slice "
             f"{level:.2f}, columns {low[0]:.1f} to {high[0]:.1f}, rows {low[1]:.1f} to "
@@ -251,8 +252,9 @@ def _draw(contours: Sequence[_Contour], grid: Grid) -> Mask:
         level = round(one.level, 2) if _is_between(one) else float(round(one.level))
         planes[level].append(one)
     nearest: dict[int, float] = {}
-    for level in sorted(planes, key=lambda place: abs(place - round(place))):
-        nearest.setdefault(min(max(round(level), 0), grid.shape[0] - 1), level)
+    last = grid.shape[0] - 1
+    for level in sorted(planes, key=lambda place: abs(place - min(max(round(place), 0), last))):
+        nearest.setdefault(min(max(round(level), 0), last), level)
     for slice_index, level in nearest.items():
         fill = partial(fill_polygon, shape=grid.shape[1:])
         masks = [(fill(one.points), one.is_xor) for one in planes[level]]

@@ -132,6 +132,60 @@ def read_segment_labelmap(
     return Volume(merged.array, merged.affine, meta)
 
 
+def read_named_segments(
+    path: Path | str, names: Mapping[str, int], *, grid: Grid | None = None
+) -> Volume:
+    """A label map by the names of a table that also holds for other files.
+
+    Args:
+        path: A .seg.nrrd file.
+        names: Segment name to label, see `require_names`.
+        grid: The image's grid, see `read_segments`.
+
+    Returns:
+        Integers; its ``meta`` tells ``unnamed``, the segments that were left out.
+
+    Raises:
+        DataError: Names do not fit, or two segments with different labels overlap.
+        GridError: The segments do not lie on `grid`.
+    """
+    path = Path(path)
+    segments = read_segments(path, grid=grid)
+    unnamed = require_names(path, names, [segment.name for segment in segments])
+    labels = [names.get(segment.name) for segment in segments]
+    merged = merge_segments(segments, labels, segments[0].mask.grid, where=path)
+    meta = {"path": str(path), "format": "seg.nrrd", "unnamed": unnamed}
+    return Volume(merged.array, merged.affine, meta)
+
+
+def require_names(
+    path: Path | str, names: Mapping[str, int], found: Sequence[str]
+) -> tuple[str, ...]:
+    """Which structures of a file a table does not name.
+
+    A name that the file lacks stays without voxels, unless the file has names that are not in the
+    table: a misspelled structure must not look like a missed one.
+
+    Args:
+        path: For messages.
+        names: Of the table.
+        found: In the file.
+
+    Raises:
+        DataError: Names are missing on both sides.
+    """
+    unnamed = tuple(name for name in dict.fromkeys(found) if name not in names)
+    missing = [name for name in names if name not in found]
+    if unnamed and missing:
+        raise DataError(
+            f"{path}: every structure of the table must be in the file, or the table name "
+            f"all that is in it; '{missing[0]}' is not there, and '{unnamed[0]}' has no label: "
+            f"{unknown_name('structure', missing[0], found)} Add the names of the file to "
+            "the table."
+        )
+    return unnamed
+
+
 def merge_segments(
     segments: Iterable[Segment],
     labels: Iterable[int | None],

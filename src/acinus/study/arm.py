@@ -16,10 +16,11 @@ import pandas as pd
 
 from acinus import progress
 from acinus.cohort import Case, Dataset, check_dataset, open_dataset
+from acinus.cohort.layout import IMAGES, LABELS, PARTICIPANTS
 from acinus.errors import DataError, PlanError
 from acinus.evaluate import Pair, judge_boxes, read_scores, score_cases, write_scores
 from acinus.evaluate.tables import MISSING_CHANNELS
-from acinus.files import hash_file, read_json, whole_file, write_json, write_text
+from acinus.files import hash_data, hash_file, read_json, whole_file, write_json, write_text
 from acinus.plan import (
     Plan,
     against_learning_by_heart,
@@ -103,7 +104,16 @@ def check_arm(job: ArmJob) -> list[str]:
         Sentences for the warnings.
     """
 
-    key = [job.dataset.fingerprint_hash()]
+    table = job.dataset.folder / PARTICIPANTS
+    names = [
+        sorted(path.name for path in (job.dataset.folder / one).glob("*"))
+        for one in (IMAGES, LABELS)
+    ]
+    key = [
+        job.dataset.fingerprint_hash(),
+        hash_file(table) if table.is_file() else "",
+        hash_data(names),
+    ]
 
     def work() -> None:
         write_json(job.folder.check, _faults(job.dataset))

@@ -8,6 +8,7 @@ was rejected: titles and paths may change without changing a result.
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,12 @@ from acinus.train import SAMPLINGS
 
 OWN_BEGINNINGS = {"data", "clock.json", ".DS_Store"}
 """What an earlier start of the same command may have left before it claimed the folder."""
+
+PLACES = ("", "arms/*/", "vary/*/", "vary/*/*/", "benchmark/*/*/")
+"""Where plans of arms, variants and networks lie below a folder."""
+
+FIRST_STAGES = ("lowres", "locator")
+"""Folders of a low resolution and of a network that locates, below that of an arm."""
 
 MOST_SETTINGS = 3
 """Settings that a message names."""
@@ -135,7 +142,7 @@ def refuse_foreign(folder: StudyFolder, study: Study, identity: dict[str, Any]) 
     if root.is_file():
         raise PlanError(f"{root}: must be a folder; it is a file. Choose another --out.")
     kept = read_json(folder.identity) if folder.identity.is_file() else {}
-    if kept and _is_begun(folder):
+    if kept and is_begun(folder):
         for part, values in identity.items():
             for name, ours in values.items():
                 theirs = kept.get(part, {}).get(name, ours)
@@ -165,21 +172,15 @@ def claim(folder: StudyFolder, study: Study, identity: dict[str, Any]) -> None:
         if kept:
             folder.study.unlink(missing_ok=True)
             # Of a first stage that was planned before its arm, by another command.
-            for stale in sorted(folder.root.rglob("plan.yaml")):
-                stale.unlink()
+            for place, stage in itertools.product(PLACES, FIRST_STAGES):
+                for stale in folder.root.glob(f"{place}{stage}/plan.yaml"):
+                    stale.unlink()
         write_json(folder.identity, identity)
 
 
-def _is_begun(folder: StudyFolder) -> bool:
+def is_begun(folder: StudyFolder) -> bool:
     """Whether an arm or variant is planned; before that nothing depends on the command."""
-    plans = (
-        "plan.yaml",
-        "arms/*/plan.yaml",
-        "vary/*/plan.yaml",
-        "vary/*/*/plan.yaml",
-        "benchmark/*/*/plan.yaml",
-    )
-    return any(True for pattern in plans for _ in folder.root.glob(pattern))
+    return any(True for place in PLACES for _ in folder.root.glob(f"{place}plan.yaml"))
 
 
 def _words(

@@ -203,6 +203,7 @@ def plan_dataset(
         settings=settings,
         holdout=holdout,
     )
+    _refuse_no_jobs(jobs)
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
     job = session.timed(session.arm_jobs(), jobs, share_machine=True)[0]
     with session.clock.running():
@@ -232,6 +233,7 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
         run_folder: Folder of a run or study.
         n_places: Trainings that will run side by side: a time budget is divided accordingly.
     """
+    _refuse_no_jobs(n_places)
     session = reopen_session(run_folder)
     _check_beforehand(session)
     with session.clock.running():
@@ -593,9 +595,14 @@ def _everyone(datasets: Mapping[str, Dataset]) -> list[str]:
     return sorted(names)
 
 
+def _refuse_no_jobs(n: int) -> None:
+    if n < 1:
+        raise ConfigError(f"--jobs must be at least 1; got {n}.")
+
+
 def _needs_model(job: ArmJob) -> None:
     if not (job.folder.model / "model.json").is_file():
         raise PlanError(
             f"{job.folder.root}: must be trained before it is evaluated; model/model.json is "
-            f"missing. Run 'acinus train {job.folder.root}' first."
+            "missing. Run 'acinus train' on the folder of the run or study first."
         )

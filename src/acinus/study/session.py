@@ -22,6 +22,7 @@ from acinus.cohort import (
     make_shares_split,
     make_split,
     open_dataset,
+    read_split,
     select_channels,
     write_split,
 )
@@ -45,6 +46,7 @@ from acinus.study.claim import (
     arm_recipe,
     benchmark_recipe,
     claim,
+    is_begun,
     refuse_foreign,
     study_identity,
     varied_value,
@@ -211,6 +213,7 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     Raises:
         PlanError: The folder belongs to another study, dataset or seed.
     """
+    _refuse_lost_scans(study)
     identity = {"study": study_identity(study)}
     if refuse_foreign(folder, study, identity).get("study") != identity["study"]:
         folder.clock.unlink(missing_ok=True)
@@ -220,15 +223,44 @@ def open_session(study: Study, folder: StudyFolder, *, jobs: int) -> Session:
     _refuse_lost_readings(study, datasets)
     hashes = {arm: dataset.fingerprint_hash() for arm, dataset in datasets.items()}
     claim(folder, study, {**identity, "datasets": hashes})
-    if not folder.study.is_file():
-        write_study(study, folder)
+    if not folder.is_run:
+        (folder.root / "arms").mkdir(exist_ok=True)  # by which later commands know a study
+    write_study(study, folder)
     split = _make_split(study, datasets)
     check_split(split, datasets)
+    _refuse_other_split(folder, split)
     write_split(split, folder.split)
     benchmark_splits = _make_benchmark_splits(study, datasets)
     for arm, one in benchmark_splits.items():
         write_split(one, folder.benchmark_split(arm))
     return Session(study, folder, datasets, split, benchmark_splits, clock, jobs)
+
+
+def _refuse_other_split(folder: StudyFolder, split: Split) -> None:
+    """Raise PlanError if participants would be judged who were learned from."""
+    if not is_begun(folder) or not folder.split.is_file():
+        return
+    kept = read_split(folder.split)
+    if (kept.holdout, kept.folds) != (split.holdout, split.folds):
+        moved = sorted(set(kept.holdout) ^ set(split.holdout))
+        who = f"; {', '.join(moved[:3])} would change sides" if moved else ""
+        raise PlanError(
+            f"{folder.split}: must be the split that the trainings of this folder were planned with"
+            f"; the participants.tsv of now gives another one{who}. A column by which the split "
+            "groups, stratifies or takes centres was changed: put it back, or train in a new "
+            "folder."
+        )
+
+
+def _refuse_lost_scans(study: Study) -> None:
+    """Scans without a reference that are not there: before a synthetic cohort is made for them."""
+    places = {} if study.unlabelled is None else study.unlabelled.scans
+    for name, place in places.items():
+        if not Path(place).exists():
+            raise DataError(
+                f"{place}: no such file or folder. The study segments the scans of '{name}' there; "
+                "correct unlabelled.scans, or leave it out."
+            )
 
 
 def _refuse_lost_readings(study: Study, datasets: Mapping[str, Dataset]) -> None:
@@ -246,7 +278,9 @@ def write_study(study: Study, folder: StudyFolder) -> None:
     """Write ``study.yaml``: what the commands of later stages read."""
     left_out = {"arms"} if study.sequences is not None else set()
     data = study.model_dump(mode="json", exclude_unset=True, exclude=left_out)
-    write_text(folder.study, yaml.safe_dump(data, sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True)
+    if not folder.study.is_file() or folder.study.read_text(encoding="utf-8") != text:
+        write_text(folder.study, text)
 
 
 def reopen_session(root: Path, *, dataset: Path | None = None, jobs: int = 1) -> Session:

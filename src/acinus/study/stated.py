@@ -6,6 +6,7 @@ in what an option said is told in the words of that option.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -71,7 +72,10 @@ def study_of_file(
             f"{path}: --anatomy gives a synthetic cohort its shapes, so that the study must have "
             "a 'phantom'; it has none. Leave --anatomy out."
         )
+    if settings:
+        changes |= _for_all(stated, changes["set"])
     study = validate(Study, merge(stated, changes), where=str(path))
+    _refuse_names(study, path)
     if data is not None and study.phantom is not None and not _is_made(study):
         study = _of_other_data(study)
     if arms is not None:
@@ -87,6 +91,36 @@ def study_of_file(
         study = study.model_copy(update={"vary": {}, "benchmark": None})
     check_parts(study, where=str(path))
     return study
+
+
+def _for_all(stated: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """What was asked on the command line, also where an arm or network says otherwise."""
+    own: dict[str, Any] = {}
+    for name, arm in stated.get("arms", {}).items():
+        if isinstance(arm, dict) and arm.get("set"):
+            own.setdefault("arms", {})[name] = {"set": settings}
+    for name, network in (stated.get("benchmark") or {}).get("networks", {}).items():
+        if isinstance(network, dict) and network.get("set"):
+            networks = own.setdefault("benchmark", {}).setdefault("networks", {})
+            networks[name] = {"set": settings}
+    return own
+
+
+def _refuse_names(study: Study, path: Path) -> None:
+    """Raise ConfigError if an arm's name cannot be that of a folder on every system."""
+    seen: dict[str, str] = {}
+    for name in study.arms:
+        if re.search(r'[\x00-\x1f<>:"/\\|?*]', name) or name.strip(" .") != name:
+            raise ConfigError(
+                f"{path}: arms: names of arms name folders, so that they must not hold any of "
+                f'/ \\ : * ? " < > | nor begin or end with a blank or a dot; got {name!r}.'
+            )
+        if name.casefold() in seen:
+            raise ConfigError(
+                f"{path}: arms: '{seen[name.casefold()]}' and '{name}' would share a folder where "
+                "capitals do not count. Name one otherwise."
+            )
+        seen[name.casefold()] = name
 
 
 def _is_made(study: Study) -> bool:

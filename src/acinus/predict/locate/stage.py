@@ -46,6 +46,8 @@ class Piece:
         n_growths: How many times the box grew.
         cut: Labels that touch a face at last though the scan goes on beyond it.
         others: Labels of other places that the network gave to voxels of this box; left out.
+        astray: uint8 of the partners of the place's labels there, which are written only where
+            they are relabelled; None if there are none.
     """
 
     place: Place
@@ -54,6 +56,7 @@ class Piece:
     n_growths: int = 0
     cut: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    astray: Volume | None = None
 
     def box(self, grid: Grid) -> Box | None:
         """The box that was segmented at last, in the world; `grid` is that of the scan."""
@@ -138,9 +141,11 @@ def segment_places(
             others = tuple(name for name in _present(answer, values) if name not in place.labels)
             if part is None:
                 continue
+            strays = [values[name] for name in others if name in partners_in(plan, place.labels)]
+            astray = _only(answer, strays) if strays else None
             touched = _touched(labelmap, part, grid)
             cut = _labels_at(labelmap, touched, {name: values[name] for name in place.labels})
-            pieces[index] = Piece(place, part, labelmap, n_growths, cut, others)
+            pieces[index] = Piece(place, part, labelmap, n_growths, cut, others, astray)
             if cut and n_growths < settings.growths:
                 pieces[index] = Piece(
                     place, _grown(part, touched, grid, settings.margin_mm), None, n_growths
@@ -148,6 +153,27 @@ def segment_places(
                 grown.append(index)
         waiting = grown
     return pieces
+
+
+def partners_in(plan: Plan, labels: Sequence[str]) -> set[str]:
+    """Structures that change places with one of some labels when right and left do."""
+    pairs = (pair for pair in plan.dataset.mirror_pairs)
+    return {b for pair in pairs for a, b in (pair, pair[::-1]) if a in labels}
+
+
+def still_cut(piece: Piece, grid: Grid, plan: Plan) -> tuple[str, ...]:
+    """Labels of a piece that touch a face of its box though the scan goes on beyond it.
+
+    Args:
+        piece: After anything was removed from it.
+        grid: Of the scan.
+        plan: Labels.
+    """
+    if piece.labelmap is None or piece.part is None:
+        return ()
+    values = values_of(plan)
+    touched = _touched(piece.labelmap, piece.part, grid)
+    return _labels_at(piece.labelmap, touched, {name: values[name] for name in piece.place.labels})
 
 
 def common_grid(sources: Sequence[SlabReader | None]) -> Grid:
