@@ -365,8 +365,9 @@ def test_a_real_series_lies_where_another_reader_puts_it(
 def test_folds_are_chosen(model_folder: Path, tmp_path: Path) -> None:
     scan, _ = a_scan(tmp_path / "scan.nii.gz")
     out, model = str(tmp_path / "out"), str(model_folder)
-    assert main(["predict", model, str(scan), out, "--folds", "0"]) == 0
-    assert main(["predict", model, str(scan), out, "--folds", "1"]) == 2
+    assert main(["predict", model, str(scan), out, "--folds", "1"]) == 0  # as the report counts
+    assert main(["predict", model, str(scan), out, "--folds", "2"]) == 2
+    assert main(["predict", model, str(scan), out, "--folds", "0"]) == 2
 
 
 def test_predicting_again_gives_the_same_bytes(model_folder: Path, tmp_path: Path) -> None:
@@ -460,16 +461,17 @@ def test_parts_on_the_wrong_side_are_renamed_only_if_asked(
 ) -> None:
     """A network that finds a part of the right gland on the left."""
     scan, _ = a_scan(tmp_path / "scan.nii.gz")
-    real = Model.clean
+    real = Model.predict_prepared
 
-    def clean(model: Model, labelmap: Volume, postprocess: Any = "plan") -> Volume:
-        cleaned = real(model, labelmap, postprocess)
-        array = np.zeros_like(cleaned.array)
+    def predict(model: Model, *prepared: Any, **options: Any) -> Volume:
+        found = real(model, *prepared, **options)
+        array = np.zeros_like(found.array)
         middle = [n // 2 for n in array.shape]
-        array[middle[0], middle[1], 3:6] = array[middle[0], middle[1], -6:-3] = 1
-        return cleaned.with_array(array)
+        array[middle[0], middle[1], 3:6] = 1
+        array[middle[0], middle[1], -7:-3] = 1  # the wrong one is the larger
+        return found.with_array(array)
 
-    monkeypatch.setattr(Model, "clean", clean)
+    monkeypatch.setattr(Model, "predict_prepared", predict)
     told = {}
     for asked in (False, True):
         out = tmp_path / str(asked)
@@ -479,3 +481,9 @@ def test_parts_on_the_wrong_side_are_renamed_only_if_asked(
         assert set(np.unique(labels_of(out / "scan.nii.gz"))) == ({0, 1, 2} if asked else {0, 1})
     assert "on the wrong side" in told[False] and "relabelled" not in told[False]
     assert "on the wrong side, relabelled as gland_left" in told[True]
+    # Sides before components: the largest one of the right gland lies on the left.
+    out = tmp_path / "cleaned"
+    words = ["predict", str(model_folder), str(scan), str(out), "--relabel-sides"]
+    assert main([*words, "--postprocess", "largest_component"]) == 0
+    found = labels_of(out / "scan.nii.gz")
+    assert {int(value) for value in np.unique(found)} == {0, 1, 2}

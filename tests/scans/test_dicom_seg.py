@@ -169,6 +169,44 @@ def test_names_and_patients_in_any_script_and_a_tilted_gantry(tmp_path, rng) -> 
     np.testing.assert_array_equal(alone.labelmap(names).array, array[1:6])
 
 
+def test_headers_need_be_no_better_than_the_reader_asks(tmp_path, rng) -> None:
+    """Directions that differ in the last digit, and no thickness, which the standard allows."""
+    images = write_series(tmp_path / "s", np.zeros(SHAPE), plane="oblique")
+    for number, path in enumerate(sorted((tmp_path / "s").iterdir())):
+        image = pydicom.dcmread(path)
+        cosines = [float(value) for value in image.ImageOrientationPatient]
+        cosines[0] += 1e-7 * number
+        image.ImageOrientationPatient = cosines
+        del image.SliceThickness
+        image.save_as(path)
+    assert len(images) == SHAPE[0]
+    series, grid = list_series(tmp_path / "s")[0], read_grid(tmp_path / "s")
+    array = labels(rng)
+    write_dicom_seg(
+        Volume(array, grid.affine), STRUCTURES, series, tmp_path / "a.dcm", origin=ORIGIN
+    )
+    found = read_dicom_seg(tmp_path / "a.dcm", grid).labelmap(NAMES)
+    np.testing.assert_array_equal(found.array, array)
+
+
+def test_frames_may_each_state_what_they_share(tmp_path, rng) -> None:
+    write_enhanced(tmp_path / "s" / "mf", np.zeros(SHAPE))
+    image = pydicom.dcmread(tmp_path / "s" / "mf")
+    shared = image.SharedFunctionalGroupsSequence[0]
+    for keyword in ("PlaneOrientationSequence", "PixelMeasuresSequence"):
+        for frame in image.PerFrameFunctionalGroupsSequence:
+            setattr(frame, keyword, shared[keyword].value)
+        delattr(shared, keyword)
+    image.save_as(tmp_path / "s" / "mf")
+    series = list_series(tmp_path / "s")[0]
+    grid, array = read_series(series).grid, labels(rng)
+    write_dicom_seg(
+        Volume(array, grid.affine), STRUCTURES, series, tmp_path / "a.dcm", origin=ORIGIN
+    )
+    found = read_dicom_seg(tmp_path / "a.dcm", grid).labelmap(NAMES)
+    np.testing.assert_array_equal(found.array, array)
+
+
 @pytest.mark.parametrize("cosines", [AXIAL, OBLIQUE])
 def test_a_multi_frame_object_carries_results_too(cosines, tmp_path, rng) -> None:
     """Its frames are stored last slice first, and twice: two time points."""

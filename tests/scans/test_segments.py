@@ -16,6 +16,7 @@ from acinus.scans import (
     Volume,
     read_grid,
     read_labelmap,
+    read_named_segments,
     read_segments,
     segments_of,
     write_segments,
@@ -248,3 +249,19 @@ def test_an_empty_label_map_is_a_segmentation_too(tmp_path) -> None:
     elsewhere = Segment("b", Volume(np.zeros((2, 3, 5), bool), np.eye(4)))
     with pytest.raises(GridError, match=r"'b' has shape \(2, 3, 5\)"):
         write_segments([*segments_of(empty, {"gland": 1}), elsewhere], tmp_path / "c.seg.nrrd")
+
+
+def test_a_table_of_names_decides_and_not_the_order_of_drawing(tmp_path: Path) -> None:
+    first, second = np.zeros((2, 4, 6, 6), bool)
+    first[1, 1:3, 1:3] = True
+    second[2, 3:5, 3:5] = True
+    path = tmp_path / "drawn.seg.nrrd"
+    segments = [Segment(name, Volume(mask, np.eye(4))) for name, mask in
+                (("submandibular", first), ("parotid", second))]  # fmt: skip
+    write_segments(segments, path)
+    found = read_named_segments(path, {"parotid": 1, "submandibular": 2, "lacrimal": 3})
+    assert (found.array[first] == 2).all() and (found.array[second] == 1).all()
+    assert found.meta["unnamed"] == ()
+    assert read_named_segments(path, {"parotid": 1}).meta["unnamed"] == ("submandibular",)
+    with pytest.raises(DataError, match="'parotis' is not there, and 'parotid' has no label"):
+        read_named_segments(path, {"parotis": 1, "submandibular": 2})

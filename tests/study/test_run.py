@@ -14,7 +14,7 @@ import yaml
 from safetensors.numpy import load_file
 
 from acinus import progress
-from acinus.errors import DataError
+from acinus.errors import DataError, PlanError
 from acinus.plan import parse_settings, read_plan
 from acinus.study import (
     evaluate_run,
@@ -113,6 +113,22 @@ def test_any_number_of_steps_is_trained(dataset: Path, tmp_path: Path, steps: in
     train_run(out)
     done = json.loads((out / "training" / "fold_0" / "done.json").read_text())
     assert done["steps"] == steps
+
+
+def test_a_split_that_changed_since_the_training_is_refused(dataset: Path, tmp_path: Path) -> None:
+    """Corrected groups would put those who were learned from into the hold-out."""
+    out = tmp_path / "run"
+    plan_dataset(dataset, out=out, settings=QUICK, folds=1, budget="2steps")
+    kept = (out / "split.json").read_bytes()
+    split = json.loads(kept)
+    split["holdout"], split["folds"][0] = split["folds"][0], split["holdout"]
+    (out / "split.json").write_text(json.dumps(split), encoding="utf-8")
+    with pytest.raises(PlanError, match=r"must be the split that the trainings .* were planned"):
+        train_run(out)
+    assert json.loads((out / "split.json").read_text()) == split, "and nothing was overwritten"
+    (out / "split.json").unlink()  # lost: made again as it was
+    train_run(out)
+    assert (out / "split.json").read_bytes() == kept
 
 
 @pytest.mark.slow

@@ -305,6 +305,34 @@ def test_what_a_study_says_of_its_phantom_is_not_said_of_other_data(tmp_path: Pa
         assert found.split.group_by == ("source" if is_synthetic else None)
 
 
+@pytest.mark.parametrize("name", ["T1/FS", "..", " T1", "a:b", "what?", "T1."])
+def test_names_of_arms_are_names_of_folders_everywhere(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "study.yaml"
+    arms = {name: {"dataset": "D1"}, "other": {"dataset": "D2"}}
+    path.write_text(yaml.safe_dump({"study": "s", "data": "d", "arms": arms}), encoding="utf-8")
+    asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}
+    with pytest.raises(ConfigError, match="names of arms name folders"):
+        study_of_file(path, **asked, arms=None, vary=True)
+    twins = {"T1 FS, post": {"dataset": "D1"}, "t1 fs, POST": {"dataset": "D2"}}
+    path.write_text(yaml.safe_dump({"study": "s", "data": "d", "arms": twins}), encoding="utf-8")
+    with pytest.raises(ConfigError, match="would share a folder"):
+        study_of_file(path, **asked, arms=None, vary=True)
+
+
+def test_settings_of_the_command_line_hold_for_every_arm(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    wish = {
+        "study": "s",
+        "data": "d",
+        "set": {"train": {"lr": 0.5}},
+        "arms": {"A": {"dataset": "D1", "set": {"train": {"lr": 0.2}}}, "B": {"dataset": "D2"}},
+    }
+    path.write_text(yaml.safe_dump(wish), encoding="utf-8")
+    asked = {"budget": None, "folds": None, "seed": None, "data": None}
+    found = study_of_file(path, **asked, settings=["train.lr=0.1"], arms=None, vary=True)
+    assert [arm_recipe(found, name, {}).train.lr for name in "AB"] == [0.1, 0.1]
+
+
 def test_shapes_need_a_phantom(tmp_path: Path) -> None:
     path = tmp_path / "study.yaml"
     path.write_text("study: s\ndata: d\narms: {A: {dataset: D}}\n")
