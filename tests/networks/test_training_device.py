@@ -47,6 +47,8 @@ def test_the_best_device_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyP
     assert best_device() == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert best_device() == "cuda"
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert open_device("cuda") == torch.device("cuda", 3)  # of this process, in every thread
     assert open_device("cuda").type == "cuda"
 
 
@@ -77,6 +79,7 @@ def test_bfloat16_is_fast_where_the_processor_multiplies_it(
 def test_bfloat16_is_fast_on_newer_gpus(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], is_fast: bool
 ) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert has_fast_bfloat16(torch.device("cuda")) is is_fast
 

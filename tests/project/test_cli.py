@@ -238,7 +238,7 @@ def test_predict_says_how_many_failed(
     replace: Replace, capsys: pytest.CaptureFixture[str], predicted: Predicted, status: int
 ) -> None:
     calls = replace("predict_paths", predicted)
-    assert main(["predict", "M", "in", "out", "--folds", "0", "2", "--overlay"]) == status
+    assert main(["predict", "M", "in", "out", "--folds", "1", "3", "--overlay"]) == status
     assert calls[0][0] == (Path("M"), Path("in"), Path("out"))
     assert calls[0][1]["folds"] == (0, 2)
     assert calls[0][1]["overlay"] is True

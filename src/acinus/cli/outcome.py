@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,11 +34,9 @@ def failed_cases(root: Path) -> list[str]:
     Args:
         root: Folder of the run or study, with its score table.
     """
-    from acinus.evaluate import read_scores  # here: it takes a while to load
-
-    scores = read_scores(root / "scores.csv")
-    failed = scores[scores["status"] == "failed"]
-    return sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})
+    with (root / "scores.csv").open(encoding="utf-8", newline="") as stream:
+        failed = [row for row in csv.DictReader(stream) if row["status"] == "failed"]
+    return sorted({f"{row['arm']}, {row['case']}: {row['reason']}" for row in failed})
 
 
 def show_judged(failed: Mapping[str, str], remarks: Sequence[str], n_judged: int) -> int:

@@ -58,7 +58,13 @@ def check_dataset(folder: Path | str, *, jobs: int | None = None) -> CheckReport
     ending = header.file_ending or _likely_ending(folder)
     layout = list_layout(folder, ending)
     table = _table(folder, findings)
-    kept = kept_cases(header, layout, table)
+    try:
+        kept = kept_cases(header, layout, table)
+    except DataError as fault:  # a case of two participants: what else is wrong is told, too
+        text = str(fault).rstrip(".")
+        findings.append(error("participants-table", "", text, "Correct participants.tsv."))
+        table = None
+        kept = kept_cases(header, layout, table)
     findings += check_files(folder, header, layout, list(kept))
     findings += check_participants(header, layout, table)
     findings += check_side_names(header)

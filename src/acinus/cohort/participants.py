@@ -37,7 +37,7 @@ def read_participants(path: Path | str) -> pd.DataFrame:
 
     Raises:
         DataError: The file is unreadable, not a table, or lacks ``participant_id``
-            or a value in it, or states a case for two participants.
+            or a value in it.
     """
     import pandas as pd  # here: it takes a while to load, and prediction does without
 
@@ -75,12 +75,6 @@ def read_participants(path: Path | str) -> pd.DataFrame:
         raise DataError(
             f"{path} line {int(unnamed[0]) + 2}: every row must have a '{ID_COLUMN}'; it is empty."
         )
-    for case, owners in _stated_owners(table).items():
-        if len(owners) > 1:
-            raise DataError(
-                f"{path}: a case must belong to one participant; column '{CASES_COLUMN}' gives "
-                f"'{case}' to {' and '.join(owners)}."
-            )
     return table
 
 

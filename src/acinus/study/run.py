@@ -334,7 +334,7 @@ def evaluate_run(run_folder: Path) -> Path:
     """Predict the hold-out of a trained run or study and score it; returns ``scores.csv``."""
     session = reopen_session(run_folder)
     for job in session.arm_jobs():
-        _needs_model(job)
+        _needs_model(job, run_folder)
         evaluate_arm(job, plan_arm(job))
     _segment_unlabelled(session)
     measure_network_costs(session, session.study.cost)
@@ -600,9 +600,9 @@ def _refuse_no_jobs(n: int) -> None:
         raise ConfigError(f"--jobs must be at least 1; got {n}.")
 
 
-def _needs_model(job: ArmJob) -> None:
+def _needs_model(job: ArmJob, root: Path) -> None:
     if not (job.folder.model / "model.json").is_file():
         raise PlanError(
             f"{job.folder.root}: must be trained before it is evaluated; model/model.json is "
-            "missing. Run 'acinus train' on the folder of the run or study first."
+            f"missing. Run 'acinus train {root}' first."
         )
