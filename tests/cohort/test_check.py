@@ -515,6 +515,32 @@ def test_an_unreadable_table_of_participants_is_a_finding(make_dataset):
     assert finding.severity == "error" and "participants.tsv: must have a column" in finding.found
 
 
+def test_a_case_of_two_participants_is_one_finding_among_others(make_dataset):
+    table = "participant_id\tcases\tage\n" + "".join(f"{one}\tn/a\t60\n" for one in IDS[:-1])
+    folder = make_dataset(case_ids=IDS, participants=table + f"x\t{IDS[0]}\t60\ny\t{IDS[0]}\t1\n")
+    (folder / "labelsTr" / f"{IDS[1]}.nii.gz").unlink()
+    codes = {finding.code for finding in check_dataset(folder).findings}
+    assert {"participants-table", "label-missing"} <= codes
+
+
+def test_fields_beyond_the_head_of_a_table_are_refused(make_dataset):
+    table = "participant_id\tage\n" + "".join(f"{one}\t{n}\t\n" for n, one in enumerate(IDS, 50))
+    finding = the_only(
+        check_dataset(make_dataset(case_ids=IDS, participants=table)), "participants-table"
+    )
+    assert "every line must have as many fields as the first" in finding.found
+
+
+def test_an_image_without_a_finite_voxel_is_a_finding_and_no_crash(make_dataset):
+    folder = make_dataset(case_ids=IDS)
+    path = folder / "imagesTr" / f"{IDS[0]}_0000.nii.gz"
+    image = nib.load(path)
+    broken = nib.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine)
+    nib.save(broken, path)
+    found = {(f.case, f.severity) for f in check_dataset(folder).findings}
+    assert (IDS[0], "error") in found
+
+
 # All at once ------------------------------------------------------------------------------------
 
 

@@ -329,6 +329,16 @@ def test_holdout_in_every_arm_needs_enough_of_them():
     assert len(make_split(arms, holdout=3, folds=2, seed=1, holdout_needs="any").holdout) == 3
 
 
+def test_groups_too_large_for_a_holdout_do_not_leave_it_empty():
+    """Five sites of 20: a tenth is nearer to none than to one of them."""
+    site = [f"s{n // 20}" for n in range(100)]
+    dataset = dataset_of(names(range(100)), {"site": site})
+    with pytest.raises(DataError, match=r"must not be empty.* smallest has 20 of 100"):
+        make_split({"a": dataset}, holdout=0.09, folds=4, seed=1, group_by="site")
+    split = make_split({"a": dataset}, holdout=0.0, folds=4, seed=1, group_by="site")
+    assert split.holdout == ()
+
+
 def test_a_number_that_groups_do_not_allow_names_the_nearest():
     dataset = dataset_of(names(range(12)), {"site": ["a"] * 4 + ["b"] * 4 + ["c"] * 4})
     with pytest.raises(DataError, match=r"must have 3 participants.*allow 4 as the nearest"):
