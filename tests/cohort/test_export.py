@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,15 @@ import pytest
 
 import acinus
 from acinus.cli import main
-from acinus.scans import Volume, canonical, read_dicom_seg, read_grid, read_rtstruct
+from acinus.scans import (
+    Segment,
+    Volume,
+    canonical,
+    read_dicom_seg,
+    read_grid,
+    read_rtstruct,
+    write_segments,
+)
 from made_series import write_series
 
 SHAPE = (6, 40, 44)
@@ -147,3 +156,28 @@ def test_the_python_function_says_the_same(folder) -> None:
         acinus.export_labelmap(
             "map.nii.gz", "series", "a.dcm", labels="labels.json", manual=True, format="nifti"
         )
+
+
+def test_segments_are_exported_by_their_names(folder) -> None:
+    """Drawn left first, so that Slicer's own number of the left gland is 1."""
+    grid = read_grid("series")
+    masks = {"parotid_left": glands() == 2, "parotid_right": glands() == 1}
+    segments = [Segment(name, Volume(mask, grid.affine)) for name, mask in masks.items()]
+    write_segments(segments, "drawn.seg.nrrd")
+    words = ["export", "drawn.seg.nrrd", "series", "out.dcm", "--labels", "labels.json", "--manual"]
+    assert main(words) == 0
+    found = read_dicom_seg(Path("out.dcm"), grid)
+    np.testing.assert_array_equal(found.labelmap(LABELS).array, glands())
+    write_segments([replace(segments[0], name="tumour")], "drawn.seg.nrrd")
+    assert main(words) == 2
+
+
+def test_what_the_dataset_ignores_is_no_structure(folder) -> None:
+    labels = {"background": 0, **LABELS, "ignore": 9}
+    Path("labels.json").write_text(json.dumps({"labels": labels}))
+    array = glands()
+    array[5, :4, :4] = 9
+    save(array)
+    assert export() == 0
+    found = read_dicom_seg(Path("out.dcm"), read_grid("series")).labelmap(LABELS)
+    np.testing.assert_array_equal(found.array, glands())

@@ -7,10 +7,12 @@ import pytest
 
 from acinus.cohort.check_side import midline_mm
 from acinus.plan import Plan
+from acinus.plan.plan import DatasetFacts
 from acinus.predict import Located, examine, examine_located
 from acinus.predict.locate import Piece, Place
 from acinus.predict.sides import (
     partners_of,
+    parts_of_boxes_on_wrong_side,
     parts_on_wrong_side,
     relabelled,
     relabelled_pieces,
@@ -143,3 +145,55 @@ def test_in_boxes_a_part_keeps_its_place_and_changes_its_name() -> None:
     np.testing.assert_array_equal(shown, expected)
     volumes = {one.label: one.volume_ml for one in examine_located(done, plan)}
     assert volumes == pytest.approx({"gland_right": 0.48, "gland_left": 0.08})
+
+
+def test_in_its_box_a_gland_may_bear_its_partners_name() -> None:
+    """Of the right gland's box the network called half left: told, and given back if asked."""
+    plan = located_plan({})
+    box = (slice(4, 14), slice(15, 40), slice(50, 75))
+    found = np.zeros(SHAPE, np.uint8)
+    found[RIGHT] = 1
+    found[RIGHT][:, 5:] = 2
+    affine = AFFINE.copy()
+    affine[:3, 3] = AFFINE[:3, :3] @ [50, 15, 4]
+    own, astray = (
+        Volume(np.where(found[box] == value, value, 0).astype(np.uint8), affine) for value in (1, 2)
+    )
+    place = Place("right", ("gland_right",), None)
+    piece = Piece(place, box, own, others=("gland_left",), astray=astray)
+    whole = Volume(found, AFFINE)
+    located = Located(whole.grid, (piece,), overview(VolumeSlabs(body()), 2.0), 0.0, 0.0)
+    parts = parts_of_boxes_on_wrong_side(located, plan)
+    assert side_notes(parts) == {"gland_left": "0.24 mL on the wrong side"}
+    shown = np.zeros(SHAPE, np.uint8)
+    for part, array in relabelled_pieces(located, parts, plan).parts():
+        shown[part] = np.maximum(shown[part], array)
+    np.testing.assert_array_equal(shown == 1, found > 0)
+    kept = np.zeros(SHAPE, np.uint8)  # not asked: nothing of the other place is written
+    for part, array in located.parts():
+        kept[part] = np.maximum(kept[part], array)
+    np.testing.assert_array_equal(kept, np.where(found == 1, 1, 0))
+
+
+def test_a_tumour_within_a_kidney_changes_sides_once() -> None:
+    plan = made_plan()
+    names = {
+        "kidney_right": (1, 2),
+        "tumour_right": (2,),
+        "kidney_left": (3, 4),
+        "tumour_left": (4,),
+    }
+    facts = plan.dataset.model_dump() | {
+        "labels": {name: values[0] for name, values in names.items()},
+        "regions": names,
+        "sides": {name: name.split("_")[1] for name in names},
+        "mirror_pairs": (("kidney_right", "kidney_left"), ("tumour_right", "tumour_left")),
+    }
+    plan = plan.model_copy(update={"dataset": DatasetFacts(**facts)})
+    array = np.zeros(SHAPE, np.uint8)
+    array[LEFT] = 1
+    array[LEFT][1:3, 2:6, 2:4] = 2
+    parts = parts_on_wrong_side([Volume(array, AFFINE)], body(), plan)
+    assert {one.label for one in parts} == {"kidney_right", "tumour_right"}
+    moved = relabelled(Volume(array, AFFINE), parts, plan).array
+    np.testing.assert_array_equal(moved, np.array([0, 3, 4], np.uint8)[array])
