@@ -50,10 +50,13 @@ from acinus.files import write_text
 
 DESCRIPTION = "synthetic head and neck phantom"
 """Written to the header of every NIfTI file."""
-FORMAT = 3
-"""Raised when the same seed gives other bytes than before; since 3 random looks are uneven."""
-FORMAT_OF_MAPS = 4
-"""The same for cohorts made from maps."""
+FORMAT = 2
+"""Raised when the same seed gives other bytes than before; since 2 each side is a place of its
+own."""
+FORMAT_OF_MAPS = 3
+"""The same for cohorts made from maps; since 2 the participant is the map's patient."""
+LOOKS: dict[Contrast, int] = {"random": 2}
+"""The same for one contrast alone; since 2 tissues of random looks are uneven."""
 
 PLACES = {"orbit": ("lacrimal",), "neck": ("parotid", "submandibular")}
 """Place to the glands that a locate stage seeks in one box, on either side."""
@@ -143,7 +146,8 @@ def make_headneck_cohort(
         **({} if len(labels) == 2 * len(GLANDS) else {"glands": sorted(glands)}),
     }
     for contrast in ordered:
-        claim_folder(out / DATASETS[contrast], made_from)
+        looks = {"looks": LOOKS[contrast]} if contrast in LOOKS else {}
+        claim_folder(out / DATASETS[contrast], {**made_from, **looks})
     width = max(3, len(str(patients)))
     tasks = [
         _Task(out, seed, ordered, anatomy, source, numbers, width, body, size, labels)
