@@ -42,7 +42,7 @@ def without_seconds(path: Path) -> list[dict[str, str]]:
         ]
 
 
-def train_and_die_once(job: ArmJob, fold: int, end: float | None) -> None:
+def train_and_die_once(job: ArmJob, fold: int, end: float | None, shares_machine: bool) -> None:
     """Train a fold as a worker does; the second one's process is ended after its third epoch.
 
     Once: a file beside the training says that it has happened. The process ends itself, so
@@ -60,7 +60,7 @@ def train_and_die_once(job: ArmJob, fold: int, end: float | None) -> None:
                 psutil.Process().kill()
 
         fold_of_training.save_checkpoint = save_and_die
-    spread.train_task(job, fold, end)
+    spread.train_task(job, fold, end, shares_machine)
 
 
 def died_once(out: Path) -> Path:

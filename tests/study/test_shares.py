@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from acinus.study.shares import crowding, deadline, n_cores, planned_share, rounds
+from acinus.study.shares import clock_of, crowding, deadline, n_cores, planned_share, rounds
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def run_rounds(total_s: float, n: int, n_places: int) -> list[float]:
         if len(running) == n_places:
             now_s = min(running)
             running.remove(now_s)
-        end_s = deadline(total_s - now_s, index, n, n_places, 0.0) - time.time() + now_s
+        end_s = deadline(now_s, total_s - now_s, index, n, n_places, 0.0)
         lengths.append(end_s - now_s)
         running.append(end_s)
     assert max(running) <= total_s + 0.01
@@ -41,7 +41,12 @@ def test_trainings_fill_the_time_in_equal_shares(n: int, n_places: int) -> None:
 
 
 def test_what_follows_a_training_is_taken_from_its_share() -> None:
-    assert deadline(100.0, 0, 4, 2, 7.0) - time.time() == pytest.approx(43.0, abs=0.1)
+    assert deadline(5.0, 100.0, 0, 4, 2, 7.0) == pytest.approx(48.0)
+
+
+def test_the_sleep_of_a_laptop_moves_no_deadline_of_its_own_processes() -> None:
+    assert clock_of(shares_machine=True) is time.monotonic
+    assert clock_of(shares_machine=False) is time.time
 
 
 def test_arms_are_planned_for_their_part_of_all_rounds() -> None:

@@ -88,14 +88,25 @@ def planned_share(
     return share_left_s
 
 
-def deadline(left_s: float, index: int, n_trainings: int, n_places: int, after_s: float) -> float:
-    """When a training that starts now must end, seconds since the epoch.
+def clock_of(*, shares_machine: bool) -> Callable[[], float]:
+    """The clock by which a training in another process ends, s.
 
-    Wall time and not this process's own: the training runs in another process,
-    perhaps on another machine. All are given the same time, also where a place
-    is free while another does the last round: they shall be alike.
+    On one machine the one that all its processes share, which neither the sleep of a laptop nor
+    a corrected date moves; else the time of day.
+    """
+    return time.monotonic if shares_machine else time.time
+
+
+def deadline(
+    now_s: float, left_s: float, index: int, n_trainings: int, n_places: int, after_s: float
+) -> float:
+    """When a training that starts now must end, s by the clock of `now_s`.
+
+    All are given the same time, also where a place is free while another does the last round:
+    they shall be alike.
 
     Args:
+        now_s: What `clock_of` shows.
         left_s: Seconds left for all trainings that wait, with what follows each.
         index: How many were started before this one.
         n_trainings: How many there are.
@@ -103,4 +114,4 @@ def deadline(left_s: float, index: int, n_trainings: int, n_places: int, after_s
         after_s: What follows this training within its share: its validation.
     """
     n_rounds_left = rounds(n_trainings, n_places) - index // n_places
-    return time.time() + left_s / n_rounds_left - after_s
+    return now_s + left_s / n_rounds_left - after_s

@@ -7,7 +7,6 @@ given to a worker again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +32,7 @@ from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
 from acinus.study.on_ray import ray_workers
 from acinus.study.parallel import Task, Workers, local_workers, work_off
-from acinus.study.shares import START_S, deadline
+from acinus.study.shares import START_S, clock_of, deadline
 
 Place = Literal["here", "ray"]
 """Where work is done that can be spread: on this machine, or on a Ray cluster."""
@@ -155,11 +154,13 @@ class _Spread:
         start_s = 0.0 if self.finish_here else START_S
         each_s = [start_s + finish_s(one.job, one.plan) for one in self.arms if one.folds]
         kept_s = max([sum(each_s) / n_places, *each_s])
-        return deadline(self.left_s() - kept_s, index, n, n_places, validation_s(arm.job, fold))
+        now_s = clock_of(shares_machine=self.workers.share_machine)()
+        after_s = validation_s(arm.job, fold)
+        return deadline(now_s, self.left_s() - kept_s, index, n, n_places, after_s)
 
     def _fold_task(self, arm: _Arm, fold: int, end: float | None) -> Task:
         """The task of a fold; the only one that an arm lacks finishes the arm too."""
-        words = (arm.job, fold, end)
+        words = (arm.job, fold, end, self.workers.share_machine)
         name = f"{_title(arm.job)}, fold {fold + 1}"
         if arm.folds == [fold] and not self.finish_here:
             return _task(arm, name, train_and_finish_task, (*words, self.evaluate))
@@ -169,21 +170,24 @@ class _Spread:
         return _task(arm, _title(arm.job), finish_task, (arm.job, self.evaluate))
 
 
-def train_task(job: ArmJob, fold: int, end: float | None) -> None:
+def train_task(job: ArmJob, fold: int, end: float | None, shares_machine: bool) -> None:
     """Train and validate a fold: what a worker does with its arm's folder.
 
     Args:
         job: Planned and prepared.
         fold: From 0.
-        end: When the training must end, seconds since the epoch; None without a clock.
+        end: When the training must end, s by `clock_of`; None without a clock.
+        shares_machine: Whether who set the end runs on this machine.
     """
-    plan = _plan_of(job)
-    train_one_fold(job, plan, fold, None if end is None else lambda: end - time.time())
+    plan, now = _plan_of(job), clock_of(shares_machine=shares_machine)
+    train_one_fold(job, plan, fold, None if end is None else lambda: end - now())
 
 
-def train_and_finish_task(job: ArmJob, fold: int, end: float | None, evaluate: bool) -> None:
+def train_and_finish_task(
+    job: ArmJob, fold: int, end: float | None, shares_machine: bool, evaluate: bool
+) -> None:
     """Train the only fold that an arm lacks and finish the arm."""
-    train_task(job, fold, end)
+    train_task(job, fold, end, shares_machine)
     finish_task(job, evaluate)
 
 
