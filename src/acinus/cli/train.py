@@ -60,6 +60,7 @@ def train(
         sys.stdout.write(f"Trained: {run}, fold {fold}\n")
         return 0
     acinus.train_run(run, dataset=dataset, jobs=jobs, on=on)
-    for model in sorted({path.parent for path in run.glob("**/model/model.json")}):
-        sys.stdout.write(f"Model: {model}\n")
+    for model in (run / "model", *sorted(run.glob("arms/*/model"))):
+        if model.is_dir():
+            sys.stdout.write(f"Model: {model}\n")
     return 0

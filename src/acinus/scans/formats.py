@@ -46,8 +46,11 @@ def _write_segmentation(volume: Volume, path: Path) -> None:
 _ITK = Format(read_itk, read_itk_grid, write_itk)
 _NIFTI = Format(read_nifti, read_nifti_grid, write_nifti)
 
+SEGMENTS = ".seg.nrrd"
+"""Suffix of segmentations of 3D Slicer."""
+
 FORMATS: dict[str, Format] = {
-    ".seg.nrrd": Format(read_segment_labelmap, _read_segmentation_grid, _write_segmentation),
+    SEGMENTS: Format(read_segment_labelmap, _read_segmentation_grid, _write_segmentation),
     ".nii.gz": _NIFTI,
     ".nii": _NIFTI,
     ".nrrd": _ITK,
@@ -57,10 +60,6 @@ FORMATS: dict[str, Format] = {
 """Suffix to functions; a longer suffix stands before the one it ends with."""
 
 KNOWN_SUFFIXES: tuple[str, ...] = tuple(FORMATS)
-
-
-SEGMENTS = ".seg.nrrd"
-"""Suffix of segmentations of 3D Slicer."""
 
 
 def suffix_of(path: Path | str) -> str:

@@ -54,7 +54,7 @@ from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
 from acinus.study.readings import score_readings
 from acinus.study.session import Session, open_session, reopen_session
-from acinus.study.spread import Place, open_workers, spread_arms
+from acinus.study.spread import Place, open_workers, refuse_no_jobs, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
 from acinus.study.unlabelled import (
     find_unlabelled,
@@ -203,7 +203,7 @@ def plan_dataset(
         settings=settings,
         holdout=holdout,
     )
-    _refuse_no_jobs(jobs)
+    refuse_no_jobs(jobs)
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
     job = session.timed(session.arm_jobs(), jobs, share_machine=True)[0]
     with session.clock.running():
@@ -233,7 +233,7 @@ def prepare_run(run_folder: Path, *, n_places: int = 1) -> Path:
         run_folder: Folder of a run or study.
         n_places: Trainings that will run side by side: a time budget is divided accordingly.
     """
-    _refuse_no_jobs(n_places)
+    refuse_no_jobs(n_places)
     session = reopen_session(run_folder)
     _check_beforehand(session)
     with session.clock.running():
@@ -593,11 +593,6 @@ def _everyone(datasets: Mapping[str, Dataset]) -> list[str]:
         if dataset.participants is not None:
             names |= set(dataset.participants["participant_id"].astype(str))
     return sorted(names)
-
-
-def _refuse_no_jobs(n: int) -> None:
-    if n < 1:
-        raise ConfigError(f"--jobs must be at least 1; got {n}.")
 
 
 def _needs_model(job: ArmJob, root: Path) -> None:

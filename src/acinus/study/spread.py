@@ -38,6 +38,12 @@ Place = Literal["here", "ray"]
 """Where work is done that can be spread: on this machine, or on a Ray cluster."""
 
 
+def refuse_no_jobs(n: int) -> None:
+    """Raise ConfigError unless something can be done at a time."""
+    if n < 1:
+        raise ConfigError(f"--jobs must be at least 1; got {n}.")
+
+
 @contextmanager
 def open_workers(on: Place, jobs: Sequence[ArmJob], n: int) -> Iterator[Workers | None]:
     """Workers for arms, or None where one thing is done after the other in this process.
@@ -50,8 +56,7 @@ def open_workers(on: Place, jobs: Sequence[ArmJob], n: int) -> Iterator[Workers 
     Raises:
         ConfigError: The number is not positive, or Ray is not installed.
     """
-    if n < 1:
-        raise ConfigError(f"--jobs must be at least 1; got {n}.")
+    refuse_no_jobs(n)
     if on == "ray":
         settings = [job.recipe.train for job in jobs]
         n_threads, n_gpus = 1, 0

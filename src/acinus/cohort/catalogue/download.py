@@ -159,9 +159,8 @@ def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
             f"{file.url}: the file has changed on the server since its download began. Start again "
             "to download it anew."
         )
-    if answer.headers.get_content_type() == "text/html" and not file.name.endswith(
-        (".htm", ".html")
-    ):
+    is_page = answer.headers.get_content_type() == "text/html"
+    if is_page and not file.name.endswith((".htm", ".html")):
         raise DataError(
             f"{file.url}: the server must send the file; it sends a page, perhaps one that asks to "
             f"log in. Get it by hand into {part.parent}."

@@ -157,8 +157,8 @@ def segment_places(
 
 def partners_in(plan: Plan, labels: Sequence[str]) -> set[str]:
     """Structures that change places with one of some labels when right and left do."""
-    pairs = (pair for pair in plan.dataset.mirror_pairs)
-    return {b for pair in pairs for a, b in (pair, pair[::-1]) if a in labels}
+    both_ways = (way for pair in plan.dataset.mirror_pairs for way in (pair, pair[::-1]))
+    return {b for a, b in both_ways if a in labels}
 
 
 def still_cut(piece: Piece, grid: Grid, plan: Plan) -> tuple[str, ...]:
