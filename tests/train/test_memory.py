@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 from typing import Any
@@ -118,6 +119,7 @@ from acinus.train.allocator import keep_memory
 from acinus.train.build import build_optimiser
 
 torch.set_num_threads(1)
+keep_memory()  # as a training does
 plan = plan_of({which!r}, precision={precision!r}, patch_vox={patch!r})
 network, loss = seeded_network(plan, 0).train(), plan_loss(plan)
 optimiser = build_optimiser(network, plan.settings.train)
@@ -138,6 +140,15 @@ print([peak(2), peak(6)])
 """
 
 
+def growth_bytes(text: str) -> float:
+    """Growth of one process a patch, from a batch of 2 to one of 6."""
+    done = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, encoding="utf-8", check=True
+    )
+    few, many = (int(number) for number in done.stdout.strip("[] \n").split(","))
+    return (many - few) / 4
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -151,9 +162,7 @@ def test_a_process_grows_by_no_more_than_is_forecast(
     text = GROWTH.format(
         paths=[path for path in sys.path if path], which=which, precision=precision, patch=patch
     )
-    done = subprocess.run(
-        [sys.executable, "-c", text], capture_output=True, text=True, encoding="utf-8", check=True
-    )
-    few, many = (int(number) for number in done.stdout.strip("[] \n").split(","))
+    # Where blocks come to lie differs from process to process: 0.77 to 1.07 of the forecast.
+    grown = statistics.median(growth_bytes(text) for _ in range(3))
     forecast = memory_bytes(plan_of(which, precision=precision, patch_vox=patch))[1]
-    assert 0.4 * forecast < (many - few) / 4 < 1.15 * forecast
+    assert 0.4 * forecast < grown < 1.15 * forecast
