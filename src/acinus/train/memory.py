@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
+from acinus.networks import SegmentationNetwork
 from acinus.plan import Plan
 from acinus.train.build import plan_loss, seeded_network
 
@@ -31,10 +32,11 @@ OPTIMISER_COPIES = {"sgd": 1, "adam": 2, "adamw": 2}
 def memory_bytes(plan: Plan) -> tuple[float, float]:
     """Bytes that a training needs for weights, and for each patch of a batch."""
     train = plan.settings.train
-    network = seeded_network(plan, 0)
+    with torch.device("meta"):  # nothing is drawn: a large network's weights take seconds
+        network = seeded_network(plan, 0)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     copies = 2 + OPTIMISER_COPIES[train.optimiser] + (train.average_decay is not None)
-    per_patch = WORKSPACE * _kept_bytes(plan)
+    per_patch = WORKSPACE * _kept_bytes(plan, network)
     if train.precision == "bfloat16":
         per_patch *= BFLOAT16_SHARE
     return float(copies * weights), per_patch
@@ -46,10 +48,9 @@ def step_bytes(plan: Plan) -> float:
     return fixed + per_patch * plan.settings.train.batch / plan.settings.train.devices
 
 
-def _kept_bytes(plan: Plan) -> float:
-    """Bytes of float32 that one patch leaves for the way back."""
+def _kept_bytes(plan: Plan, network: SegmentationNetwork) -> float:
+    """Bytes of float32 that one patch leaves for the way back, of a network on the meta device."""
     train = plan.settings.train
-    network = seeded_network(plan, 0).to("meta")
     saved: dict[int, int] = {}
     kept: list[Any] = []  # keeps storages alive, so that their identities stay distinct
 
