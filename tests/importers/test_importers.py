@@ -235,6 +235,15 @@ def test_decathlon_channels_become_files(tmp_path) -> None:
         imported("msd", folder, tmp_path / "five")
 
 
+def test_of_several_decathlon_tasks_one_must_be_named(tmp_path) -> None:
+    folder = make_msd(tmp_path / "all")
+    shutil.copytree(folder, folder.with_name("Task08_HepaticVessel"))
+    with pytest.raises(DataError, match=r"one task.*Task07_Pancreas, Task08_HepaticVessel"):
+        imported("msd", tmp_path / "all", tmp_path / "out")
+    imported("msd", folder, tmp_path / "out")
+    assert open_dataset(tmp_path / "out").labels
+
+
 def test_nih_labels_lie_on_their_series_by_their_axes(tmp_path) -> None:
     folder = make_nih(tmp_path / "nih")
     done = imported("nih-pancreas", folder, tmp_path / "out")

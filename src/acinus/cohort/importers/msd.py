@@ -15,6 +15,7 @@ from acinus.cohort.importers.source import (
     Source,
     SourceCase,
     first_folder,
+    folders_at,
     structure_name,
 )
 from acinus.config import Settings
@@ -43,8 +44,21 @@ class Msd(Importer):
     address = "http://medicaldecathlon.com"
 
     def find(self, folder: Path) -> Path | None:
-        """The folder with the ``dataset.json``."""
-        return first_folder(folder, lambda one: bool(_header(one)))
+        """The folder with the ``dataset.json``.
+
+        Raises:
+            DataError: There are several tasks.
+        """
+        root = first_folder(folder, lambda one: bool(_header(one)))
+        if root is None or root == folder:
+            return root
+        names = [one.name for one in folders_at(root.parent, depth=1) if _header(one)]
+        if len(names) > 1:
+            raise DataError(
+                f"{folder}: must hold one task of the Medical Segmentation Decathlon; holds "
+                f"{', '.join(names)}. Name the folder of the one that you want."
+            )
+        return root
 
     def read(self, root: Path, choices: Settings) -> Source:
         """The cases that ``training`` lists."""
