@@ -76,6 +76,25 @@ def test_reader_and_model_stand_on_the_same_cases_of_the_holdout(scores: pd.Data
     assert shown.loc[0, "n"] == "4 in 2"
 
 
+def test_what_could_not_be_judged_for_one_is_left_out_for_all(scores: pd.DataFrame) -> None:
+    read = (scores["model"] == "second reader") & (scores["case"] == "b_1")
+    seen = (scores["model"] == "final") & (scores["case"] == "c_2")
+    lost = scores.copy()
+    lost.loc[read | seen, ["value", "status", "reason"]] = [np.nan, "failed", "another grid"]
+    found = human_table(lost).set_index(["who", "label"])
+    kept = scores[~scores["case"].isin(["b_1", "c_2"])]
+    for who, part in (("second reader", READINGS), ("model", "holdout")):
+        one = found.loc[(who, "lacrimal_left")]
+        name = "final" if who == "model" else who
+        rows = kept[(kept["model"] == name) & (kept["part"] == part)]
+        rows = rows[(rows["label"] == "lacrimal_left") & (rows["participant"] != "a")]
+        assert (one["n"], one["n_failed"]) == (2, 2)
+        assert one["mean"] == pytest.approx(rows["value"].mean())
+    assert "Up to 2 structures of a row could not be judged" in note(
+        "human_table", human_table(lost)
+    )
+
+
 def test_a_reading_of_one_dataset_stands_once_for_all_arms(scores: pd.DataFrame) -> None:
     both = pd.concat([scores, scores.assign(arm="9 mm")], ignore_index=True)
     shown = display("human_table", human_table(both))
@@ -115,4 +134,5 @@ def test_mirroring_sums_what_lies_on_the_wrong_side() -> None:
     assert plain["side_error_ml"] == pytest.approx(1.0)
     assert plain["dice"] == pytest.approx(0.7)
     shown = display("mirroring_table", found.reset_index())
+    assert (shown.loc[1, "n"], shown.loc[1, "Undefined, failed"]) == ("4", "0, 0")
     assert shown.loc[1, "Share of the predicted volume"] == "25.0%"

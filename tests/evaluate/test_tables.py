@@ -22,6 +22,7 @@ from acinus.evaluate.tables import (
     centre_people,
     centre_table,
     characteristics,
+    corrected,
     display,
     evaluation_table,
     factor_table,
@@ -358,6 +359,37 @@ def test_variants_are_compared_with_the_final_model(rng):
     assert len(shown) == 6
     alone = variant_comparison(scores[scores["model"] == "loss=jaccard"], metrics=["dice"])
     assert alone["reason"].tolist() == ["no baseline to compare with"] * 2
+
+
+def test_a_variant_that_misses_glands_does_not_look_precise(rng):
+    """Its mean distance is of those that it found, and beside it stands how many it missed."""
+    rows = []
+    for number in range(8):
+        rows += rows_of(f"c{number}", LABELS[0], 0.7, hd95=5.0)
+        missed = number >= 2
+        rows += [
+            {**row, "model": "loss=dice"}
+            for row in rows_of(f"c{number}", LABELS[0], 0.0 if missed else 0.9,
+                               hd95=None if missed else 1.0, predicted=0.0 if missed else 0.6)
+        ]  # fmt: skip
+    numbers = variant_comparison(score_table(rows), metrics=["dice", "hausdorff_95_mm"])
+    shown = display("variant_comparison", numbers).set_index("Setting")
+    assert (shown.loc["loss", "Missed"], shown.loc["final", "Missed"]) == ("6", "0")
+    assert shown.loc["loss", "Undefined"] == "HD95 (in mm): 6"
+    assert (shown.loc["loss", "n"], shown.loc["loss", "Failed"]) == ("8", "0")
+
+
+def test_p_values_are_corrected_for_all_rows_of_a_table(rng):
+    numbers = variant_comparison(cohort(rng, models=("final", "loss=jaccard", "loss=focal")))
+    raw = numbers["wilcoxon_p"].dropna()
+    assert len(raw) > 2
+    holm = numbers.loc[raw.index, "wilcoxon_p_holm"]
+    assert holm.min() == pytest.approx(min(1.0, raw.min() * len(raw)))
+    assert (holm >= raw).all() and holm.is_monotonic_increasing == raw.is_monotonic_increasing
+    pair = arm_comparison(cohort(rng), POST, AX)
+    twice = corrected(pd.concat([pair, pair.assign(b="other")], ignore_index=True))
+    n = int(twice["t_p"].notna().sum())
+    assert twice["t_p_holm"].min() == pytest.approx(min(1.0, twice["t_p"].min() * n))
 
 
 def test_worst_cases_come_first_with_their_reason():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from acinus.evaluate import score_table
@@ -39,3 +40,8 @@ def test_one_value_is_a_mean_and_none_is_not(dice: dict[str, float | None], word
     )
     (sentence,) = dice_sentences(scores, {"T1": SimpleNamespace(synthetic=False)})  # type: ignore[dict-item]
     assert sentence.startswith(f"T1: {words}")
+    failed = scores.assign(case="d", status="failed", value=float("nan"))
+    both = pd.concat([scores, failed], ignore_index=True)
+    (sentence,) = dice_sentences(both, {"T1": SimpleNamespace(synthetic=False)})  # type: ignore[dict-item]
+    n_undefined = sum(value is None for value in dice.values())
+    assert f"of 2 hold-out cases, {n_undefined} undefined, {len(dice)} failed;" in sentence

@@ -74,6 +74,16 @@ def test_what_cannot_be_varied_is_refused(vary: dict[str, object], words: str) -
         study(vary=vary)
 
 
+def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:
+    """YAML 1.1 reads 1e-3 as text: the main model would be trained twice."""
+    one = study(set={"train": {"lr": 0.001}}, vary={"train.lr": ["1e-3", "2e-3"]})
+    assert one.vary["train.lr"] == [0.001, 0.002]
+    with pytest.raises(ValueError, match="must differ"):
+        study(vary={"train.lr": ["1e-3", 0.001]})
+    with pytest.raises(ValueError, match="must differ"):
+        study(vary={"sampling": ["random", "random"]})
+
+
 def test_a_varied_setting_is_checked_before_anything_runs() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'mirroring'"):
         check_parts(study(vary={"train.mirorring": ["plain"]}))
@@ -276,7 +286,7 @@ def test_the_studies_of_glands_can_be_run_small_and_whole(name: str, full: bool)
     path = Path(__file__).parents[2] / "studies" / f"{name}.yaml"
     asked = {"budget": None, "folds": None, "seed": None, "settings": (), "data": None}
     whole = study_of_file(path, **asked, arms=None, vary=True, full=full, anatomy=Path("maps"))
-    assert whole.phantom is not None and whole.phantom.anatomy == "maps"
+    assert whole.phantom is not None and whole.phantom.anatomy == str(Path("maps").resolve())
     assert whole.phantom.size == ("full" if full else "small")
     assert [arm_recipe(whole, arm, {}).prepare.spacing_mm[0] for arm in whole.arms] == [
         1.0 if full else 2.2,

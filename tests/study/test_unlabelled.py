@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from acinus import progress
+from acinus.cli.outcome import failed_cases
 from acinus.errors import ConfigError, DataError
 from acinus.evaluate import read_scores
 from acinus.plan import parse_settings
@@ -124,6 +125,28 @@ def test_outlines_are_compared_in_the_world(tmp_path: Path) -> None:
     assert found["ball"] == 1.0 and found["dot"] == 0.0
     assert found["either"] == pytest.approx(2 * 256 / (256 + 260))
     assert np.isnan(found["none"])
+
+
+def test_what_a_scan_does_not_show_is_not_compared(tmp_path: Path) -> None:
+    """The second one ends before the left ball: nobody knows what it would have shown there."""
+    both = np.zeros((8, 16, 24), np.uint8)
+    both[2:6, 4:10, 2:8], both[2:6, 4:10, 16:22] = 1, 2
+    paths = {"whole": tmp_path / "whole.nii.gz", "short": tmp_path / "short.nii.gz"}
+    write_volume(Volume(both, np.eye(4)), paths["whole"])
+    write_volume(Volume(both[:, :, :14].copy(), np.eye(4)), paths["short"])
+    values = {"right": (1,), "left": (2,)}
+    for order in (paths, dict(reversed(paths.items()))):
+        found = {row["label"]: row["dice"] for row in compare_scans(order, values)}
+        assert found["right"] == 1.0 and np.isnan(found["left"])
+
+
+def test_a_scan_that_failed_is_among_what_failed(tmp_path: Path) -> None:
+    record = tmp_path / "arms" / "T1" / "unlabelled" / "scans.json"
+    record.parent.mkdir(parents=True)
+    scans = [{"case": "a", "failed": "no header"}, {"case": "b", "failed": ""}]
+    record.write_text(json.dumps({"Patient X": scans}), encoding="utf-8")
+    (tmp_path / "scores.csv").write_text("arm,case,status,reason\n", encoding="utf-8")
+    assert failed_cases(tmp_path) == ["T1, Patient X, a: no header"]
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from acinus.files import write_text
 from acinus.report.agreement import draw_agreement
 from acinus.report.centres import OVERLAYS, SHIFT, draw_centre_overlays, draw_shift
 from acinus.report.choose import all_scores
-from acinus.report.content import ReportContent
+from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.contours import draw_contours
 from acinus.report.curves import draw_curves
 from acinus.report.distributions import draw_spread, draw_variants
@@ -176,7 +176,7 @@ def _sections(
         Section("training", "How it was trained", "",
                 (figures[2], *of("trainings"), figures[8]), notes),
         Section("results", "Results on the hold-out",
-                "Nothing was chosen on these cases; each was predicted and scored once."
+                _how_judged(content)
                 + (" They are the external centres." if content.has_centres else ""),
                 (*of("evaluation", "sides", "localisation"), figures[9], figures[5],
                  *of("agreement", "comparison"), figures[6]), caveats),
@@ -271,6 +271,16 @@ def _numbering(content: ReportContent) -> str:
             "both can be laid side by side."
         )
     return "Figures keep their numbers from report to report, whatever the order on the page."
+
+
+def _how_judged(content: ReportContent) -> str:
+    """What the hold-out was used for."""
+    if set(content.scores.get("model", ())) <= {FINAL_MODEL}:
+        return "Nothing was chosen on these cases; each was predicted and scored once."
+    return (
+        "Nothing of the main models was chosen on these cases. What was varied was scored on them "
+        "as well, for comparison: whoever takes the best of that has chosen on the hold-out."
+    )
 
 
 def _failures(content: ReportContent) -> tuple[str, ...]:

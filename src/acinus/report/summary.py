@@ -181,8 +181,8 @@ def _evidence(row: Mapping[Any, Any]) -> str:
     words = "too few for an interval of the difference"
     if has_interval:
         words = f"95% interval of the difference {interval(row['low'], row['high'])}"
-    p = p_value(row["wilcoxon_p"])
-    text = f" ({words}; Wilcoxon p {p if p.startswith('<') else '= ' + p})"
-    if not has_interval or row["low"] <= 0 <= row["high"] or row["wilcoxon_p"] >= ALPHA:
+    p = p_value(row["wilcoxon_p_holm"])
+    text = f" ({words}; Wilcoxon p, corrected, {p if p.startswith('<') else '= ' + p})"
+    if not has_interval or row["low"] <= 0 <= row["high"] or row["wilcoxon_p_holm"] >= ALPHA:
         text += ", which leaves open which is better"
     return text

@@ -16,9 +16,9 @@ import pandas as pd
 from acinus.evaluate.clusters import group_words
 from acinus.evaluate.structures import select, structures
 from acinus.evaluate.tables import (
-    TABLE_3_METRICS,
     arm_comparison,
     characteristics,
+    corrected,
     display,
     evaluation_table,
     localisation_table,
@@ -30,6 +30,7 @@ from acinus.evaluate.tables import (
     worst_cases,
 )
 from acinus.evaluate.tables.characteristics import AGE_COLUMNS, SEX_COLUMNS, column_named
+from acinus.evaluate.tables.summaries import shown_metrics
 from acinus.evaluate.wording import interval, label_title, mean_and_sd
 from acinus.report.choose import HOLDOUT, all_scores, overall
 from acinus.report.content import FINAL_MODEL, ReportContent
@@ -84,11 +85,15 @@ def compute_numbers(content: ReportContent) -> Numbers:
     scores = all_scores(content)
     # Sets of sequences are compared with the full set, in a table of their own.
     compared = [] if content.sequences is not None else list(content.arms)[:MOST_COMPARED]
-    pairs = [arm_comparison(scores, a.name, b.name) for a, b in combinations(compared, 2)]
+    metrics = shown_metrics(scores)
+    pairs = [
+        arm_comparison(scores, a.name, b.name, metrics=metrics)
+        for a, b in combinations(compared, 2)
+    ]
     return Numbers(
-        evaluation_table(scores, with_all=len(content.labels) > 1),
+        evaluation_table(scores, metrics=metrics, with_all=len(content.labels) > 1),
         volume_agreement(scores, mirror_pairs=content.mirror_pairs),
-        pd.concat(pairs, ignore_index=True) if pairs else pd.DataFrame(),
+        corrected(pd.concat(pairs, ignore_index=True)) if pairs else pd.DataFrame(),
         _variant_numbers(content, scores),
     )
 
@@ -277,7 +282,8 @@ def _variants(content: ReportContent) -> Draft:
     title = "What was varied, one thing at a time"
     if not content.variants:
         return "variants", title, None, NOTHING, "Nothing was varied in this run."
-    raw = variant_comparison(all_scores(content))
+    scores = all_scores(content)
+    raw = variant_comparison(scores, metrics=shown_metrics(scores))
     chosen = {str(one["setting"]): str(one["value"]) for one in content.variants
               if one["model"] == FINAL_MODEL}  # fmt: skip
     if raw.empty or set(raw["model"]) <= {FINAL_MODEL}:
@@ -338,7 +344,8 @@ def _weightiest_first(warned: pd.DataFrame) -> pd.DataFrame:
 
 def _validation(content: ReportContent) -> Draft:
     title = "Evaluation metrics in cross-validation"
-    raw = evaluation_table(all_scores(content), part="validation")
+    scores = all_scores(content)
+    raw = evaluation_table(scores, metrics=shown_metrics(scores), part="validation")
     if raw.empty:
         return "validation", title, None, NOTHING, "Validation cases were not scored one by one."
     caption = (
@@ -350,7 +357,8 @@ def _validation(content: ReportContent) -> Draft:
 
 def _shapiro(content: ReportContent) -> Draft:
     title = "Test of normality (Shapiro-Wilk)"
-    raw = shapiro_table(all_scores(content), metrics=TABLE_3_METRICS)
+    scores = all_scores(content)
+    raw = shapiro_table(scores, metrics=shown_metrics(scores))
     if raw.empty:
         return "shapiro", title, None, NOTHING, "No prediction of the hold-out was scored."
     return "shapiro", title, raw, display("shapiro_table", raw), note("shapiro_table", raw)

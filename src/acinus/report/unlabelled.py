@@ -110,7 +110,7 @@ def draft_series_agreement(content: ReportContent) -> Draft:
                 "Organ": label_title(str(label)),
                 "Scans": len(set(pairs["first"]) | set(pairs["second"])),
                 "Pairs": len(pairs),
-                "Shown by neither": len(pairs) - len(defined),
+                "Without a value": len(pairs) - len(defined),
                 "Dice, mean (range)": number_text(defined.mean()) + spread if len(defined) else "",
             }
         )
@@ -120,7 +120,8 @@ def draft_series_agreement(content: ReportContent) -> Draft:
     caption = (
         "Dice of the model's outlines on each two scans of a patient, on the grid of the first. It "
         "compares the model with itself: outlines that differ cannot all be right, and outlines "
-        "that agree may all be wrong. A patient who moved between two scans lowers it, too."
+        "that agree may all be wrong. Without a value: outlined on neither scan, or where one of "
+        "them did not look. A patient who moved between two scans lowers it, too."
     )
     return key, title, raw, shown, caption
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acinus.scans.dicom_segments import structure_name
-from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom
+from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom, person_of
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
@@ -37,6 +37,9 @@ _TAGS = (
 )
 
 
+Image = tuple[str, int | None]
+
+
 @dataclass(frozen=True)
 class StoredSegmentation:
     """One RTSTRUCT or SEG object.
@@ -47,7 +50,7 @@ class StoredSegmentation:
         label: StructureSetLabel or ContentLabel, or else the series description.
         names: Of its structures, in the order of the file; see `structure_name`.
         series_uids: Series that it refers to.
-        instance_uids: Images that it refers to.
+        images: Images that it refers to: SOPInstanceUID, and the frame from 1 or None for all.
         uid: SOPInstanceUID of its own.
         patient_id: PatientID.
         study_uid: StudyInstanceUID.
@@ -59,7 +62,7 @@ class StoredSegmentation:
     label: str
     names: tuple[str, ...]
     series_uids: tuple[str, ...]
-    instance_uids: frozenset[str] = field(repr=False)
+    images: frozenset[Image] = field(repr=False)
     uid: str = ""
     patient_id: str = ""
     study_uid: str = ""
@@ -85,14 +88,18 @@ def read_references(path: Path) -> StoredSegmentation | str:
                 for roi in header.get("StructureSetROISequence") or []
             ]
             referred = list(_series_of_contours(header))
-            images = "ContourImageSequence"
+            sequence = "ContourImageSequence"
         else:
             names = [
                 structure_name(one.get("SegmentLabel"), int(one.SegmentNumber), "Segment")
                 for one in header.get("SegmentSequence") or []
             ]
             referred = list(header.get("ReferencedSeriesSequence") or [])
-            images = "ReferencedInstanceSequence"
+            sequence = "ReferencedInstanceSequence"
+        images = {image for one in referred for image in _images(one.get(sequence))}
+        if len(images) < 2 and not any(frame for _, frame in images):
+            # No image is named there, or one that may have many frames: each drawn place tells.
+            images = set(_images_of_places(path, is_contours=is_contours)) or images
         label = header.get("StructureSetLabel") or header.get("ContentLabel")
         return StoredSegmentation(
             path=path,
@@ -100,18 +107,33 @@ def read_references(path: Path) -> StoredSegmentation | str:
             label=str(label or header.get("SeriesDescription") or "").strip(),
             names=tuple(names),
             series_uids=tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in referred)),
-            instance_uids=frozenset(
-                str(image.ReferencedSOPInstanceUID)
-                for one in referred
-                for image in one.get(images) or []
-            ),
+            images=frozenset(images),
             uid=str(header.get("SOPInstanceUID", "")),
             patient_id=str(header.get("PatientID", "")),
             study_uid=str(header.get("StudyInstanceUID", "")),
-            tags={tag: str(header.get(tag, "")) for tag in PERSON_TAGS},
+            tags=person_of(header),
         )
     except dicom_faults():
         return "damaged DICOM segmentation"
+
+
+def _images(items: Any) -> Iterator[Image]:
+    """What references to images name."""
+    for item in items or []:
+        numbers = item.get("ReferencedFrameNumber")
+        several = [numbers] if isinstance(numbers, int | str) else numbers or [None]
+        for number in several:
+            yield str(item.ReferencedSOPInstanceUID), None if number is None else int(number)
+
+
+def _images_of_places(path: Path, *, is_contours: bool) -> Iterator[Image]:
+    """Images that single contours or frames name, DICOM PS3.3 C.8.8.6 and C.7.6.16.2.6."""
+    tag = "ROIContourSequence" if is_contours else "PerFrameFunctionalGroupsSequence"
+    for place in open_dicom(path, stop_before_pixels=True, specific_tags=[tag]).get(tag) or []:
+        for contour in place.get("ContourSequence") or []:
+            yield from _images(contour.get("ContourImageSequence"))
+        for derived in place.get("DerivationImageSequence") or []:
+            yield from _images(derived.get("SourceImageSequence"))
 
 
 def _series_of_contours(header: Any) -> Iterator[Any]:

@@ -31,6 +31,7 @@ from acinus.scans.itk import LPS_TO_RAS
 from acinus.scans.orientation import describe_grid
 from acinus.scans.polygons import Points, fill_polygon
 from acinus.scans.segments import SEGMENT_COLORS, Color
+from acinus.scans.series import Series
 from acinus.scans.slices import dicom_faults
 from acinus.scans.volume import Grid
 from acinus.types import Array, Mask
@@ -64,12 +65,14 @@ class _Contour:
     is_xor: bool
 
 
-def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
+def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) -> DicomSegments:
     """The structures of an RTSTRUCT as masks.
 
     Args:
         path: The file.
         grid: Grid of the series that the contours were drawn on: an RTSTRUCT holds none.
+        series: That series. Then structures of another frame of reference are refused when they
+            are drawn, unless their contours name its images: their coordinates mean other places.
 
     Returns:
         Named structures, drawn when they are asked for. Those without closed contours (points,
@@ -86,6 +89,10 @@ def read_rtstruct(path: Path | str, grid: Grid) -> DicomSegments:
     try:
         structures = tuple(_structures(dataset, notes))
         contours, refused = _contours_of_all(dataset, structures, grid, path, notes)
+        if series is not None:
+            for number, error in _of_other_frames(dataset, structures, series, path).items():
+                contours[number] = []
+                refused[number] = error
         series_uid = rtstruct_series_uid(dataset)
     except dicom_faults() as error:
         if isinstance(error, DataError | GridError):
@@ -159,6 +166,33 @@ def _contours_of_all(
             contours[one.number] = []
             refused[one.number] = error
     return contours, refused
+
+
+def _of_other_frames(
+    dataset: Any, structures: Sequence[Structure], series: Series, path: Path
+) -> dict[int, GridError]:
+    """Why structures are refused that were drawn in another frame of reference, by number."""
+    own = series.tags.get("FrameOfReferenceUID", "")
+    images = {item.tags.get("SOPInstanceUID", "") for item in series.slices}
+    on_images = {
+        int(roi.ReferencedROINumber)
+        for roi in dataset.get("ROIContourSequence") or ()
+        for contour in roi.get("ContourSequence") or ()
+        for image in contour.get("ContourImageSequence") or ()
+        if str(image.get("ReferencedSOPInstanceUID", "")) in images
+    }
+    frames = {
+        int(item.ROINumber): str(item.get("ReferencedFrameOfReferenceUID") or "")
+        for item in dataset.get("StructureSetROISequence") or ()
+    }
+    return {
+        one.number: GridError(
+            f"{path}: structures must be drawn in the frame of reference of the series; "
+            f"'{one.name}' was drawn in another. Give the series that it was drawn on."
+        )
+        for one in structures
+        if own and frames.get(one.number, "") not in ("", own) and one.number not in on_images
+    }
 
 
 def _contours(

@@ -30,6 +30,7 @@ from acinus.scans.slices import (
     Kind,
     Slice,
     dicom_faults,
+    person_of,
     read_header,
     slices_of,
     sort_slices,
@@ -52,8 +53,9 @@ ORIENTATION_TOLERANCE = 1e-3
 WORTH_A_PROCESS = 2000
 """Files from which reading their headers takes longer than starting further processes."""
 
-Content = list[Slice] | StoredSegmentation | str
-"""What a file holds: slices, a segmentation, or why it holds neither in a few words."""
+Content = list[Slice] | StoredSegmentation | tuple[str, Mapping[str, str]]
+"""What a file holds: slices, a segmentation, or why it holds neither in a few words and what its
+header says about the person, if it has one."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,7 @@ def require_series(export: Export, source: Path) -> tuple[Series, ...]:
     """
     if not export.series:
         skipped = Counter(one.reason for one in export.skipped)
+        skipped.update(f"{one.kind} without images" for one in export.segmentations)
         reasons = "; ".join(f"{n} {reason}" for reason, n in skipped.items()) or "no files at all"
         raise DataError(
             f"{source}: must hold the DICOM slices of a series; found {reasons}. "
@@ -177,8 +180,9 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
         if isinstance(found, StoredSegmentation):
             segmentations.append(found)
             continue
-        if isinstance(found, str):
-            skipped.append(Skipped(path, found, not found.startswith(NO_SCAN)))
+        if isinstance(found, tuple):
+            reason, tags = found
+            skipped.append(Skipped(path, reason, not reason.startswith(NO_SCAN), tags))
             continue
         tags = found[0].tags
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
@@ -230,8 +234,9 @@ def _examine_all(files: Sequence[Path], jobs: int) -> Iterator[tuple[Path, Conte
 def _examine(path: Path) -> Content:
     header = read_header(path)
     if isinstance(header, str):
-        return header
-    return read_references(path) if is_segmentation(header) else slices_of(header, path)
+        return header, {}
+    found = read_references(path) if is_segmentation(header) else slices_of(header, path)
+    return (found, person_of(header)) if isinstance(found, str) else found
 
 
 def _order(one: Series) -> tuple[str | int, ...]:
@@ -325,6 +330,7 @@ def _same_plane(one: Slice, other: Slice) -> bool:
     return (
         (one.n_rows, one.n_columns) == (other.n_rows, other.n_columns)
         and one.kind == other.kind
+        and one.tags.get("Modality") == other.tags.get("Modality")
         and one.tags.get("FrameOfReferenceUID") == other.tags.get("FrameOfReferenceUID")
         and np.allclose(one.pixel_mm, other.pixel_mm, rtol=1e-4)
         and bool(np.all(np.abs(one.orientation - other.orientation) <= ORIENTATION_TOLERANCE))
@@ -337,6 +343,7 @@ def _plane_notes(firsts: Sequence[Slice]) -> list[str]:
         return [""]
     traits: tuple[Callable[[Slice], str], ...] = (
         lambda item: item.kind,
+        lambda item: item.tags.get("Modality", ""),
         lambda item: plane_name(item.normal),
         lambda item: f"{item.n_rows} x {item.n_columns}",
         lambda item: f"{item.pixel_mm[0]:.4g} mm pixels",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import lzma
 import os
+import re
 import struct
 import sys
 import zipfile
@@ -36,8 +37,9 @@ The syntax is meant for reports."""
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 """Deflated explicit VR little endian."""
 
-_FIRST_GROUP = b"\x08\x00"
-"""Begin of a DICOM file without preamble: group 0008, little endian."""
+_NO_PREAMBLE = re.compile(rb"\x08\x00|\x02\x00..[A-Z]{2}", re.DOTALL)
+"""Begin of a DICOM file without preamble: group 0008, or the file meta information, which is
+always explicit little endian."""
 
 SPLIT_TAGS = (
     "EchoTime",
@@ -70,11 +72,19 @@ PERSON_TAGS = (
     "PatientAge",
     "PatientBirthName",
     "OtherPatientIDs",
+    "OtherPatientNames",
     "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "OperatorsName",
     "AccessionNumber",
     "StudyID",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "ContentDate",
+    "StructureSetDate",
 )
-"""What a header says about the person."""
+"""What a header says about the person, and when."""
 
 _TAGS = (
     "SpecificCharacterSet",
@@ -86,7 +96,6 @@ _TAGS = (
     "Modality",
     "StudyInstanceUID",
     "StudyDescription",
-    "StudyDate",
     "FrameOfReferenceUID",
     "Rows",
     "Columns",
@@ -131,6 +140,9 @@ _PLANNING = ("LOCALIZER", "SCOUT", "TOPOGRAM")
 _IMAGE_SUFFIXES = ("", ".dcm", ".ima", ".img")
 """Of files that were images if they are empty."""
 
+_DICOM_SUFFIXES = (".dcm", ".ima")
+"""Of files that nobody names so who does not mean DICOM."""
+
 _FRAME_VALUES = (
     ("ImagePositionPatient", "PlanePositionSequence", "ImagePositionPatient"),
     ("ImageOrientationPatient", "PlaneOrientationSequence", "ImageOrientationPatient"),
@@ -166,6 +178,7 @@ class Slice:
         frame: Index in a multi-frame file; None in a classic one.
         slope: By which stored values are multiplied.
         intercept: What is then added.
+        is_rescaled: Whether the header states both; else they are 1 and 0.
     """
 
     path: Path
@@ -179,6 +192,7 @@ class Slice:
     frame: int | None = None
     slope: float = 1.0
     intercept: float = 0.0
+    is_rescaled: bool = True
 
     @cached_property
     def normal(self) -> np.ndarray:
@@ -249,13 +263,13 @@ def open_dicom(path: Path, **options: Any) -> Any:
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     with open_stored(path) as stream:
         try:
-            return pydicom.dcmread(stream, **options)
+            header = pydicom.dcmread(stream, **options)
         except InvalidDicomError:
             stream.seek(0)
-            if stream.read(2) != _FIRST_GROUP:
+            if not _NO_PREAMBLE.match(stream.read(6)):
                 raise
-        stream.seek(0)
-        header = pydicom.dcmread(stream, force=True, **options)
+            stream.seek(0)
+            header = pydicom.dcmread(stream, force=True, **options)
     if "TransferSyntaxUID" not in header.file_meta:
         implicit = header.original_encoding[0]
         header.file_meta.TransferSyntaxUID = (
@@ -276,6 +290,8 @@ def read_header(path: Path) -> Any | str:
         if _is_empty(path) and path.suffix.lower() in _IMAGE_SUFFIXES:
             return "empty file"
         found = "a member of an archive" if is_member(path) else describe_content(path)
+        if path.suffix.lower() in _DICOM_SUFFIXES and not path.name.startswith("._"):
+            return f"damaged DICOM, by its name ({found.split(' that begin')[0]})"
         return f"not DICOM ({found.split(' that begin')[0]})"
     except PermissionError:
         return "not readable (no permission)"
@@ -297,6 +313,17 @@ def _could_inflate(path: Path) -> bool:
         return stream.tell() > MAX_DEFLATED_BYTES
 
 
+def person_of(header: Any) -> dict[str, str]:
+    """What a pydicom dataset says about the person, by keyword; nothing where it is damaged."""
+    found = {}
+    for tag in PERSON_TAGS:
+        try:
+            found[tag] = _text(header.get(tag, ""))
+        except dicom_faults():
+            continue
+    return found
+
+
 def slices_of(header: Any, path: Path) -> list[Slice] | str:
     """The slices that a pydicom dataset describes, or in a few words why it describes none."""
     try:
@@ -314,6 +341,10 @@ def _slices_of(header: Any, path: Path) -> list[Slice] | str:
     tags = {keyword: sys.intern(_text(value)) for keyword, value in common.items()}
     if frames is None:
         if int(header.get("NumberOfFrames") or 1) > 1:
+            if tags.get("SOPClassUID", "").startswith(_CAPTURES):
+                return "secondary captures (screenshots)"
+            if tags.get("SOPClassUID", "") not in _SCANS:
+                return "DICOM images without places of their frames"
             return "multi-frame DICOM that does not say where each frame lies"
         return _single(common.get, tags, path, None)
     if len(frames) != int(header.get("NumberOfFrames") or 1):
@@ -331,7 +362,10 @@ def _slices_of(header: Any, path: Path) -> list[Slice] | str:
 
 def _no_image(header: Any) -> str:
     """Why a header describes no grey image of this person's body, or an empty string."""
-    sop_class = str(header.get("SOPClassUID", ""))
+    meta = getattr(header, "file_meta", None) or {}
+    sop_class = str(header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID", ""))
+    if not sop_class:
+        return "damaged DICOM, without SOPClassUID"
     has_size = bool(header.get("Rows") and header.get("Columns"))
     if not has_size and sop_class in _SCANS:
         return f"damaged DICOM, a {_class_name(sop_class)} without rows and columns"
@@ -390,7 +424,7 @@ def _single(
     if np.any(np.abs(lengths - 1) > 0.01) or abs(directions[0] @ directions[1]) > 0.01:
         return "DICOM images whose orientation is no pair of perpendicular directions"
     thickness = value("SpacingBetweenSlices") or value("SliceThickness")
-    slope = value("RescaleSlope")
+    slope, intercept = value("RescaleSlope"), value("RescaleIntercept")
     made = Slice(
         path=path,
         orientation=directions / lengths[:, np.newaxis],
@@ -402,7 +436,8 @@ def _single(
         tags=tags,
         frame=frame,
         slope=float(slope) if slope not in (None, "") else 1.0,
-        intercept=float(value("RescaleIntercept") or 0.0),
+        intercept=float(intercept or 0.0),
+        is_rescaled=slope not in (None, "") and intercept not in (None, ""),
     )
     if not all(length > 0 and np.isfinite(length) for length in made.pixel_mm):
         return "DICOM images whose pixel spacing is not above 0"

@@ -115,11 +115,12 @@ def stack_grid(
     faults = stack_faults(slices)
     if faults:
         left_out = ""
-        if faults[0].code in ("missing", "uneven"):
+        if {fault.code for fault in faults} & {"missing", "uneven"}:
             left_out = "".join(
                 f"; {n} files were skipped: {reason}" for reason, n in (skipped or {}).items()
             )
-        raise DataError(f"{where}: {faults[0].found}{left_out}. {faults[0].remedy}")
+        found = "; and ".join(fault.found for fault in faults)
+        raise DataError(f"{where}: {found}{left_out}. {faults[0].remedy}")
     if len(slices) == 1:
         step = first.normal * (first.thickness_mm or 0.0)
     else:

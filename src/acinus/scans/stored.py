@@ -15,9 +15,9 @@ import stat
 import tempfile
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
@@ -51,11 +51,13 @@ class Skipped:
         path: The file, or the folder or link.
         reason: In a few words, without the path.
         is_fault: Whether something may be lost by that; False for what is no image anyway.
+        tags: What its header says about the person, by DICOM keyword.
     """
 
     path: Path
     reason: str
     is_fault: bool = True
+    tags: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 def list_stored(source: Path) -> tuple[list[Path], list[Skipped]]:

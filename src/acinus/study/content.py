@@ -44,6 +44,7 @@ from acinus.study.trainings import (
     training_notes,
     training_table,
 )
+from acinus.study.unlabelled import failed_scans
 
 FINAL = "final"
 
@@ -259,10 +260,10 @@ def report_content(
         arms=arms,
         scores=scores,
         variants=variant_rows(study, first),
-        variant_caveats=_variant_caveats(study, first),
+        variant_caveats=_variant_caveats(study, plans),
         split=asdict(split),
         departures=[*study.departures, *automatic_departures(plans)],
-        failures=[*notes, *_missed_places(arms), *_failed_rows(scores)],
+        failures=[*notes, *_missed_places(arms), *_failed_rows(scores), *failed_scans(folder.root)],
         provenance=read_json(folder.provenance) if folder.provenance.is_file() else {},
         published=study.published,
         pipeline=pipeline(plans, arms, folder),
@@ -371,12 +372,21 @@ def variant_rows(study: Study, plan: Plan) -> list[dict[str, str]]:
     return rows
 
 
-def _variant_caveats(study: Study, plan: Plan) -> list[str]:
+def _variant_caveats(study: Study, plans: Mapping[str, Plan]) -> list[str]:
     """What must be known of variants before their numbers are read."""
-    is_varied = "plain" in study.vary.get("train.mirroring", ())
-    if not is_varied or plan.settings.train.mirroring == "plain" or not plan.dataset.sides:
-        return []
-    return [f"train.mirroring=plain: {PLAIN_MIRRORING[0].lower()}{PLAIN_MIRRORING[1:]}"]
+    varied = study.vary.get("train.mirroring", ())
+    caveats = []
+    sided = {arm: plan.settings.train for arm, plan in plans.items() if plan.dataset.sides}
+    if "plain" in varied and any(train.mirroring != "plain" for train in sided.values()):
+        caveats.append(f"train.mirroring=plain: {PLAIN_MIRRORING[0].lower()}{PLAIN_MIRRORING[1:]}")
+    unmirrored = [arm for arm, train in sided.items() if "X" not in train.mirror_axes]
+    if varied and unmirrored:
+        caveats.append(
+            "train.mirroring: nothing is mirrored across the sagittal plane in "
+            f"{', '.join(unmirrored)} (train.mirror_axes), so that the ways of mirroring are one "
+            "and the same training there."
+        )
+    return caveats
 
 
 def pipeline(

@@ -57,6 +57,7 @@ from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, refuse_no_jobs, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
 from acinus.study.unlabelled import (
+    failed_scans,
     find_unlabelled,
     read_agreement,
     read_unlabelled,
@@ -371,10 +372,11 @@ def _run(session: Session, on: Place) -> RunOutcome:
     report = _report(session, list(dict.fromkeys(notes)))
     scores = read_scores(session.folder.root / "scores.csv")
     failed = scores[scores["status"] == "failed"]
+    lost = {f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()}
     progress.say(f"Done after {progress.duration(time.monotonic() - begin)}.")
     return RunOutcome(
         report,
-        tuple(sorted({f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()})),
+        (*sorted(lost), *failed_scans(session.folder.root)),
         dice_sentences(scores, session.datasets),
     )
 
@@ -460,10 +462,13 @@ def dice_sentences(scores: pd.DataFrame, datasets: Mapping[str, Dataset]) -> tup
             f"{label} {decimals(part['value'].mean())}" for label, part in rows.groupby("label")
         )
         mean = mean_and_sd(values.mean(), values.std()) if len(values) else "undefined"
+        n_failed = int((rows["status"] == "failed").sum())
+        left_out = f"{len(rows) - len(values) - n_failed} undefined"
+        left_out += f", {n_failed} failed" if n_failed else ""
         made = " (synthetic images)" if dataset.synthetic else ""
         sentences.append(
             f"{arm}: Dice {mean} over {len(values)} structures of {rows['case'].nunique()} "
-            f"hold-out cases, {len(rows) - len(values)} undefined; {per_label}{made}"
+            f"hold-out cases, {left_out}; {per_label}{made}"
         )
     return tuple(sentences)
 

@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from acinus.cohort.phantom import LEAST_PEOPLE
 from acinus.cohort.phantom.headneck import GLANDS, Extent
@@ -20,7 +27,7 @@ from acinus.errors import ConfigError, unknown_name
 from acinus.losses import LOSSES
 from acinus.measure import MEASURES
 from acinus.networks import NETWORKS
-from acinus.plan import list_recipes, parse_budget
+from acinus.plan import Recipe, list_recipes, parse_budget
 from acinus.registry import Registry
 from acinus.study.job import ExternalModel
 from acinus.study.sequences import SequencesSettings
@@ -49,6 +56,19 @@ Variant = Mapping[str, Varied]
 
 External = dict[str, list[str | int | float]]
 """Column of participants.tsv to the values that are external, such as ``{site: [C, D]}``."""
+
+
+def _as_setting(part: str, value: Varied) -> Varied:
+    """The value as the recipe will have it: YAML takes ``1e-3`` for text."""
+    group, setting = part.split(".")
+    field = getattr(Recipe.model_fields[group].annotation, "model_fields", {}).get(setting)
+    if field is None:
+        return value
+    try:
+        found = TypeAdapter(field.annotation).validate_python(value)
+    except ValidationError:
+        return value  # refused in the recipe's own words when that is made
+    return found if isinstance(found, Varied) else value
 
 
 def _known_recipe(name: str) -> str:
@@ -397,12 +417,16 @@ class Study(Settings):
             if part.split(".")[0] not in VARIED_GROUPS or part.count(".") != 1:
                 settings = [f"{group}.SETTING" for group in VARIED_GROUPS]
                 raise ValueError(unknown_name("part to vary", part, [*VARIED, *settings]))
+            vary[part] = values = [_as_setting(part, value) for value in values]
             for value in values:
                 if re.search(r"[^\w.+-]", str(value)):
                     raise ValueError(
                         f"values of '{part}' name folders and must be numbers or plain words; "
                         f"got {value!r}"
                     )
+        for part, values in vary.items():
+            if len(set(map(repr, values))) < len(values):
+                raise ValueError(f"values of '{part}' must differ; got {values}")
         return vary
 
     @field_validator("budget")

@@ -60,13 +60,14 @@ def study_of_file(
     if settings:
         changes["set"] = parse_settings(settings)
     if data is not None:
-        changes["data"] = str(data)
+        changes["data"] = str(data.resolve())
     if anatomy is not None:
-        changes["phantom"] = {"anatomy": str(anatomy)}
+        changes["phantom"] = {"anatomy": str(anatomy.resolve())}
     stated = read_study(path).model_dump(mode="json", exclude_unset=True)
     small = stated.pop("small", {})
     if not full:
         stated = merge(stated, small)
+    _resolve_places(stated)
     if anatomy is not None and "phantom" not in stated:
         raise ConfigError(
             f"{path}: --anatomy gives a synthetic cohort its shapes, so that the study must have "
@@ -91,6 +92,18 @@ def study_of_file(
         study = study.model_copy(update={"vary": {}, "benchmark": None})
     check_parts(study, where=str(path))
     return study
+
+
+def _resolve_places(stated: dict[str, Any]) -> None:
+    """Paths from here as paths from anywhere: later commands may run in another folder."""
+    phantom, unlabelled = stated.get("phantom"), stated.get("unlabelled")
+    if stated.get("data") is not None:
+        stated["data"] = str(Path(stated["data"]).resolve())
+    if phantom and phantom.get("anatomy") is not None:
+        phantom["anatomy"] = str(Path(phantom["anatomy"]).resolve())
+    if unlabelled:
+        scans = unlabelled["scans"]
+        unlabelled["scans"] = {name: str(Path(one).resolve()) for name, one in scans.items()}
 
 
 def _for_all(stated: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,10 @@ to hold a result against.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +32,18 @@ from acinus.predict import (
     predict_paths,
 )
 from acinus.report.content import UnlabelledScan
-from acinus.scans import Series, Volume, read_volume, resample_onto, write_volume
+from acinus.scans import Grid, Series, Volume, read_volume, resample_onto, write_volume
 from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import UnlabelledSettings
 from acinus.study.stamps import once
 from acinus.train.fold import pinned_threads
+
+LEAST_SEEN = 0.95
+"""Share of an outline that the other scan must have shown to be compared with it."""
+
+RECORD = "scans.json"
+"""What became of each scan."""
 
 AGREEMENT = "agreement.csv"
 """File with the Dice of each two scans of one patient."""
@@ -58,7 +66,7 @@ def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None
     if settings is None:
         return
     folder = job.folder.unlabelled
-    record, agreement = folder / "scans.json", folder / AGREEMENT
+    record, agreement = folder / RECORD, folder / AGREEMENT
     found = find_unlabelled(job.dataset, settings)
 
     def work() -> None:
@@ -71,7 +79,7 @@ def segment_unlabelled(job: ArmJob, settings: UnlabelledSettings | None) -> None
         rows = [
             {"group": name, **row}
             for name in settings.one_patient
-            for row in compare_scans(_predictions(made[name]), job.dataset.values)
+            for row in compare_scans(_predictions(made[name], folder), job.dataset.values)
         ]
         table = pd.DataFrame(rows, columns=list(AGREEMENT_COLUMNS))
         write_text(agreement, table.to_csv(index=False, lineterminator="\n"))
@@ -95,19 +103,36 @@ def compare_scans(
         values: Label name to the values that are this label.
 
     Yields:
-        ``first``, ``second``, ``label`` and ``dice``, which is NaN if neither scan shows it.
+        ``first``, ``second``, ``label`` and ``dice``, which is NaN if neither scan has it, or if
+        it lies where the other scan did not look.
     """
     dice = MEASURES["dice"].factory
     maps = {case: read_volume(path) for case, path in predictions.items()}
     for (first, one), (second, other) in itertools.combinations(maps.items(), 2):
-        moved = resample_onto(other, one.grid, order=0)
+        moved = resample_onto(other, one.grid, order=0).array
+        seen = _covered(other, one.grid)
+        seen_back = _covered(one, other.grid)
         for label, own in values.items():
-            score = dice(np.isin(one.array, own), np.isin(moved.array, own), one.spacing_mm)
-            yield {"first": first, "second": second, "label": label, "dice": float(score)}
+            left, right = np.isin(one.array, own), np.isin(other.array, own)
+            score = math.nan
+            if _is_within(left, seen) and _is_within(right, seen_back):
+                score = float(dice(left, np.isin(moved, own), one.spacing_mm))
+            yield {"first": first, "second": second, "label": label, "dice": score}
 
 
-def _predictions(scans: Sequence[dict[str, Any]]) -> dict[str, Path]:
-    return {one["case"]: Path(one["prediction"]) for one in scans if "prediction" in one}
+def _covered(scan: Volume, grid: Grid) -> np.ndarray:
+    """Voxels of a grid that a scan shows."""
+    whole = replace(scan, array=np.ones(scan.array.shape, dtype=np.uint8))
+    return np.asarray(resample_onto(whole, grid, order=0).array, dtype=bool)
+
+
+def _is_within(mask: np.ndarray, seen: np.ndarray) -> bool:
+    """Whether what was outlined lies where the other scan looked, but for what its edge cuts."""
+    return not mask.any() or bool((mask & seen).sum() >= LEAST_SEEN * mask.sum())
+
+
+def _predictions(scans: Sequence[dict[str, Any]], folder: Path) -> dict[str, Path]:
+    return {one["case"]: folder / one["prediction"] for one in scans if "prediction" in one}
 
 
 def read_agreement(folder: RunFolder) -> pd.DataFrame:
@@ -123,7 +148,7 @@ def _files_of(record: Path) -> list[Path]:
     if not record.is_file():
         return []
     return [
-        Path(one[name])
+        record.parent / one[name]
         for scans in read_json(record).values()
         for one in scans
         for name in ("image", "prediction")
@@ -133,13 +158,33 @@ def _files_of(record: Path) -> list[Path]:
 
 def read_unlabelled(folder: RunFolder) -> tuple[UnlabelledScan, ...]:
     """What `segment_unlabelled` left for the report; nothing where it was not asked for."""
-    record = folder.unlabelled / "scans.json"
+    record = folder.unlabelled / RECORD
     if not record.is_file():
         return ()
     return tuple(
-        UnlabelledScan(group, **_with_paths(facts))
+        UnlabelledScan(group, **_with_paths(facts, record.parent))
         for group, scans in read_json(record).items()
         for facts in scans
+    )
+
+
+def failed_scans(root: Path) -> list[str]:
+    """A sentence for each scan without a reference that could not be segmented.
+
+    Args:
+        root: Folder of a run or study.
+    """
+    records = {"": root / "unlabelled" / RECORD}
+    records |= {
+        f"{path.parent.parent.name}, ": path for path in root.glob(f"arms/*/unlabelled/{RECORD}")
+    }
+    return sorted(
+        f"{arm}{group}, {scan['case']}: {scan['failed']}"
+        for arm, path in records.items()
+        if path.is_file()
+        for group, scans in read_json(path).items()
+        for scan in scans
+        if scan["failed"]
     )
 
 
@@ -199,13 +244,20 @@ def _segment(job: ArmJob, place: Path, scans: list[Scan], folder: Path) -> list[
         if not facts["failed"]:
             rows = table[table["case"] == scan.case].set_index("label")
             facts |= {
-                "image": str(_image(scan, folder)),
-                "prediction": str(folder / f"{scan.case}.nii.gz"),
+                # From the folder of all groups, which may move; scans stay where they are.
+                "image": _from(_image(scan, folder), folder.parent),
+                "prediction": _from(folder / f"{scan.case}.nii.gz", folder.parent),
                 "volumes_ml": rows["volume_ml"].astype(float).to_dict(),
                 "warnings": rows["warnings"].to_dict(),
             }
         made.append(facts)
     return made
+
+
+def _from(path: Path, folder: Path) -> str:
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    return str(path.resolve())
 
 
 def _image(scan: Scan, folder: Path) -> Path:
@@ -219,6 +271,6 @@ def _image(scan: Scan, folder: Path) -> Path:
     return path
 
 
-def _with_paths(facts: dict[str, Any]) -> dict[str, Any]:
-    places = {name: Path(facts[name]) for name in ("image", "prediction") if name in facts}
+def _with_paths(facts: dict[str, Any], folder: Path) -> dict[str, Any]:
+    places = {name: folder / facts[name] for name in ("image", "prediction") if name in facts}
     return facts | places

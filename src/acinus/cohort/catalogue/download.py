@@ -121,9 +121,10 @@ def _receive(file: PublicFile, part: Path) -> int | None:
     start = _size(part)
     request = urllib.request.Request(file.url, headers={"User-Agent": f"acinus/{__version__}"})
     version = _known_version(part)
-    if start and version:
+    if start and (version or file.sha256 or file.md5):  # either tells a file that has changed
         request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", version)
+        if version:
+            request.add_header("If-Range", version)
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
             return _append(answer, file, part)
@@ -158,6 +159,12 @@ def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
         raise DataError(
             f"{file.url}: the file has changed on the server since its download began. Start again "
             "to download it anew."
+        )
+    begins = answer.headers.get("Content-Range", "")
+    if continues and begins and not begins.startswith(f"bytes {_size(part)}-"):
+        raise DataError(
+            f"{file.url}: the server must go on at byte {_size(part)}; it sends {begins}. Remove "
+            f"{part} and start again to download it anew."
         )
     is_page = answer.headers.get_content_type() == "text/html"
     if is_page and not file.name.endswith((".htm", ".html")):

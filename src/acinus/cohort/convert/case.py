@@ -175,7 +175,7 @@ def _convert(task: CaseTask) -> dict[str, Any]:
     for number, (name, series) in enumerate(zip(mapping.channels, choice.channels, strict=True)):
         if series is None:
             continue
-        image = read_series(series, repair=task.repair, orthogonal=True)
+        image = _read(series, task)
         if mapping.channels[name].check_hu:
             _refuse_no_hounsfield(image, series)
         notes += [f"channel '{name}': {note}" for note in image.meta["notes"]]
@@ -247,6 +247,19 @@ def finish_case(task: CaseTask, record: dict[str, Any]) -> None:
     write_json(task.record, record)
 
 
+def _read(series: Series, task: CaseTask) -> Volume:
+    try:
+        return read_series(series, repair=task.repair, orthogonal=True)
+    except DataError as error:
+        if (
+            task.repair
+            or not series.faults
+            or not all(fault.is_repairable for fault in series.faults)
+        ):
+            raise
+        raise DataError(f"{error} Or let --repair mend it.") from error
+
+
 def _aligned(image: Volume, first: Volume, name: str, mapping: ExportMapping) -> Volume:
     if not mapping.align:
         apart = first.grid.displacement_mm(image.grid)
@@ -266,6 +279,13 @@ def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
     """Refuse a CT whose values show that rescale slope and intercept are lost or wrong."""
     if series.modality.upper() != "CT":
         return
+    lost = [item.name for item in series.slices if not item.is_rescaled]
+    if 0 < len(lost) < series.n_slices:
+        raise DataError(
+            f"series '{series.description}': every slice of a CT must state RescaleSlope and "
+            f"RescaleIntercept if one does; {len(lost)} of {series.n_slices} do not, first "
+            f"{lost[0]}. Export it again, or set 'check_hu: false' for its channel."
+        )
     low, high = float(image.array.min()), float(image.array.max())
     # Air or fat; what lies below is padding, and a few voxels are noise.
     light = np.count_nonzero((image.array > PADDING_HU) & (image.array < LIGHT_HU))

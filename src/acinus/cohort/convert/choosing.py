@@ -14,6 +14,7 @@ from acinus.cohort.convert.identities import study_of
 from acinus.cohort.convert.mapping import MODALITIES, ExportMapping
 from acinus.errors import DataError
 from acinus.scans import Export, Series, StoredSegmentation, describe_series
+from acinus.scans.slices import Slice
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,8 @@ def _by_series(export: Export) -> tuple[dict[int, list[StoredSegmentation]], dic
 def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series | None:
     """The series that an object was drawn on; None if it is not there.
 
-    Of the parts of a divided series the one with most of the images referred to.
+    Of the parts of a divided series the one with most of the images referred to; where that is
+    told by nothing, images as measured go before pictures for planning.
 
     Args:
         one: The object.
@@ -178,16 +180,30 @@ def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series
     """
 
     def n_shared(candidate: Series) -> int:
-        uids = {item.tags.get("SOPInstanceUID", "") for item in candidate.slices}
-        return len(uids & one.instance_uids)
+        return sum(
+            bool({(item.tags.get("SOPInstanceUID", ""), frame) for frame in _frames(item)} & named)
+            for item in candidate.slices
+        )
 
-    fitting = [candidate for candidate in series if candidate.uid in one.series_uids]
+    # An image that is named with frames is not meant as a whole.
+    with_frames = {uid for uid, frame in one.images if frame is not None}
+    named = {image for image in one.images if image[1] is not None or image[0] not in with_frames}
+    fitting = [
+        candidate
+        for candidate in series
+        if candidate.uid in one.series_uids or (not one.series_uids and n_shared(candidate))
+    ]
     if len(fitting) > 1 and one.patient_id:
         fitting = [c for c in fitting if c.patient_id == one.patient_id] or fitting
-    best = max(fitting, key=n_shared, default=None)
-    if best is None or (one.instance_uids and n_shared(best) == 0):
+    best = max(fitting, key=lambda c: (n_shared(c), c.kind == "original"), default=None)
+    if best is None or (named and n_shared(best) == 0):
         return None
     return best
+
+
+def _frames(item: Slice) -> tuple[int | None, ...]:
+    """How a reference may call a slice: by its frame, or without for the whole file."""
+    return (None,) if item.frame is None else (None, item.frame + 1)
 
 
 def _unused(

@@ -31,8 +31,28 @@ HIDDEN = "***"
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 """UIDs that folders and descriptions are named after."""
 
-_NAMES = ("PatientName", "PatientBirthName", "ReferringPhysicianName")
+_NAMES = (
+    "PatientName",
+    "PatientBirthName",
+    "OtherPatientNames",
+    "ReferringPhysicianName",
+    "PerformingPhysicianName",
+    "OperatorsName",
+)
+_DATES = (
+    "PatientBirthDate",
+    "StudyDate",
+    "SeriesDate",
+    "AcquisitionDate",
+    "ContentDate",
+    "StructureSetDate",
+)
 _MORE_IDS = ("AccessionNumber", "StudyID", "OtherPatientIDs")
+
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September",
+    "October", "November", "December",
+)  # fmt: skip
 
 _SHORTEST_NAME = 2
 _SHORTEST_ID_INSIDE = 5
@@ -184,19 +204,24 @@ class Censor:
     def __init__(self, export: Export, source: Path, own: Iterable[str] = ()) -> None:
         words: set[str] = set()
         anywhere: set[str] = set()
-        headers = [one.tags for one in export.series] + [one.tags for one in export.segmentations]
+        headers = [
+            one.tags for found in (export.series, export.segmentations, export.skipped)
+            for one in found
+        ]  # fmt: skip
         for one in headers:
             for tag in _NAMES:
-                words |= _names_in(one.get(tag, ""))
+                for name in one.get(tag, "").split("\\"):
+                    words |= _names_in(name)
             for tag in _MORE_IDS:
-                if len(text := one.get(tag, "").strip()) >= _SHORTEST_ID_INSIDE:
-                    anywhere.add(text)
+                for text in map(str.strip, one.get(tag, "").split("\\")):
+                    if len(text) >= _SHORTEST_ID_INSIDE:
+                        anywhere.add(text)
             own_id = one.get("PatientID", "").strip()
             if len(own_id) >= _SHORTEST_ID_INSIDE:
                 anywhere.add(own_id)
             elif own_id:
                 words.add(own_id)
-            for tag in ("PatientBirthDate", "StudyDate"):
+            for tag in _DATES:
                 anywhere |= _spellings(one.get(tag, "").strip())
             anywhere |= {uid for tag in _UIDS if (uid := one.get(tag, "").strip())}
         self._place = f"{source}/"
@@ -236,7 +261,8 @@ def _hidden(found: re.Match[str]) -> str:
 def _names_in(text: str) -> set[str]:
     """Family, given and middle names of a DICOM name; titles are words of every language."""
     parts = [part for group in text.split("=") for part in group.split("^")[:3]]
-    words = {word for part in parts for word in re.split(r"[\s,.]+", part)}
+    whole = {word for part in parts for word in re.split(r"[\s,.]+", part)}
+    words = whole | {half for word in whole for half in re.split(r"[-'\u2019]", word)}
     return {word for word in words if len(word) >= _SHORTEST_NAME}
 
 
@@ -245,12 +271,16 @@ def _spellings(date: str) -> set[str]:
     if not re.fullmatch(r"\d{8}", date):
         return set()
     year, month, day = date[:4], date[4:6], date[6:]
-    return {
-        date,
-        *(mark.join((year, month, day)) for mark in "-./"),
-        *(mark.join((day, month, year)) for mark in "-./"),
-        *(mark.join((month, day, year)) for mark in "-./"),
-    }
+    spelt = {date}
+    for m, d in ((month, day), (month.lstrip("0"), day.lstrip("0"))):
+        for mark in ("-", ".", "/", " ", "_"):
+            spelt |= {mark.join(parts) for parts in ((year, m, d), (d, m, year), (m, d, year))}
+        name = _MONTHS[int(month) - 1] if 1 <= int(month) <= len(_MONTHS) else ""
+        for word in filter(None, (name, name[:3])):
+            for mark in ("-", " ", ". ", "_", ""):
+                spelt |= {f"{d}{mark}{word}{mark}{year}", f"{word}{mark}{d}{mark}{year}"}
+            spelt |= {f"{word} {d}, {year}", f"{d}. {word} {year}"}
+    return spelt
 
 
 def _shuffled(person: str) -> str:

@@ -89,7 +89,8 @@ def draw_labels(
                     "spaced; they are not, and the repaired image has others. Export the series "
                     "again, or convert it without labels."
                 )
-            drawn = _read(one, file, _stored_grid(series) if repaired is None else repaired.grid)
+            grid = _stored_grid(series) if repaired is None else repaired.grid
+            drawn = _read(one, file, grid, series)
             notes += drawn.notes
             if not drawn.grid.matches(image.grid):
                 notes.append(f"labels of {one.kind} '{one.label}' moved to the image's grid")
@@ -144,10 +145,11 @@ def _stored_grid(series: Series) -> Grid:
     return stack_grid(series.slices, series.description)
 
 
-def _read(one: StoredSegmentation, file: Path, grid: Grid) -> DicomSegments:
-    read = read_rtstruct if one.kind == "RTSTRUCT" else read_dicom_seg
+def _read(one: StoredSegmentation, file: Path, grid: Grid, series: Series) -> DicomSegments:
     try:
-        return read(file, grid)
+        if one.kind == "RTSTRUCT":
+            return read_rtstruct(file, grid, series)
+        return read_dicom_seg(file, grid)
     except (DataError, GridError) as error:
         found = str(error).replace(str(file), str(one.path))
         raise type(error)(f"{one.kind} '{one.label}': {found}") from error

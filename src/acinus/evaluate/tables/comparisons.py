@@ -14,8 +14,8 @@ import pandas as pd
 
 from acinus.evaluate.clusters import COUNTS, group_words, observed, with_clusters
 from acinus.evaluate.score_table import annotated_scores
-from acinus.evaluate.structures import select
-from acinus.evaluate.tables.evaluation import TABLE_3_METRICS
+from acinus.evaluate.structures import select, structures
+from acinus.evaluate.tables.evaluation import TABLE_3_METRICS, outcome_counts, undefined_words
 from acinus.evaluate.tables.numbers import Kind, records, table_of
 from acinus.evaluate.wording import (
     ALL_LABELS,
@@ -27,7 +27,12 @@ from acinus.evaluate.wording import (
     p_value,
     signed,
 )
-from acinus.measure.statistics import PairedDifference, paired_difference, summarise
+from acinus.measure.statistics import (
+    PairedDifference,
+    adjusted_p,
+    paired_difference,
+    summarise,
+)
 from acinus.measure.statistics.bootstrap import SEED
 
 ARM_COLUMNS: dict[str, Kind] = {
@@ -45,12 +50,16 @@ ARM_COLUMNS: dict[str, Kind] = {
     "sd": "float64",
     "low": "float64",
     "high": "float64",
+    "dz": "float64",
     "t_p": "float64",
+    "t_p_holm": "float64",
     "wilcoxon_p": "float64",
+    "wilcoxon_p_holm": "float64",
     "reason": "str",
 }
 """n: structures with both values; n_undefined: structures of common participants that
-lack one; difference: a minus b, mean over clusters with its 95% interval."""
+lack one; difference: a minus b, mean over clusters with its 95% interval; dz: Cohen's, the
+difference in standard deviations of it; holm: p-values corrected for all rows of the table."""
 
 VARIANT_COLUMNS: dict[str, Kind] = {
     "arm": "str",
@@ -61,6 +70,8 @@ VARIANT_COLUMNS: dict[str, Kind] = {
     "unit": "str",
     "n": "int64",
     "n_undefined": "int64",
+    "n_failed": "int64",
+    "n_missed": "int64",
     "mean": "float64",
     "sd": "float64",
     "low": "float64",
@@ -70,9 +81,12 @@ VARIANT_COLUMNS: dict[str, Kind] = {
     "difference_low": "float64",
     "difference_high": "float64",
     "wilcoxon_p": "float64",
+    "wilcoxon_p_holm": "float64",
     "reason": "str",
 }
-"""mean, sd: over all structures; difference: variant minus baseline within participants."""
+"""mean, sd: over all structures; n_missed: structures drawn and not predicted, which have no
+distance; difference: variant minus baseline within participants; holm: p corrected for all rows
+of the table."""
 
 
 def arm_comparison(
@@ -115,13 +129,13 @@ def arm_comparison(
             known = {"a": a, "b": b, "label": label, "metric": metric, "unit": unit}
             found, counts = _paired(first, second, seed)
             rows.append(known | counts | _difference_row(found))
-    return table_of(rows, ARM_COLUMNS)
+    return corrected(table_of(rows, ARM_COLUMNS))
 
 
 def display_arm_comparison(
     numbers: pd.DataFrame, names: Mapping[str, str] | None = None
 ) -> pd.DataFrame:
-    """The comparison for people: both means, difference with interval, p-values."""
+    """The comparison for people: both means, difference with interval and size, p-values."""
     a, b = (str(numbers[one].iloc[0]) if len(numbers) else one.upper() for one in ("a", "b"))
     rows = [
         {
@@ -130,7 +144,9 @@ def display_arm_comparison(
             a: decimals(row["mean_a"]),
             b: decimals(row["mean_b"]),
             "Difference (95% interval)": _difference_words(row["difference"], row),
+            "Cohen's d": signed(row["dz"]),
             "p, Wilcoxon": p_value(row["wilcoxon_p"]),
+            "p, corrected": p_value(row["wilcoxon_p_holm"]),
             "p, paired t-test": p_value(row["t_p"]),
             "Patients": f"{row['n_participants']}{group_words(row)}",
             "Remark": _remark(row),
@@ -143,7 +159,9 @@ def display_arm_comparison(
         a,
         b,
         "Difference (95% interval)",
+        "Cohen's d",
         "p, Wilcoxon",
+        "p, corrected",
         "p, paired t-test",
         "Patients",
         "Remark",
@@ -173,6 +191,8 @@ def variant_comparison(
         The columns of `VARIANT_COLUMNS`; the baseline comes first in each arm.
     """
     chosen = annotated_scores(select(scores, part=part))
+    outcomes = structures(chosen).groupby(["arm", "model"])
+    n_missed = {key: outcome_counts(found)["n_missed"] for key, found in outcomes}
     rows: list[dict[str, Any]] = []
     for arm, of_arm in chosen.groupby("arm", sort=False):
         models = sorted(dict.fromkeys(of_arm["model"]), key=lambda name: name != baseline)
@@ -184,8 +204,23 @@ def variant_comparison(
                     continue
                 base = of_metric[of_metric["model"] == baseline]
                 known = {"arm": arm, "model": model, "metric": metric, **_setting_of(model)}
-                rows.append(known | _variant_row(found, base, model == baseline, seed))
-    return table_of(rows, VARIANT_COLUMNS)
+                missed = {"n_missed": n_missed[arm, model]}
+                rows.append(known | missed | _variant_row(found, base, model == baseline, seed))
+    return corrected(table_of(rows, VARIANT_COLUMNS))
+
+
+def corrected(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The table with its p-values corrected for all of its rows, each kind of test by itself.
+
+    Args:
+        numbers: From `arm_comparison` or `variant_comparison`, or several of one kind together.
+    """
+    adjusted = {
+        f"{name}_holm": pd.Series(adjusted_p(numbers[name]).p, numbers.index, dtype="float64")
+        for name in ("wilcoxon_p", "t_p")
+        if name in numbers
+    }
+    return numbers.assign(**adjusted)
 
 
 def display_variants(numbers: pd.DataFrame) -> pd.DataFrame:
@@ -199,12 +234,16 @@ def display_variants(numbers: pd.DataFrame) -> pd.DataFrame:
             row[f"{title} (mean ± sd)"] = mean_and_sd(one["mean"], one["sd"])
             row[f"{title}, difference to final"] = _variant_difference(one)
         row["n"] = str(int((group["n"] + group["n_undefined"]).max()))
+        row["Missed"] = str(int(group["n_missed"].max()))
+        row["Undefined"] = undefined_words(group)
+        row["Failed"] = str(int(group["n_failed"].max()))
         rows.append(row)
     columns = ["Scan type", "Setting", "Choice"]
     for metric in dict.fromkeys(numbers["metric"]):
         title = metric_title(metric)
         columns += [f"{title} (mean ± sd)", f"{title}, difference to final"]
-    return pd.DataFrame(rows, columns=[*columns, "n"]).fillna("")
+    counts = ["n", "Missed", "Undefined", "Failed"]
+    return pd.DataFrame(rows, columns=[*columns, *counts]).fillna("")
 
 
 def _paired(
@@ -236,8 +275,11 @@ def _difference_row(found: PairedDifference) -> dict[str, Any]:
         "sd": found.sd,
         "low": found.low,
         "high": found.high,
+        "dz": found.effect.dz,
         "t_p": found.t_p,
+        "t_p_holm": None,
         "wilcoxon_p": found.wilcoxon_p,
+        "wilcoxon_p_holm": None,
         "reason": found.reason,
     }
 
@@ -251,6 +293,7 @@ def _variant_row(
         "unit": found["unit"].iloc[0],
         "n": summary.n,
         "n_undefined": summary.n_undefined,
+        "n_failed": len(found) - len(judged),
         "mean": summary.mean,
         "sd": summary.sd,
         "low": summary.low,
@@ -260,6 +303,7 @@ def _variant_row(
         "difference_low": None,
         "difference_high": None,
         "wilcoxon_p": None,
+        "wilcoxon_p_holm": None,
         "reason": "" if is_baseline else "no baseline to compare with",
     }
     if is_baseline or base.empty:
@@ -294,7 +338,8 @@ def _variant_difference(row: Mapping[str, Any]) -> str:
     if pd.isna(row["difference"]):
         return row["reason"] or "–"
     ends = interval(row["difference_low"], row["difference_high"])
-    return f"{signed(row['difference'])} ({ends}), p {p_value(row['wilcoxon_p'])}"
+    p, holm = p_value(row["wilcoxon_p"]), p_value(row["wilcoxon_p_holm"])
+    return f"{signed(row['difference'])} ({ends}), p {p}, corrected {holm}"
 
 
 def _remark(row: Mapping[str, Any]) -> str:

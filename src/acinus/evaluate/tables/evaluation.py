@@ -130,7 +130,7 @@ def display_evaluation(
         row["n"] = str(judged)
         row["Missed"] = str(int(group["n_missed"].max()))
         row["Side errors"] = _count(float(group["n_side_errors"].max()))
-        row["Undefined"] = _undefined_words(group)
+        row["Undefined"] = undefined_words(group)
         row["Failed"] = str(int(group["n_failed"].max()))
         rows.append(row)
     headings = [_heading(metric) for metric in dict.fromkeys(numbers["metric"])]
@@ -244,7 +244,7 @@ def _count(value: float) -> str:
     return NONE if math.isnan(value) else str(int(value))
 
 
-def _undefined_words(group: pd.DataFrame) -> str:
+def undefined_words(group: pd.DataFrame) -> str:
     """``0``, or which metric is undefined how often."""
     counts = {
         metric_title(row["metric"]): int(row["n_undefined"])

@@ -30,6 +30,7 @@ HUMAN_COLUMNS: dict[str, Kind] = {
     "label": "str",
     "n": "int64",
     "n_undefined": "int64",
+    "n_failed": "int64",
     **COUNTS,
     "mean": "float64",
     "sd": "float64",
@@ -39,9 +40,10 @@ HUMAN_COLUMNS: dict[str, Kind] = {
     "difference_low": "float64",
     "difference_high": "float64",
 }
-"""who: a reading, or ``model``; mean to high: Dice against the first reading, with the bootstrapped
-95% interval of the mean over clusters; difference: model minus the first of the readings, on
-structures that both have, NaN for readings."""
+"""who: a reading, or ``model``; all of an arm are over the same structures, n_failed of which
+could not be judged for one of them and are in no figure; mean to high: Dice against the first
+reading, with the bootstrapped 95% interval of the mean over clusters; difference: model minus the
+first of the readings, NaN for readings."""
 
 MODEL = "model"
 
@@ -61,11 +63,10 @@ def human_table(scores: pd.DataFrame, *, seed: int = SEED) -> pd.DataFrame:
     """
     dice = annotated_scores(scores[scores["metric"] == "dice"])
     tested = select(dice, model="final", part="holdout")
-    tested = tested[tested["status"] != "failed"]
     read = select(dice, part=READINGS)
     rows: list[dict[str, Any]] = []
     for arm, own in tested.groupby("arm", sort=False):
-        of_arm = read[(read["arm"] == arm) & read["case"].isin(own["case"])]
+        of_arm = read[read["arm"] == arm]
         names = [
             name for name in dict.fromkeys(of_arm["model"])
             if (read["model"] == model_against(str(name))).any()
@@ -73,20 +74,39 @@ def human_table(scores: pd.DataFrame, *, seed: int = SEED) -> pd.DataFrame:
         readers = {str(name): of_arm[of_arm["model"] == name] for name in names}
         if not readers:
             continue
+        given = _in_all([own, *readers.values()])
+        judged = _in_all([one[one["status"] != "failed"] for one in (own, *readers.values())])
+        (model, *found) = (_of_keys(one, judged) for one in (own, *readers.values()))
         labels = list(dict.fromkeys(own["label"]))
         for label in [*labels, *([ALL_LABELS] if len(labels) > 1 else [])]:
-            known = {"arm": arm, "label": label}
-            for name, found in readers.items():
-                row = known | {"who": name} | _summary(_of(found, label), seed)
+            lost = [key for key in given - judged if label in (key[1], ALL_LABELS)]
+            known = {"arm": arm, "label": label, "n_failed": len(lost)}
+            for name, reader in zip(readers, found, strict=True):
+                row = known | {"who": name} | _summary(_of(reader, label), seed)
                 rows.append(row | dict.fromkeys(_DIFFERENCE))
-            first = next(iter(readers.values()))
-            model = _of(own[own["case"].isin(first["case"])], label)
-            row = known | {"who": MODEL} | _summary(model, seed)
-            rows.append(row | _difference(model, _of(first, label), seed))
+            row = known | {"who": MODEL} | _summary(_of(model, label), seed)
+            rows.append(row | _difference(_of(model, label), _of(found[0], label), seed))
     return table_of(rows, HUMAN_COLUMNS)
 
 
 _DIFFERENCE = ("difference", "difference_low", "difference_high")
+
+
+Key = tuple[str, str]
+"""Case and label."""
+
+
+def _keys(scores: pd.DataFrame) -> list[Key]:
+    return list(zip(scores["case"].astype(str), scores["label"].astype(str), strict=True))
+
+
+def _in_all(scores: Sequence[pd.DataFrame]) -> set[Key]:
+    """Structures that every one has."""
+    return set.intersection(*(set(_keys(one)) for one in scores))
+
+
+def _of_keys(scores: pd.DataFrame, keys: set[Key]) -> pd.DataFrame:
+    return scores[[key in keys for key in _keys(scores)]]
 
 
 def _of(scores: pd.DataFrame, label: str) -> pd.DataFrame:
@@ -155,10 +175,18 @@ def note_on_human(numbers: pd.DataFrame) -> str:
         if undefined
         else ""
     )
+    failed = (
+        int(numbers.loc[numbers["label"] != ALL_LABELS, "n_failed"].max()) if len(numbers) else 0
+    )
+    if failed:
+        gaps += (
+            f" Up to {failed} structures of a row could not be judged for the model or a reader, "
+            "and are left out for all."
+        )
     return (
-        "Dice against the first reading, on the cases of the hold-out: of the second reader, with "
-        "the 95% interval of the mean below, and of the model of each scan type, with its "
-        "difference to the reader and the interval of that; n: structures in "
+        "Dice against the first reading, on the structures of the hold-out that all have: of the "
+        "second reader, with the 95% interval of the mean below, and of the model of each scan "
+        "type, with its difference to the reader and the interval of that; n: structures in "
         "participants. A structure that one drew and the other did not counts 0."
         f"{gaps} {note_on_clusters(numbers)}"
     )

@@ -26,6 +26,7 @@ MIRRORING_COLUMNS: dict[str, Kind] = {
     "model": "str",
     "n": "int64",
     "n_undefined": "int64",
+    "n_failed": "int64",
     "n_participants": "int64",
     "dice": "float64",
     "dice_sd": "float64",
@@ -77,6 +78,7 @@ def mirroring_table(
                     "mirroring": mirroring,
                     "model": model,
                     **{name: summary[name] for name in ("n", "n_undefined", "n_participants")},
+                    "n_failed": int((own["status"] == "failed").sum()),
                     "dice": summary["mean"],
                     "dice_sd": summary["sd"],
                     "dice_low": summary["low"],
@@ -103,6 +105,8 @@ def display_mirroring(numbers: pd.DataFrame) -> pd.DataFrame:
                     f"{mean_and_sd(row['dice'], row['dice_sd'])}\n"
                     f"({interval(row['dice_low'], row['dice_high'])})"
                 ),
+                "n": str(row["n"]),
+                "Undefined, failed": f"{row['n_undefined']}, {row['n_failed']}",
                 "Structures with side errors": (
                     f"{row['structures_with_errors']} of {row['structures_judged']}"
                 ),
@@ -123,8 +127,9 @@ def note_on_mirroring(numbers: pd.DataFrame) -> str:
         "Patches of the training flipped across the sagittal plane: plain, with every label where "
         "it is, which teaches that right may be left; not at all; or with right and left labels "
         "exchanged. The models differ in more than the flips, since trainings vary: a difference "
-        "in Dice may be chance. A side error is a connected part that lies on the partner's side; "
-        "where nothing was predicted no side can be wrong."
+        "in Dice may be chance. n: structures that the mean Dice is of. A side error is a "
+        "connected part that lies on the partner's side; where nothing was predicted no side can "
+        "be wrong."
     )
 
 

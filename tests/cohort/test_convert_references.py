@@ -1,0 +1,238 @@
+"""Which images an object was drawn on, and what of an export is lost: nothing goes silently."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+from test_convert import GLANDS, MAPPING, RIGHT, convert, labels, mapped, mask_of
+
+from acinus.cli import main
+from acinus.cohort.convert.choosing import referred_series
+from acinus.errors import DataError
+from acinus.scans import list_export, list_series
+from made_export import (
+    AXIAL,
+    affine_of,
+    ct_values,
+    head,
+    pixels,
+    uid,
+    write,
+    write_enhanced,
+    write_rtstruct,
+    write_series,
+)
+
+
+def changed(path: Path, change) -> None:
+    dataset = pydicom.dcmread(path)
+    change(dataset)
+    dataset.save_as(path)
+
+
+def case(folder: Path) -> Path:
+    """A CT and its structure set; the path of the latter."""
+    write_series(folder / "ct", ct_values())
+    write_rtstruct(folder / "rs", GLANDS, affine_of(AXIAL))
+    return folder / "rs"
+
+
+def test_structures_of_another_frame_of_reference_are_refused(tmp_path) -> None:
+    path = case(tmp_path / "export")
+
+    def other_frame(dataset: Dataset) -> None:
+        own = uid("MRN123456", "head", "frame")
+        for roi, frame in zip(dataset.StructureSetROISequence, (own, "1.2.3"), strict=True):
+            roi.ReferencedFrameOfReferenceUID = frame
+
+    changed(path, other_frame)
+    outcome = convert(tmp_path)
+    assert "'parotid_l' was drawn in another" in outcome.failed["P001_1"]
+    shutil.rmtree(tmp_path / "dataset")
+    only = {"parotid_right": MAPPING["labels"]["parotid_right"]}
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, labels=only, mirror_pairs=[]))
+    assert outcome.failed == {}
+
+    def named(dataset: Dataset) -> None:  # the images say more than the frame
+        image = Dataset()
+        image.ReferencedSOPInstanceUID = uid("MRN123456", "head", "AX", 1)
+        for contour in dataset.ROIContourSequence[1].ContourSequence:
+            contour.ContourImageSequence = [image]
+
+    changed(path, named)
+    shutil.rmtree(tmp_path / "dataset")
+    assert convert(tmp_path).failed == {}
+
+
+def test_a_ct_that_states_its_rescaling_on_some_slices_only_is_refused(tmp_path) -> None:
+    def lost(z: int) -> dict:
+        return {"RescaleSlope": None, "RescaleIntercept": None} if z in (2, 3) else {}
+
+    write_series(tmp_path / "export", ct_values(), each=lost)
+    (reason,) = convert(
+        tmp_path, mapping=mapped(tmp_path, labels={}, mirror_pairs=[])
+    ).failed.values()
+    assert "every slice of a CT must state RescaleSlope" in reason and "2 of 6 do not" in reason
+
+
+def test_two_modalities_under_one_series_are_two(tmp_path) -> None:
+    write_series(
+        tmp_path / "export", ct_values(), each=lambda z: {"Modality": "MR" if z > 2 else "CT"}
+    )
+    found = list_export(tmp_path / "export").series
+    assert sorted((one.modality, one.n_slices) for one in found) == [("CT", 3), ("MR", 3)]
+
+
+def on_frames(path: Path, image_uid: str, frames: list[int], *, is_whole: bool = False) -> None:
+    """Let a structure set refer to frames of an enhanced object, in its list or its contours."""
+
+    def change(dataset: Dataset) -> None:
+        within = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+        (series,) = within.RTReferencedSeriesSequence
+        series.SeriesInstanceUID = uid("MRN123456", "head", "enhanced")
+        images = []
+        for frame in frames:
+            image = Dataset()
+            image.ReferencedSOPInstanceUID, image.ReferencedFrameNumber = image_uid, frame
+            images.append(image)
+        if not is_whole:
+            series.ContourImageSequence = images
+            return
+        whole = Dataset()
+        whole.ReferencedSOPInstanceUID = image_uid
+        series.ContourImageSequence = [whole]
+        for contour in dataset.ROIContourSequence[0].ContourSequence:
+            contour.ContourImageSequence = images
+
+    changed(path, change)
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_what_was_drawn_on_a_time_point_belongs_to_it(is_whole, tmp_path) -> None:
+    """Whether the list of images names frames or the file only, and each contour its frame."""
+    write_enhanced(tmp_path / "mr", ct_values(), n_times=2)
+    write_rtstruct(tmp_path / "rs", {"gland": RIGHT}, affine_of(AXIAL))
+    parts = list_export(tmp_path).series
+    assert len(parts) == 2
+    for part in parts:
+        frames = [item.frame + 1 for item in part.slices[1:4]]
+        on_frames(tmp_path / "rs", uid(tmp_path / "mr"), frames, is_whole=is_whole)
+        (one,) = list_export(tmp_path).segmentations
+        assert referred_series(one, parts) is part
+
+
+def test_images_as_measured_go_before_a_scout_of_the_same_series(tmp_path) -> None:
+    def scout(z: int) -> dict:
+        return {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]} if z < 2 else {}
+
+    path = case(tmp_path / "export")
+    write_series(tmp_path / "export" / "ct", ct_values(), each=scout)
+
+    def silent(dataset: Dataset) -> None:
+        within = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+        del within.RTReferencedSeriesSequence[0].ContourImageSequence
+
+    changed(path, silent)
+    found = list_export(tmp_path / "export")
+    wanted = referred_series(found.segmentations[0], found.series)
+    assert wanted is not None and wanted.kind == "original"
+
+
+def test_images_that_only_the_contours_name_are_enough(tmp_path) -> None:
+    path = case(tmp_path / "export")
+
+    def by_contours(dataset: Dataset) -> None:
+        del dataset.ReferencedFrameOfReferenceSequence
+        for roi in dataset.ROIContourSequence:
+            for z, contour in enumerate(roi.ContourSequence, start=1):
+                image = Dataset()
+                image.ReferencedSOPInstanceUID = uid("MRN123456", "head", "AX", z)
+                contour.ContourImageSequence = [image]
+
+    changed(path, by_contours)
+    assert convert(tmp_path).failed == {}
+    np.testing.assert_array_equal(np.asarray(labels(tmp_path).dataobj).T == 1, mask_of(RIGHT))
+
+
+@pytest.mark.parametrize(
+    ("length", "name"), [(0, "IM999"), (60, "a.dcm"), (200, "IM999"), (300, "b.IMA")]
+)
+def test_a_file_that_was_cut_is_told(length, name, tmp_path, capfd) -> None:
+    """The last slice of a stack leaves no gap by which its loss would show."""
+    paths = write_series(tmp_path / "export", ct_values())
+    data = paths[-1].read_bytes()
+    paths[-1].unlink()
+    (tmp_path / "export" / name).write_bytes(data[:length])
+    (tmp_path / "export" / "readme.txt").write_text("no image")
+    rules = mapped(tmp_path, labels={}, mirror_pairs=[])
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset"), "--map", str(rules)]
+    assert main(words) == 3
+    assert name in capfd.readouterr().err
+
+
+def test_files_without_preamble_are_read(tmp_path) -> None:
+    """What pydicom writes when nobody asked it for the standard's file format."""
+    for number, path in enumerate(write_series(tmp_path / "export", ct_values())):
+        dataset = pydicom.dcmread(path)
+        dataset.preamble = None
+        if number % 2:
+            del dataset.file_meta
+            dataset.save_as(path, implicit_vr=True, little_endian=True)
+        else:
+            dataset.save_as(path)
+        assert path.read_bytes()[128:132] != b"DICM"
+    (series,) = list_export(tmp_path / "export").series
+    assert series.n_slices == 6
+
+
+def test_pictures_of_many_frames_are_no_fault(tmp_path) -> None:
+    case(tmp_path / "export")
+    screen = head("MRN123456", "head", "screen", "OT")
+    screen.NumberOfFrames = 3
+    pixels(screen, np.zeros((3, 10, 12), np.int16))
+    kind = MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+    write(tmp_path / "export" / "screen", screen, str(kind), uid("screen"))
+    (skipped,) = list_export(tmp_path / "export").skipped
+    assert not skipped.is_fault and "screenshots" in skipped.reason
+
+
+def test_what_headers_of_faulty_files_say_does_not_leak(tmp_path, capfd) -> None:
+    case(tmp_path / "export")
+    place = tmp_path / "export" / "Doe_Jane_PAT778899_17.4.1950_Muster_03-Mar-2021"
+    bad = write_series(place, ct_values(), patient="PAT778899", PixelSpacing=None)[0]
+
+    def names(dataset: Dataset) -> None:
+        dataset.PatientName = "Doe^Jane"
+        dataset.OtherPatientIDs = ["PAT778899", "ALSO4711"]
+        dataset.OperatorsName = "Muster-Mann^X"
+        dataset.AcquisitionDate = "20210303"
+
+    changed(bad, names)
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset")]
+    assert main([*words, "--map", str(mapped(tmp_path))]) == 3
+    assert main(["convert", str(tmp_path / "export"), "--list"]) in (0, 3)
+    told = "".join(capfd.readouterr()).replace(str(tmp_path), "").lower()
+    for secret in ("doe", "jane", "778899", "17.4.1950", "muster", "mar-2021"):
+        assert secret not in told
+
+
+def test_all_faults_of_a_stack_are_told_and_what_mends_them(tmp_path) -> None:
+    paths = write_series(tmp_path / "export", ct_values())
+    (tmp_path / "export" / "copy").write_bytes(paths[1].read_bytes())
+    paths[3].unlink()
+    plain = mapped(tmp_path, labels={}, mirror_pairs=[])
+    (reason,) = convert(tmp_path, mapping=plain).failed.values()
+    assert "1 repeated" in reason and "1 missing there" in reason and "--repair" in reason
+    assert convert(tmp_path, mapping=plain, repair=True).failed == {}
+
+
+def test_an_export_of_structures_alone_says_what_it_holds(tmp_path) -> None:
+    write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL))
+    with pytest.raises(DataError, match="1 RTSTRUCT without images"):
+        list_series(tmp_path / "export")
