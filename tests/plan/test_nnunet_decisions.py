@@ -214,6 +214,50 @@ def test_zeros_leave_the_statistics_where_cropping_takes_much_away(
     assert got["prepare.normalise_nonzero"] is masked
 
 
+def test_zeros_stay_in_channels_that_are_not_z_scored() -> None:
+    cropped = CUBES.model_copy(
+        update={
+            "cases": {
+                name: case.model_copy(update={"cropped_share": 0.33})
+                for name, case in CUBES.cases.items()
+            }
+        }
+    )
+    for names, masked in ((("noNorm",), False), (("noNorm", "T1"), True)):
+        found = decide("nnunet-3d", cropped, dataset=unread_dataset(channel_names=names))
+        assert found["prepare.normalise_nonzero"] is masked
+
+
+@pytest.mark.parametrize(
+    ("in_single", "spacing"), [(True, (1.8, 0.6, 0.6)), (False, (0.9, 0.6, 0.6))]
+)
+def test_slices_three_times_as_thick_are_judged_as_the_file_has_them(in_single, spacing) -> None:
+    """nnU-Net reads 1.79999995 and 0.60000002 mm from NIfTI: not three times; else 1.8 > 3 * 0.6.
+
+    Recorded from nnU-Net 2.8.1 on such files: target spacing (1.8, 0.6, 0.6) from NIfTI.
+    """
+    spacings = [(1.8, 0.6, 0.6)] * 7 + [(0.9, 0.6, 0.6)] * 3
+    mixed = made_fingerprint(spacings, [(20, 64, 64)] * 10)
+    cases = {
+        name: one.model_copy(update={"in_single_precision": in_single})
+        for name, one in mixed.cases.items()
+    }
+    found = decide("nnunet-3d", mixed.model_copy(update={"cases": cases}))
+    assert found["prepare.spacing_mm"] == spacing
+
+
+def test_images_too_small_for_two_levels_are_refused() -> None:
+    tiny = made_fingerprint([(1.0, 1.0, 1.0)] * 3, [(6, 7, 7)] * 3)
+    with pytest.raises(PlanError, match="at least 8 voxels"):
+        decide("nnunet-3d", tiny)
+
+
+def test_large_single_slices_are_planned() -> None:
+    """The search for a low resolution comes to less than one voxel across them."""
+    flat = made_fingerprint([(1.0, 2.0, 2.0)] * 3, [(1, 2000, 2000)] * 3)
+    assert len(decide("nnunet-2d", flat)["train.patch_vox"]) == 2
+
+
 def test_shapes_are_those_after_cropping() -> None:
     cases = {
         name: case.model_copy(update={"cropped_vox": (20, 30, 20)})

@@ -160,6 +160,9 @@ def test_the_highest_mean_dice_wins_and_of_equal_ones_the_smaller() -> None:
         choose_ensemble({("a",): None})
     assert singles_and_pairs(3) == [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
     assert member_names([Path("x/run"), Path("y/run"), Path("z")]) == ["run-1", "run-2", "z"]
+    # A name that a folder has already is given to no other one.
+    names = member_names([Path("x/run-2"), Path("y/run"), Path("z/run")])
+    assert names[0] == "run-2" and len(set(names)) == 3
 
 
 @pytest.fixture

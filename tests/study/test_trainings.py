@@ -141,6 +141,8 @@ def test_plain_mirroring_is_a_caveat_and_swapping_is_none(tmp_path):
     (both,) = caveats(decided(plain, "predict.use_mirroring", value=True), table)
     assert both.endswith("Predictions were averaged over such flips too.")
     assert caveats(decided(plain, "train.mirror_axes", value=("Y",)), table) == []
+    dataset = plain.dataset.model_copy(update={"sides": {}})  # pairs alone tell as much
+    assert caveats(plain.model_copy(update={"dataset": dataset}), table) == [sentence]
 
 
 def test_a_label_that_was_lost_is_a_caveat(tmp_path):

@@ -275,11 +275,13 @@ def test_zeros_outside_of_the_body_stay_zeros_where_asked() -> None:
     image[..., :10] = 0.0
     masked = replace(batch, image=image)
     outside = inner(image, masked) == 0
-    kept, _ = changed(masked, **EVERYTHING, keep_zeros=True)
+    kept, _ = changed(masked, **EVERYTHING, keep_zeros=(0, 1))
     free, _ = changed(masked, **EVERYTHING)
     assert not kept[outside].any()
     assert torch.equal(kept[~outside], free[~outside])
     assert free[outside].all()
+    one, _ = changed(masked, **EVERYTHING, keep_zeros=(1,))
+    assert torch.equal(one[:, 0], free[:, 0]) and torch.equal(one[:, 1], kept[:, 1])
 
 
 @pytest.mark.parametrize(("n_dims", "in_plane"), [(2, True), (3, False), (3, True)])
@@ -296,7 +298,7 @@ def test_nothing_of_a_batch_is_read_back_from_its_device(n_dims: int, in_plane: 
         angles=[(0.1, 0, 0), (0, 0, 0), (0.1, 0, 0)],
         flips=(True, False, True),
         in_plane=in_plane,
-        keep_zeros=True,
+        keep_zeros=(0, 1),
     )
     here, here_label = changed(batch, n_dims=n_dims)
     assert (image.device.type, image.shape, image.dtype) == ("meta", here.shape, here.dtype)

@@ -76,6 +76,13 @@ def test_a_deeper_network_takes_the_levels_that_are_there(tmp_path: Path) -> Non
     )
 
 
+def test_a_shallower_network_names_what_it_leaves_behind(tmp_path: Path) -> None:
+    said = load_what_fits(
+        network_of(1), write_model(tmp_path, {0: network_of(2, features=[4, 8, 16])}), 0
+    )
+    assert "encoder.2" in said and "here absent)" in said
+
+
 def test_nothing_that_fits_is_refused(tmp_path: Path) -> None:
     model = write_model(tmp_path, {0: network_of(1)})
     with pytest.raises(PlanError, match=r"must share weights with this plan's network; 0% of"):

@@ -366,8 +366,8 @@ def _require_enough(
             unit_name = f"values of '{group_by}'" if group_by else "participants"
             raise DataError(
                 f"arm '{arm}' must have at least one of the {unit_name} in each of {folds} folds; "
-                f"{left} are left after the hold-out. Use fewer folds, a smaller hold-out or "
-                "more cases."
+                f"{left} are left after the hold-out. Use fewer folds (folds), a smaller "
+                "hold-out (holdout) or more cases: with few, --holdout 0 --set folds=2."
             )
 
 

@@ -26,11 +26,10 @@ from acinus.plan.intensity import ForegroundIntensity, Sample, combine_samples, 
 from acinus.scans import Volume, canonical, read_labelmap, read_volume
 from acinus.types import Array
 
-FORMAT = 2
+FORMAT = 3
 
-SPACING_DIGITS = 6
-"""Significant digits of a spacing: affines are stored in single precision, and axes that are
-equal but for its last digits must count as equal."""
+SPACING_DIGITS = 7
+"""Significant digits of a spacing: as many as single precision holds, in which affines are kept."""
 
 MOST_THREADS = 8
 """Cases read at a time; each holds its volumes in memory."""
@@ -46,6 +45,8 @@ class CaseFacts(Settings):
 
     shape_vox: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    in_single_precision: bool = False
+    """Whether the file keeps the spacing so, as NIfTI does: 1.8 mm are 1.79999995 mm there."""
     cropped_vox: tuple[int, int, int]
     """Shape of the box of all voxels that are not 0 in every channel (nnU-Net's crop)."""
     cropped_share: float
@@ -139,6 +140,10 @@ def case_facts(case: Case, dataset: Dataset) -> tuple[CaseFacts, dict[str, Sampl
     facts = CaseFacts(
         shape_vox=first.shape,
         spacing_mm=_rounded(first.spacing_mm),
+        in_single_precision=any(
+            image is not None and image.name.lower().endswith((".nii", ".nii.gz"))
+            for image in case.images
+        ),
         **_crop_facts([image.array for image in images.values()]),
         intensity={name: _intensity(image.array) for name, image in images.items()},
         **_label_facts(label, boxes, dataset),

@@ -121,7 +121,12 @@ def refuse_other_folder(folder: Path) -> None:
 def member_names(folders: Sequence[Path]) -> list[str]:
     """A name a folder, taken from its path; equal ones are numbered."""
     names = [folder.resolve().name or "model" for folder in folders]
-    return [
-        name if names.count(name) == 1 else f"{name}-{number}"
-        for number, name in enumerate(names, start=1)
-    ]
+    taken = {name for name in names if names.count(name) == 1}
+    for at, name in enumerate(names):
+        if name not in taken:
+            number = at + 1
+            while (other := f"{name}-{number}") in taken:
+                number += 1
+            names[at] = other
+            taken.add(other)
+    return names

@@ -145,10 +145,16 @@ def _faults_of_viewed(folder: Path, whole_hash: str) -> list[dict[str, str]]:
     return check_dataset(folder).as_rows()
 
 
-def plan_arm(job: ArmJob) -> Plan:
-    """Fingerprint, plan and, under a budget, steps; the plan on disk is kept."""
+def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
+    """Fingerprint, plan and, under a budget, steps; the plan on disk is kept.
+
+    Args:
+        job: The arm.
+        is_for_here: Whether it will be trained on this machine now. Else nnU-Net's plan stays as
+            its rules have it, whatever this machine's memory is; it is fitted when it is trained.
+    """
     if job.folder.plan.is_file():
-        return read_plan(job.folder.plan)
+        return _kept_plan(job, is_for_here=is_for_here)
     fingerprint = take_fingerprint(job.dataset, job.folder.fingerprint)
     budget = str(job.budget) if job.budget else None
     plan = make_plan(job.dataset, fingerprint, job.recipe, seed=job.seed, budget=budget)
@@ -161,11 +167,12 @@ def plan_arm(job: ArmJob) -> Plan:
     locator = locator_arm(job, plan)
     if first is not None:
         share_left_s = full_share(share_left_s)
-        plan = bound_to(plan, plan_arm(first))
+        plan = bound_to(plan, plan_arm(first, is_for_here=is_for_here))
     if locator is not None:
         share_left_s = segment_share(share_left_s)
-        plan = bound_to_locator(plan, plan_arm(locator))
-    plan = fit_to_memory(plan, job.places_here)
+        plan = bound_to_locator(plan, plan_arm(locator, is_for_here=is_for_here))
+    if is_for_here or plan.settings.rules != "nnunet":
+        plan = _fit_to_memory(plan, job)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if share_left_s is not None:
@@ -176,6 +183,27 @@ def plan_arm(job: ArmJob) -> Plan:
     refuse_uneven(plan)
     write_plan(plan, job.folder.plan)
     return plan
+
+
+def _kept_plan(job: ArmJob, *, is_for_here: bool) -> Plan:
+    """The plan on disk; one of nnU-Net's rules is fitted to this machine before it is trained."""
+    plan = read_plan(job.folder.plan)
+    has_begun = any(job.folder.training(fold).exists() for fold in plan.folds_to_train)
+    if not is_for_here or has_begun or plan.settings.rules != "nnunet":
+        return plan
+    fitting = _fit_to_memory(plan, job)
+    if fitting is not plan:
+        write_plan(fitting, job.folder.plan)
+    return fitting
+
+
+def _fit_to_memory(plan: Plan, job: ArmJob) -> Plan:
+    """The plan with a batch that the memory holds; what was changed is said at once."""
+    fitting = fit_to_memory(plan, job.places_here)
+    wanted, batch = plan.settings.train.batch, fitting.settings.train.batch
+    if batch != wanted:
+        progress.say(f"{job.name}: batch {batch} in place of {wanted}, which the free memory holds")
+    return fitting
 
 
 def train_arm(job: ArmJob, plan: Plan) -> None:

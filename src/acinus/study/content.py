@@ -376,7 +376,8 @@ def _variant_caveats(study: Study, plans: Mapping[str, Plan]) -> list[str]:
     """What must be known of variants before their numbers are read."""
     varied = study.vary.get("train.mirroring", ())
     caveats = []
-    sided = {arm: plan.settings.train for arm, plan in plans.items() if plan.dataset.sides}
+    sided = {arm: plan.settings.train for arm, plan in plans.items()
+             if plan.dataset.sides or plan.dataset.mirror_pairs}  # fmt: skip
     if "plain" in varied and any(train.mirroring != "plain" for train in sided.values()):
         caveats.append(f"train.mirroring=plain: {PLAIN_MIRRORING[0].lower()}{PLAIN_MIRRORING[1:]}")
     unmirrored = [arm for arm, train in sided.items() if "X" not in train.mirror_axes]

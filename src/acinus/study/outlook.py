@@ -12,6 +12,7 @@ from acinus.prepare import prepare_store
 from acinus.study.forecast import measure_costs
 from acinus.study.job import ArmJob
 from acinus.study.locating import entries_of, training_boxes
+from acinus.study.memory import fits_memory
 from acinus.study.missing import sets_to_judge, whole_cases
 from acinus.train.memory import memory_bytes
 
@@ -36,6 +37,12 @@ def _costs(job: ArmJob, plan: Plan) -> str:
     train = plan.settings.train
     fixed, per_patch = memory_bytes(plan)
     cases = job.split.cases(job.dataset, "train")[:N_TIMED_CASES]
+    memory = (
+        f"  memory of a training: about {(fixed + train.batch * per_patch) / 2**30:.1f} GiB on "
+        f"{train.device}"
+    )
+    if not fits_memory(plan, job.places_here):
+        return f"{memory}, more than is free here: no step was timed"
     store = prepare_store(job.dataset, plan, job.store, cases, training_boxes(plan))
     costs = measure_costs(plan, store, entries_of(job, cases))
     n_folds = len(plan.folds_to_train)
@@ -46,8 +53,7 @@ def _costs(job: ArmJob, plan: Plan) -> str:
     more = f", again without channels in {len(sets)} ways" if sets else ""
     return "\n".join(
         [
-            f"  memory of a training: about {(fixed + train.batch * per_patch) / 2**30:.1f} GiB on "
-            f"{train.device}",
+            memory,
             f"  time of a step: {costs.step_s:.2f} s on {train.device} with {train.threads} "
             f"thread(s), {train.precision}",
             f"  time of all trainings: about {progress.duration(training_s)} "

@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from acinus import progress
-from acinus.cohort import Dataset
+from acinus.cohort import Dataset, open_dataset
 from acinus.errors import ConfigError, PlanError, unknown_name
 from acinus.evaluate import annotated_scores, read_scores, write_scores
 from acinus.evaluate.wording import decimals, mean_and_sd
@@ -50,6 +50,7 @@ from acinus.study.job import ArmJob
 from acinus.study.locating import LOCATOR, entries_of, locator_arm
 from acinus.study.locating import TIME_SHARE as LOCATOR_SHARE
 from acinus.study.machine import command_line, describe_machine, package_versions
+from acinus.study.memory import fits_memory
 from acinus.study.outlook import outlook
 from acinus.study.parallel import Workers
 from acinus.study.readings import score_readings
@@ -64,6 +65,9 @@ from acinus.study.unlabelled import (
     segment_unlabelled,
 )
 from acinus.train import check_cases
+
+LEAST_PARTICIPANTS = 6
+"""Fewer cannot be divided into a hold-out of a fifth and five folds."""
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,15 @@ def plan_dataset(
 
     Arguments as for `run_dataset`; a time budget is divided for `jobs` trainings side by side.
     """
+    refuse_no_jobs(jobs)
+    if holdout is None and not any(one.startswith("folds=") for one in settings):
+        n = len({case.participant_id for case in open_dataset(dataset).labelled_cases})
+        if 2 <= n < LEAST_PARTICIPANTS:
+            holdout, settings = 0, [*settings, f"folds={n}"]
+            progress.say(
+                f"{dataset.name}: {n} participants are too few for a hold-out and five folds; "
+                f"planned without hold-out, in {n} folds."
+            )
     study = study_of_dataset(
         dataset,
         recipe=recipe,
@@ -204,12 +217,16 @@ def plan_dataset(
         settings=settings,
         holdout=holdout,
     )
-    refuse_no_jobs(jobs)
     session = open_session(study, StudyFolder(out, is_run=True), jobs=1)
     job = session.timed(session.arm_jobs(), jobs, share_machine=True)[0]
     with session.clock.running():
         check_arm(job)
-        plan_arm(job)
+        plan = plan_arm(job, is_for_here=False)
+        if plan.settings.rules == "nnunet" and not fits_memory(plan, job.places_here):
+            progress.say(
+                f"{job.name}: a batch of {plan.settings.train.batch} does not fit into the free "
+                "memory of this machine; trained here it would be made smaller."
+            )
     return job.folder.plan
 
 
@@ -223,7 +240,8 @@ def plan_outlook(run_folder: Path) -> str:
     """
     session = reopen_session(run_folder)
     jobs = [job for job in session.arm_jobs() if job.model == FINAL]
-    stages = [stage for job in jobs for stage in (*before(job, plan_arm(job)), job)]
+    plans = {job.name: plan_arm(job, is_for_here=False) for job in jobs}
+    stages = [stage for job in jobs for stage in (*before(job, plans[job.name]), job)]
     return "\n".join(outlook(stage) for stage in stages)
 
 

@@ -68,6 +68,7 @@ def study_of_file(
     if not full:
         stated = merge(stated, small)
     _resolve_places(stated)
+    _resolve_places(changes)
     if anatomy is not None and "phantom" not in stated:
         raise ConfigError(
             f"{path}: --anatomy gives a synthetic cohort its shapes, so that the study must have "
@@ -97,6 +98,10 @@ def study_of_file(
 def _resolve_places(stated: dict[str, Any]) -> None:
     """Paths from here as paths from anywhere: later commands may run in another folder."""
     phantom, unlabelled = stated.get("phantom"), stated.get("unlabelled")
+    for group in (stated, *stated.get("arms", {}).values()):
+        train = (group or {}).get("set", {}).get("train", {})
+        if train.get("pretrained") is not None:
+            train["pretrained"] = str(Path(train["pretrained"]).resolve())
     if stated.get("data") is not None:
         stated["data"] = str(Path(stated["data"]).resolve())
     if phantom and phantom.get("anatomy") is not None:
@@ -192,6 +197,7 @@ def study_of_dataset(
         "folds_trained": folds,
         "budget": budget,
     }
+    _resolve_places(stated)
     try:
         study = validate(Study, stated, where="option")
     except ConfigError as error:

@@ -97,8 +97,9 @@ def training_notes(
 def caveats(plan: Plan, table: pd.DataFrame) -> list[str]:
     """Sentences that the results must be read with; empty if there is nothing to beware of."""
     found = []
-    train, dataset = plan.settings.train, plan.dataset
-    if train.mirroring == "plain" and "X" in train.mirror_axes and dataset.sides:
+    train = plan.settings.train
+    has_sides = plan.dataset.sides or plan.dataset.mirror_pairs
+    if train.mirroring == "plain" and "X" in train.mirror_axes and has_sides:
         also = " Predictions were averaged over such flips too." if _flips_tests(plan) else ""
         found.append(PLAIN_MIRRORING + also)
     for row in table.to_dict("records"):

@@ -64,7 +64,9 @@ def load_what_fits(network: nn.Module, model: Path, fold: int) -> str:
         for key in own
         if key not in fitting
     ]
-    listed = f"; drawn anew: {', '.join(skipped)}" if skipped else ""
+    skipped += [f"{key} (there {tuple(given[key].shape)}, here absent)" for key in given
+                if key not in own]  # fmt: skip
+    listed = f"; not taken over: {', '.join(skipped)}" if skipped else ""
     return f"{len(fitting)} of {len(own)} weights from {model} ({share:.0%} by size){listed}."
 
 

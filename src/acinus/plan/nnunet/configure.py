@@ -20,6 +20,7 @@ import numpy as np
 
 from acinus.errors import PlanError
 from acinus.plan.nnunet.topology import (
+    MIN_EDGE_VOX,
     Axes,
     Fit,
     Preset,
@@ -268,6 +269,12 @@ class _Planner:
             n_outputs=self.facts.n_outputs,
             may_shrink=wished is None,
         )
+        if fit.topology.n_levels < 2:
+            raise PlanError(
+                f"nnU-Net's rules need images of at least {2 * MIN_EDGE_VOX} voxels along an axis, "
+                f"for a U-Net of two levels; the median one has {_numbers(median_vox)} at "
+                f"{_numbers(spacing_mm)} mm. Choose another recipe, such as auto."
+            )
         whole = np.prod(median_vox if whole_vox is None else whole_vox, dtype=np.float64)
         dataset_voxels = float(whole * self.facts.n_training)
         patch_voxels = float(math.prod(fit.topology.patch_vox))
@@ -297,7 +304,7 @@ class _Planner:
             exact = full_spacing / spacing * full_median
             voxels = np.prod(exact)
             low = self.configure(
-                spacing, np.array([round(float(n)) for n in exact]), whole_vox=voxels
+                spacing, np.array([max(1, round(float(n))) for n in exact]), whole_vox=voxels
             )
             patch = low.patch_vox
         return None if full_voxels / voxels < LOW_RES_GAIN else low

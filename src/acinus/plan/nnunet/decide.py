@@ -15,7 +15,7 @@ import numpy as np
 from acinus.cohort import Dataset
 from acinus.errors import PlanError
 from acinus.losses import LOSSES
-from acinus.plan.fingerprint import Fingerprint
+from acinus.plan.fingerprint import SPACING_DIGITS, CaseFacts, Fingerprint
 from acinus.plan.intensity import needs_intensities, require_intensities
 from acinus.plan.nnunet.configure import (
     ANISOTROPY,
@@ -91,13 +91,19 @@ def planning_facts(dataset: Dataset, fingerprint: Fingerprint) -> PlanningFacts:
     """What nnU-Net's rules look at, from our fingerprint; axes are canonical (Z, Y, X)."""
     cases = list(fingerprint.cases.values())
     return PlanningFacts(
-        spacings_mm=np.array([case.spacing_mm for case in cases]),
+        spacings_mm=np.array([_as_stored(case) for case in cases]),
         shapes_vox=np.array([case.cropped_vox for case in cases]),
         median_share=float(np.median([case.cropped_share for case in cases])),
         channel_names=dataset.channel_names,
         n_outputs=1 + len(dataset.labels) + (dataset.ignore_label is not None),
         n_training=len(cases),
     )
+
+
+def _as_stored(case: CaseFacts) -> list[float]:
+    """The spacing to the last digit of the file: slices of 1.8 mm are not 3 times 0.6 mm there."""
+    kind = np.float32 if case.in_single_precision else np.float64
+    return [float(kind(step)) for step in case.spacing_mm]
 
 
 def decide_intensity(
@@ -164,9 +170,11 @@ def _spacing(plan: NnunetPlan, name: str, facts: PlanningFacts) -> Decision:
         f"{ANISOTROPY:g} times as coarse as the others and {ANISOTROPY:g} times as short the "
         f"{FINE_PERCENTILE}th percentile"
     )
-    value: tuple[float | None, ...] = one.spacing_mm
+    value: tuple[float | None, ...] = tuple(
+        float(f"{step:.{SPACING_DIGITS}g}") for step in one.spacing_mm
+    )
     if name == "2d":
-        value, rule = (None, *one.spacing_mm), f"{rule}; slices as scanned"
+        value, rule = (None, *value), f"{rule}; slices as scanned"
     if name == "3d_lowres":
         rule = (
             f"{rule}; coarsened in steps of 3 %, finest axes first, until the patch covers "
@@ -234,7 +242,7 @@ def _normalisation(
     if intensity is not None and recipe.prepare.intensity is None:
         decisions["prepare.intensity"] = intensity
     decisions["prepare.normalise_nonzero"] = Decision(
-        value=facts.median_share < MASK_BELOW,
+        value=any(plan.nonzero_only),
         rule="nnU-Net: z-scores leave zeros out where cropping to nonzero leaves under "
         f"{MASK_BELOW:.0%} of the median image",
         source="data",

@@ -37,10 +37,10 @@ def apply_changes(
     """
     image, label = change_space(batch.image, batch.label, batch.rim_vox, changes)
     label = swap_sides(label, changes.flips, swap)
-    empty = image == 0 if changes.keep_zeros else None
+    empty = {channel: image[:, channel] == 0 for channel in changes.keep_zeros}
     change_intensities(image, changes)
-    if empty is not None:
-        image.masked_fill_(empty, 0.0)
+    for channel, voxels in empty.items():
+        image[:, channel].masked_fill_(voxels, 0.0)
     drop_channels(image, changes)
     if swap.previous:
         change_previous(image[:, -len(swap.previous) :], changes, swap)

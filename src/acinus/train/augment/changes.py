@@ -20,7 +20,8 @@ import numpy as np
 
 from acinus.errors import PlanError
 from acinus.plan import Plan
-from acinus.plan.settings import AugmentSettings
+from acinus.plan.settings import AugmentSettings, PrepareSettings
+from acinus.prepare.normalise import channel_normalisation
 from acinus.types import Array
 
 PREVIOUS_RADII_VOX = (1.0, 8.0)
@@ -57,7 +58,7 @@ class Changes:
         absent: (N, C) bool, channels that are taken away; see `channels.py`.
         absent_ranks: (N, C) order of the channels, by which one stays where all would go.
         in_plane: Whether rotation, scaling and low resolution leave S alone.
-        keep_zeros: Whether voxels of exactly 0 stay so, as outside of a non-zero mask.
+        keep_zeros: Channels whose voxels of exactly 0 stay so, as outside of a non-zero mask.
     """
 
     flips: Array
@@ -79,7 +80,7 @@ class Changes:
     absent: Array
     absent_ranks: Array
     in_plane: bool = False
-    keep_zeros: bool = False
+    keep_zeros: tuple[int, ...] = ()
 
     def part(self, places: slice) -> Changes:
         """The changes of some patches of the batch."""
@@ -178,8 +179,16 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
         **_draw_absent(settings, n, channels, rng),
         curves=_draw_curves(settings, n, channels, rng),
         in_plane=in_plane,
-        keep_zeros=plan.settings.prepare.normalise_nonzero,
+        keep_zeros=_masked_channels(plan.settings.prepare, channels),
     )
+
+
+def _masked_channels(settings: PrepareSettings, n_channels: int) -> tuple[int, ...]:
+    """Channels that were scored within the non-zero region only, and are 0 outside of it."""
+    if not settings.normalise_nonzero:
+        return ()
+    schemes = channel_normalisation(settings, n_channels)
+    return tuple(n for n, (how, _) in enumerate(schemes) if how == "z_score")
 
 
 def _scales(rng: np.random.Generator, between: tuple[float, float], n: int) -> Array:
