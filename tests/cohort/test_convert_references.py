@@ -176,6 +176,17 @@ def test_a_file_that_was_cut_is_told(length, name, tmp_path, capfd) -> None:
     assert name in capfd.readouterr().err
 
 
+def test_images_that_only_the_structures_tell_of_are_missed(tmp_path) -> None:
+    case(tmp_path / "export")
+    last = max(
+        (tmp_path / "export" / "ct").iterdir(), key=lambda p: pydicom.dcmread(p).InstanceNumber
+    )
+    last.unlink()
+    outcome = convert(tmp_path)
+    assert outcome.failed == {}
+    assert "refers to 1 images that the export lacks" in str(outcome)
+
+
 def test_files_without_preamble_are_read(tmp_path) -> None:
     """What pydicom writes when nobody asked it for the standard's file format."""
     for number, path in enumerate(write_series(tmp_path / "export", ct_values())):

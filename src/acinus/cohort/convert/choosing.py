@@ -78,6 +78,7 @@ def choose_cases(
             if not any(channels):
                 continue
             left_out += _unused(case, series, channels, belongs)
+            left_out += _lost_images(case, channels, belongs, export.series)
             own = _segmentations(
                 [(one, drawn) for one in channels if one for drawn in belongs.get(id(one), [])],
                 mapping,
@@ -218,6 +219,28 @@ def _unused(
         for one in series
         if not any(one is channel for channel in channels)
         for drawn in belongs.get(id(one), [])
+    ]
+
+
+def _lost_images(
+    case: str,
+    channels: Sequence[Series | None],
+    belongs: Mapping[int, Sequence[StoredSegmentation]],
+    series: Sequence[Series],
+) -> list[str]:
+    """Remarks on images that an object was drawn on and the export lacks: no gap tells of them."""
+    there = {item.tags.get("SOPInstanceUID", "") for one in series for item in one.slices}
+    lost = [
+        (drawn, len({uid for uid, _ in drawn.images} - there))
+        for channel in channels
+        if channel is not None
+        for drawn in belongs.get(id(channel), [])
+    ]
+    return [
+        f"{case}: {drawn.kind} '{drawn.label}' refers to {n} images that the export lacks; the "
+        "series may have lost slices"
+        for drawn, n in lost
+        if n
     ]
 
 
