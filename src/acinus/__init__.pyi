@@ -60,6 +60,7 @@ from acinus.study import benchmark as benchmark
 from acinus.study import ensemble_runs as ensemble_runs
 from acinus.study import evaluate_run as evaluate_run
 from acinus.study import explain_image as explain_image
+from acinus.study import failed_cases as failed_cases
 from acinus.study import plan_dataset as plan_dataset
 from acinus.study import plan_outlook as plan_outlook
 from acinus.study import prepare_run as prepare_run

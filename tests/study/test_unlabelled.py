@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from acinus import progress
-from acinus.cli.outcome import failed_cases
 from acinus.errors import ConfigError, DataError
 from acinus.evaluate import read_scores
 from acinus.plan import parse_settings
@@ -24,6 +23,7 @@ from acinus.predict import predict_paths
 from acinus.report import style
 from acinus.scans import Volume, write_volume
 from acinus.study import evaluate_run, report_run, run_study
+from acinus.study.failures import failed_cases
 from acinus.study.unlabelled import compare_scans
 from tiny_cohort import QUICK, make_dataset
 

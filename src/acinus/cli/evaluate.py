@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 import acinus
-from acinus.cli.outcome import failed_cases, show_judged, show_outcome
+from acinus.cli.outcome import show_judged, show_outcome
 from acinus.cli.tables import print_table
 from acinus.errors import ConfigError
 
@@ -74,7 +74,7 @@ def evaluate(
             )
         acinus.evaluate_run(source)
         sys.stdout.write(f"Scores: {source / 'scores.csv'}\n")
-        return show_outcome(None, failed_cases(source))
+        return show_outcome(None, acinus.failed_cases(source))
     if labels is None or out is None:
         raise ConfigError(
             "two folders must come with --labels FILE (JSON with 'labels', as dataset.json) and "

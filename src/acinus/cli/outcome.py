@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,20 +25,6 @@ def show_outcome(report: Path | None, failed: Sequence[str], summary: Sequence[s
     if report is not None:
         sys.stdout.write(f"Report: {report}\n")
     return SOME_FAILED if failed else 0
-
-
-def failed_cases(root: Path) -> list[str]:
-    """A sentence for each case of a run or study that could not be judged or segmented.
-
-    Args:
-        root: Folder of the run or study, with its score table.
-    """
-    from acinus.study.unlabelled import failed_scans
-
-    with (root / "scores.csv").open(encoding="utf-8", newline="") as stream:
-        failed = [row for row in csv.DictReader(stream) if row["status"] == "failed"]
-    sentences = sorted({f"{row['arm']}, {row['case']}: {row['reason']}" for row in failed})
-    return [*sentences, *failed_scans(root)]
 
 
 def show_judged(failed: Mapping[str, str], remarks: Sequence[str], n_judged: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import acinus
-from acinus.cli.outcome import failed_cases, show_outcome
+from acinus.cli.outcome import show_outcome
 
 
 def report(run: Path, /) -> int:
@@ -19,4 +19,4 @@ def report(run: Path, /) -> int:
         run: Folder of a run or study that is evaluated.
     """
     path = acinus.report_run(run)
-    return show_outcome(path, failed_cases(run))
+    return show_outcome(path, acinus.failed_cases(run))

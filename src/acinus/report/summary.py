@@ -181,8 +181,8 @@ def _evidence(row: Mapping[Any, Any]) -> str:
     words = "too few for an interval of the difference"
     if has_interval:
         words = f"95% interval of the difference {interval(row['low'], row['high'])}"
-    p = p_value(row["wilcoxon_p_holm"])
-    text = f" ({words}; Wilcoxon p, corrected, {p if p.startswith('<') else '= ' + p})"
+    p, corrected = p_value(row["wilcoxon_p"]), p_value(row["wilcoxon_p_holm"])
+    text = f" ({words}; Wilcoxon p {p if p.startswith('<') else '= ' + p}, corrected {corrected})"
     if not has_interval or row["low"] <= 0 <= row["high"] or row["wilcoxon_p_holm"] >= ALPHA:
         text += ", which leaves open which is better"
     return text

@@ -4,6 +4,7 @@ from acinus.study.benchmark import benchmark
 from acinus.study.demo import run_demo
 from acinus.study.ensembling import EnsembleOutcome, ensemble_runs
 from acinus.study.explaining import explain_image
+from acinus.study.failures import failed_cases
 from acinus.study.profile import Profile, profile_network
 from acinus.study.profile_text import profile_text
 from acinus.study.run import (
@@ -32,6 +33,7 @@ __all__ = [
     "ensemble_runs",
     "evaluate_run",
     "explain_image",
+    "failed_cases",
     "plan_dataset",
     "plan_outlook",
     "prepare_run",

@@ -32,6 +32,7 @@ from acinus.report.content import (
 )
 from acinus.study.claim import varied_value
 from acinus.study.external_model import read_external_choice
+from acinus.study.failures import failed_scans
 from acinus.study.folders import RunFolder, StudyFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import External, Study
@@ -44,7 +45,6 @@ from acinus.study.trainings import (
     training_notes,
     training_table,
 )
-from acinus.study.unlabelled import failed_scans
 
 FINAL = "final"
 

@@ -44,6 +44,7 @@ from acinus.study.content import (
     split_sizes,
 )
 from acinus.study.costs import costed_jobs, count_topologies, measure_network_costs
+from acinus.study.failures import failed_cases
 from acinus.study.folders import StudyFolder
 from acinus.study.inside import look_inside
 from acinus.study.job import ArmJob
@@ -58,7 +59,6 @@ from acinus.study.session import Session, open_session, reopen_session
 from acinus.study.spread import Place, open_workers, refuse_no_jobs, spread_arms
 from acinus.study.stated import study_of_dataset, study_of_file
 from acinus.study.unlabelled import (
-    failed_scans,
     find_unlabelled,
     read_agreement,
     read_unlabelled,
@@ -389,12 +389,10 @@ def _run(session: Session, on: Place) -> RunOutcome:
     _write_provenance(session, started)
     report = _report(session, list(dict.fromkeys(notes)))
     scores = read_scores(session.folder.root / "scores.csv")
-    failed = scores[scores["status"] == "failed"]
-    lost = {f"{row.arm}, {row.case}: {row.reason}" for row in failed.itertuples()}
     progress.say(f"Done after {progress.duration(time.monotonic() - begin)}.")
     return RunOutcome(
         report,
-        (*sorted(lost), *failed_scans(session.folder.root)),
+        tuple(failed_cases(session.folder.root)),
         dice_sentences(scores, session.datasets),
     )
 

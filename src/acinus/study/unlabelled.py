@@ -33,6 +33,7 @@ from acinus.predict import (
 )
 from acinus.report.content import UnlabelledScan
 from acinus.scans import Grid, Series, Volume, read_volume, resample_onto, write_volume
+from acinus.study.failures import RECORD
 from acinus.study.folders import RunFolder
 from acinus.study.job import ArmJob
 from acinus.study.schema import UnlabelledSettings
@@ -41,9 +42,6 @@ from acinus.train.fold import pinned_threads
 
 LEAST_SEEN = 0.95
 """Share of an outline that the other scan must have shown to be compared with it."""
-
-RECORD = "scans.json"
-"""What became of each scan."""
 
 AGREEMENT = "agreement.csv"
 """File with the Dice of each two scans of one patient."""
@@ -165,26 +163,6 @@ def read_unlabelled(folder: RunFolder) -> tuple[UnlabelledScan, ...]:
         UnlabelledScan(group, **_with_paths(facts, record.parent))
         for group, scans in read_json(record).items()
         for facts in scans
-    )
-
-
-def failed_scans(root: Path) -> list[str]:
-    """A sentence for each scan without a reference that could not be segmented.
-
-    Args:
-        root: Folder of a run or study.
-    """
-    records = {"": root / "unlabelled" / RECORD}
-    records |= {
-        f"{path.parent.parent.name}, ": path for path in root.glob(f"arms/*/unlabelled/{RECORD}")
-    }
-    return sorted(
-        f"{arm}{group}, {scan['case']}: {scan['failed']}"
-        for arm, path in records.items()
-        if path.is_file()
-        for group, scans in read_json(path).items()
-        for scan in scans
-        if scan["failed"]
     )
 
 
