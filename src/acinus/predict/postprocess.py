@@ -23,6 +23,7 @@ from pydantic import Field
 from acinus.config import Settings
 from acinus.errors import DataError, GridError
 from acinus.scans import Volume, label_components
+from acinus.scans.components import bounding_box
 from acinus.types import Array, Labelmap
 
 CONNECTIVITY: Final = 26
@@ -147,9 +148,12 @@ class Evidence:
                 f"validation case {self.n_cases}: reference and prediction must share a grid; "
                 f"got {reference.shape} and {prediction.shape}."
             )
+        # Of a whole body the labels fill a thousandth: six of them took 40 s a case uncut.
+        box = bounding_box((reference.array != 0) | (prediction.array != 0)) or (slice(0, 1),) * 3
+        truth, shown = reference.array[box], Volume(prediction.array[box], prediction.affine)
         for name, values in self._values.items():
             if annotated is None or name in annotated:
-                found = _components(reference.array, prediction, values, self._ignore_label)
+                found = _components(truth, shown, values, self._ignore_label)
                 self._cases[name].append(found)
 
     def mean_dice(self) -> float | None:
