@@ -549,14 +549,19 @@ def _decide_postprocess(job: ArmJob, plan: Plan) -> dict[str, Cleaning]:
     folder = job.folder.predictions("validation")
     values = {name: (value,) for name, value in dataset.labels.items()}
     evidence = Evidence(values, dataset.ignore_label)
-    for fold in plan.folds_to_train:
-        for case in job.split.cases(job.dataset, "validation", fold=fold):
-            if case.label is not None:
-                evidence.add(
-                    read_labelmap(case.label),
-                    read_labelmap(folder / f"{case.case_id}.nii.gz"),
-                    job.dataset.annotated.get(case.case_id),
-                )
+    cases = [
+        (case, case.label)
+        for fold in plan.folds_to_train
+        for case in job.split.cases(job.dataset, "validation", fold=fold)
+        if case.label is not None
+    ]
+    tracked = progress.track(cases, "Choosing the post-processing", total=len(cases), unit="case")
+    for case, label in tracked:
+        evidence.add(
+            read_labelmap(label),
+            read_labelmap(folder / f"{case.case_id}.nii.gz"),
+            job.dataset.annotated.get(case.case_id),
+        )
     return evidence.cleanings()
 
 
