@@ -304,6 +304,11 @@ def _moments(values: Array, *, shift: float) -> tuple[float, float]:
     return shift + apart, float(np.sqrt(max(squares / values.size - apart**2, 0.0)))
 
 
+def significant(step_mm: float) -> float:
+    """A spacing, mm, with as many digits as headers hold: oblique axes are off in the last ones."""
+    return float(f"{step_mm:.{SPACING_DIGITS}g}")
+
+
 def _rounded(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
-    z, y, x = (float(f"{step:.{SPACING_DIGITS}g}") for step in spacing_mm)
+    z, y, x = (significant(step) for step in spacing_mm)
     return z, y, x

@@ -22,7 +22,7 @@ from acinus.errors import ConfigError, PlanError, unknown_name
 from acinus.evaluate import annotated_scores, read_scores, write_scores
 from acinus.evaluate.wording import decimals, mean_and_sd
 from acinus.files import hash_file, read_json, write_json
-from acinus.plan import Plan
+from acinus.plan import Plan, load_recipe, parse_settings
 from acinus.prepare import Store
 from acinus.report import write_report
 from acinus.study.arm import (
@@ -65,9 +65,6 @@ from acinus.study.unlabelled import (
     segment_unlabelled,
 )
 from acinus.train import check_cases
-
-LEAST_PARTICIPANTS = 6
-"""Fewer cannot be divided into a hold-out of a fifth and five folds."""
 
 
 @dataclass(frozen=True)
@@ -200,12 +197,13 @@ def plan_dataset(
     """
     refuse_no_jobs(jobs)
     if holdout is None and not any(one.startswith("folds=") for one in settings):
+        stated_folds = load_recipe(recipe, parse_settings(settings)).folds
         n = len({case.participant_id for case in open_dataset(dataset).labelled_cases})
-        if 2 <= n < LEAST_PARTICIPANTS:
+        if 2 <= n <= stated_folds:
             holdout, settings = 0, [*settings, f"folds={n}"]
             progress.say(
-                f"{dataset.name}: {n} participants are too few for a hold-out and five folds; "
-                f"planned without hold-out, in {n} folds."
+                f"{dataset.name}: {n} participants are too few for a hold-out and {stated_folds} "
+                f"folds; planned without hold-out, in {n} folds."
             )
     study = study_of_dataset(
         dataset,

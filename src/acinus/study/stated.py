@@ -99,8 +99,8 @@ def _resolve_places(stated: dict[str, Any]) -> None:
     """Paths from here as paths from anywhere: later commands may run in another folder."""
     phantom, unlabelled = stated.get("phantom"), stated.get("unlabelled")
     for group in (stated, *stated.get("arms", {}).values()):
-        train = (group or {}).get("set", {}).get("train", {})
-        if train.get("pretrained") is not None:
+        train = ((group or {}).get("set") or {}).get("train")
+        if isinstance(train, dict) and isinstance(train.get("pretrained"), str):
             train["pretrained"] = str(Path(train["pretrained"]).resolve())
     if stated.get("data") is not None:
         stated["data"] = str(Path(stated["data"]).resolve())

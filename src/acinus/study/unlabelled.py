@@ -11,7 +11,6 @@ import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def compare_scans(
 
 def _covered(scan: Volume, grid: Grid) -> np.ndarray:
     """Voxels of a grid that a scan shows."""
-    whole = replace(scan, array=np.ones(scan.array.shape, dtype=np.uint8))
+    whole = scan.with_array(np.ones(scan.shape, dtype=np.uint8))
     return np.asarray(resample_onto(whole, grid, order=0).array, dtype=bool)
 
 
