@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import grey_dilation
 
 from acinus.errors import DataError, GridError
 from acinus.plan import Plan
@@ -43,6 +44,13 @@ def by_value(channels: Sequence[Volume | None]) -> Volume:
     (image,) = channels
     assert image is not None
     return image.with_array(image.array.astype(np.uint8))
+
+
+def as_found(labels: np.ndarray, spacing_mm: tuple[float, float, float], plan: Plan) -> np.ndarray:
+    """Labels as a coarse network that is always right draws them: grown."""
+    rim_vox = np.floor(plan.settings.locate.grow_mm / np.array(spacing_mm)).astype(int)
+    assert rim_vox.min() > 0
+    return np.asarray(grey_dilation(labels, size=tuple(2 * rim_vox + 1)))
 
 
 def around(scan: Volume, part: tuple[slice, slice, slice], name: str, label: str) -> Place:
@@ -147,6 +155,14 @@ def test_a_gland_on_the_other_side_of_the_body_is_still_noticed() -> None:
     assert "wrong side" in examine_located(located, plan)[0].warnings
 
 
+def test_less_than_the_rim_is_boxed_about_its_middle() -> None:
+    plan = located_plan({"margin_mm": 4.0})
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10, 20, 30] = 1
+    right, _left = boxes_of(Volume(labels, np.eye(4)), plan)
+    assert right.box == Box((26.0, 16.0, 6.0), (34.0, 24.0, 14.0))
+
+
 def test_boxes_of_one_size_stand_about_what_was_found(
     scan: tuple[Volume, np.ndarray], tmp_path: Path
 ) -> None:
@@ -188,7 +204,7 @@ def test_far_chance_finds_do_not_widen_a_box(scan: tuple[Volume, np.ndarray], pl
     image, labels = scan
     stray = labels.copy()
     stray[0, 0, 0] = 1
-    right, left = boxes_of(Volume(stray, image.affine), plan)
+    right, left = boxes_of(Volume(as_found(stray, (2.0, 1.0, 1.0), plan), image.affine), plan)
     assert (right.name, left.name) == ("right", "left")
     assert right.box == box_of_voxels(
         image.grid, (slice(10, 20), slice(15, 25), slice(28, 34))
@@ -247,7 +263,7 @@ def test_one_label_for_both_sides_is_boxed_on_both(tmp_path: Path) -> None:
     labels[10:16, 10:20, 4:10] = 1
     labels[10:16, 10:20, 30:34] = 1
     labels[28, 38, 38] = 1
-    (place,) = boxes_of(Volume(labels, np.eye(4)), plan)
+    (place,) = boxes_of(Volume(as_found(labels, (1.0, 1.0, 1.0), plan), np.eye(4)), plan)
     assert place.box == box_of_voxels(
         Volume(labels, np.eye(4)).grid, (slice(10, 16), slice(10, 20), slice(4, 34))
     )

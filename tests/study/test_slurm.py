@@ -157,15 +157,15 @@ def test_impossible_requests_are_refused(
 
 def test_what_locates_is_trained_in_an_array_before(dataset: Path, tmp_path: Path) -> None:
     request = SlurmRequest(at_a_time=2)
-    settings = ["folds=3", "folds_trained=1", "locate.stage=network"]
+    settings = ["folds=3", "folds_trained=2", "locate.stage=network"]
     submit = slurm_dataset(dataset, out=tmp_path / "run", settings=settings, request=request)
     check_syntax(submit.parent)
     first = (submit.parent / "first.sh").read_text(encoding="utf-8")
     assert re.findall(r"part=\((.*)\) ;;", first) == [
-        f"--arm Dataset001_Balls --variant locator --fold {fold}" for fold in (1, 2, 3)
+        f"--arm Dataset001_Balls --variant locator --fold {fold}" for fold in (1, 2)
     ]
-    assert "--array=0-2%2" in options_of(submit.parent / "first.sh")
-    assert "--array=0-0%1" in options_of(submit.parent / "train.sh")
+    assert "--array=0-1%2" in options_of(submit.parent / "first.sh")
+    assert "--array=0-1%2" in options_of(submit.parent / "train.sh")
     jobs = [line for line in submit.read_text(encoding="utf-8").splitlines() if "=$(" in line]
     assert jobs == [
         "prepare=$(submit prepare.sh)",

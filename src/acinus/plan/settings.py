@@ -65,6 +65,9 @@ class PrepareSettings(Settings):
     """(S, R, Q) spacing after preparation, mm; a None within: as scanned; None: by rule."""
     interpolation: Literal["linear", "cubic"] = "linear"
     """cubic: nnU-Net's, splines of order 3, a coarse axis apart by nearest neighbour."""
+    grow_mm: float = Field(0.0, ge=0)
+    """By how much each label is grown once it is resampled, so that none is lost between coarse
+    voxels: for what is to be found, not measured."""
     size_vox: tuple[int, int] | None = None
     """(R, Q) size to crop or pad to, never squeezed; None: each case keeps its own."""
     slice_axis: Literal["auto", "Z", "Y", "X"] = "auto"
@@ -122,6 +125,11 @@ class LocateSettings(Settings):
     places: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
     own for every label that is not listed there."""
+
+    @property
+    def grow_mm(self) -> float:
+        """By how much labels are grown where they are sought: a voxel, so that none is lost."""
+        return self.spacing_mm or 0.0
 
     @field_validator("box_mm")
     @classmethod

@@ -18,6 +18,7 @@ import torch
 from acinus.errors import DataError, GridError
 from acinus.plan.settings import PrepareSettings
 from acinus.prepare.geometry import Geometry, axis_order, make_geometry, turn_to
+from acinus.prepare.grow import grow_labels
 from acinus.prepare.normalise import channel_normalisation, normalise
 from acinus.prepare.resample import resample_image, resample_label
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
@@ -93,7 +94,11 @@ def prepare_case(
         _fit(resampled.numpy(), target)
     return PreparedCase(
         image=image,
-        label=None if label is None else prepare_labelmap(label, geometry, ignore_label),
+        label=(
+            None
+            if label is None
+            else prepare_labelmap(label, geometry, ignore_label, grow_mm=settings.grow_mm)
+        ),
         geometry=geometry,
     )
 
@@ -147,13 +152,20 @@ def _fill_holes(mask: Mask) -> Mask:
     return np.asarray(mask | is_hole[empty])
 
 
-def prepare_labelmap(label: Volume, geometry: Geometry, ignore_label: int | None = None) -> Array:
+def prepare_labelmap(
+    label: Volume,
+    geometry: Geometry,
+    ignore_label: int | None = None,
+    *,
+    grow_mm: float = 0.0,
+) -> Array:
     """(S, R, Q) uint8 labels as an image of the same grid was prepared.
 
     Args:
         label: Label map on the native grid of the image.
         geometry: Of the prepared image.
         ignore_label: Value that says nothing; it becomes 255.
+        grow_mm: By how much labels are grown, see `grow_labels`; 0: they are as they are.
 
     Raises:
         DataError: A label value cannot be kept.
@@ -167,6 +179,8 @@ def prepare_labelmap(label: Volume, geometry: Geometry, ignore_label: int | None
         geometry.interpolation,
         geometry.coarse_axis(back=False),
     )
+    if grow_mm > 0:
+        resampled = grow_labels(values, resampled, np.array(geometry.resampled_mm), grow_mm)
     if geometry.prepared_vox == geometry.resampled_vox:
         return np.ascontiguousarray(resampled)
     result = np.zeros(geometry.prepared_vox, dtype=np.uint8)

@@ -52,6 +52,13 @@ class Box:
             np.array(self.low_mm) - np.asarray(low_mm), np.array(self.high_mm) + np.asarray(high_mm)
         )
 
+    def shrunk(self, rim_mm: float) -> Box:
+        """The box without a rim, mm; along an axis with no more than that its middle alone."""
+        middle = (np.array(self.low_mm) + np.array(self.high_mm)) / 2
+        low = np.minimum(np.array(self.low_mm) + rim_mm, middle)
+        high = np.maximum(np.array(self.high_mm) - rim_mm, middle)
+        return _box(low, high)
+
     def sized(self, size_mm: Sequence[float]) -> Box:
         """The box of another size about the same centre; `size_mm` (right, anterior, superior)."""
         middle = (np.array(self.low_mm) + np.array(self.high_mm)) / 2

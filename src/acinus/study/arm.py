@@ -69,6 +69,7 @@ from acinus.study.locating import (
     case_locator,
     entries_of,
     locator_arm,
+    most_folds,
     predict_located,
     segment_share,
     training_boxes,
@@ -164,19 +165,20 @@ def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
             f"has {len(job.split.folds)}. Set both to one number."
         )
     first, share_left_s = low_resolution(job), job.share_left_s
-    locator = locator_arm(job, plan)
+    locator, locator_plan = locator_arm(job, plan), None
     if first is not None:
         share_left_s = full_share(share_left_s)
         plan = bound_to(plan, plan_arm(first, is_for_here=is_for_here))
     if locator is not None:
         share_left_s = segment_share(share_left_s)
-        plan = bound_to_locator(plan, plan_arm(locator, is_for_here=is_for_here))
+        locator_plan = plan_arm(locator, is_for_here=is_for_here)
+        plan = bound_to_locator(plan, locator_plan)
     if is_for_here or plan.settings.rules != "nnunet":
         plan = _fit_to_memory(plan, job)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if share_left_s is not None:
-        plan = _fit_to_clock(job, plan, share_left_s)
+        plan = _fit_to_clock(job, plan, share_left_s, most_folds(plan, locator_plan))
     if plan.settings.rules == "auto" and job.budget is not None:
         n_learned = max(1, len(job.split.cases(job.dataset, "train", fold=0)))
         plan = against_learning_by_heart(plan, fingerprint, n_learned)
@@ -363,7 +365,9 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     return read_scores(job.folder.scores)
 
 
-def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:
+def _fit_to_clock(
+    job: ArmJob, plan: Plan, share_left_s: Callable[[], float], n_folds: int
+) -> Plan:
     store = _prepare(job, plan)
     train = job.split.cases(job.dataset, "train")
     cases = entries_of(job, train)
@@ -374,7 +378,7 @@ def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) ->
         return _all_trainings_s(job, candidate, share_left_s())
 
     if plan.settings.rules == "auto":
-        plan, forecast = fit_auto(plan, store, cases, for_training_s, job.places_here)
+        plan, forecast = fit_auto(plan, store, cases, for_training_s, job.places_here, n_folds)
     else:
         forecast = measure_costs(plan, store, cases)
     _keep_predict_s(job, forecast.predict_s * a_case)

@@ -245,6 +245,7 @@ def fit_auto(
     case_ids: Sequence[str],
     seconds_for_training: Callable[[Plan, Forecast], float],
     n_here: int = 1,
+    most_folds: int | None = None,
 ) -> tuple[Plan, Forecast]:
     """Folds and width of the network by the budget, for the recipe ``auto``.
 
@@ -258,6 +259,7 @@ def fit_auto(
         case_ids: Prepared cases.
         seconds_for_training: Seconds for all trainings of a plan with these costs.
         n_here: Trainings that will share the memory of this machine.
+        most_folds: Folds that may be trained at most; None for all.
 
     Returns:
         The plan and the measured costs of its network.
@@ -268,16 +270,17 @@ def fit_auto(
     may_change = usual in widths and not _is_users(plan, "network.config")
     if not _is_users(plan, "folds_trained"):
         plan = plan.with_decisions({"folds_trained": _folds(1, {})})
+    most_folds = most_folds or plan.settings.folds
     forecast = measure_costs(plan, store, case_ids)
     steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
     if not _is_users(plan, "folds_trained"):
         facts = {"steps_of_one_training": int(steps), "enough_steps": ENOUGH_STEPS}
-        for n_folds in range(plan.settings.folds, 0, -1):
+        for n_folds in range(most_folds, 0, -1):
             plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
             steps = seconds_for_training(plan, forecast) / forecast.step_s / n_folds
             if steps >= ENOUGH_STEPS:
                 break
-        may_change = may_change and n_folds in (1, plan.settings.folds)
+        may_change = may_change and n_folds in (1, most_folds)
     if not may_change:
         return plan, forecast
     chosen = _best_width(steps, usual, widths)

@@ -2,8 +2,8 @@
 
 Enters: an arm and its plan. Leaves: what the segment stage learns from and is judged in. A case
 that is judged is located by what has not learned from it: of the coarse network the fold that held
-it out, hence it is trained on all folds, as the low resolution of a cascade is. What is learned
-from are boxes around the references, with margins drawn at random, so that the segment stage
+it out, hence it has every fold that the segment stage has, and the budget of few folds is not spent
+on many. What is learned from are boxes around the references, with margins drawn at random, so that the segment stage
 meets boxes that are tighter and looser than intended; where rules find the head, it learns from
 the head as they find it, since a box of it holds much else. Boxes that the coarse network found in
 the training cases were rejected for training: a missed box would teach nothing.
@@ -68,12 +68,13 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         return None
     fixed: dict[str, Any] = {
         "locate": {"stage": "off"},
-        "prepare": {"spacing_mm": [locate.spacing_mm] * 3},
+        "prepare": {"spacing_mm": [locate.spacing_mm] * 3, "grow_mm": locate.grow_mm},
         "train": {"device": train.device, "threads": train.threads},
-        "predict": {"overlap": OVERLAP},
+        "predict": {"overlap": OVERLAP, "postprocess": "none"},
         "folds": plan.settings.folds,
-        "folds_trained": plan.settings.folds,
     }
+    if not _is_decided_by_budget(plan):
+        fixed["folds_trained"] = len(plan.folds_to_train)
     dropout = plan.settings.augment.channel_dropout
     if dropout:
         # Who segments without a channel must be found without it.
@@ -153,11 +154,21 @@ def case_locator(job: ArmJob, plan: Plan, case: Case) -> Locator:
     path = first.folder.predictions("validation") / f"{case.case_id}.nii.gz"
     if not path.is_file():
         raise PlanError(
-            f"{path}: the locator must be trained on all folds before the segment stage; this case "
-            "was not segmented. Run 'acinus train' on the whole run, or train each fold of it with "
+            f"{path}: a fold of the locator must be trained before that of the segment stage; this "
+            "case was not segmented. Run 'acinus train' on the whole run, or train each fold of it with "
             f"--variant {LOCATOR} first."
         )
     return KnownPlaces(boxes_of(read_labelmap(path), plan))
+
+
+def most_folds(plan: Plan, locator: Plan | None) -> int:
+    """Folds that may be trained: with a locator those that it has, so that each case is found."""
+    return plan.settings.folds if locator is None else len(locator.folds_to_train)
+
+
+def _is_decided_by_budget(plan: Plan) -> bool:
+    """Whether each stage takes as many folds as its time allows."""
+    return plan.settings.rules == "auto" and plan.decisions["folds_trained"].source != "user"
 
 
 def entries_of(job: ArmJob, cases: Sequence[Case]) -> tuple[str, ...]:

@@ -234,25 +234,29 @@ def _parts(job: ArmJob) -> list[list[str]]:
     words = ["--arm", job.name]
     if job.model != FINAL:
         words += ["--variant", job.model]
-    # Where the plan may decide on fewer folds, the tasks of the others have nothing to do.
-    n = min(job.recipe.folds_trained or job.recipe.folds, job.recipe.folds)
-    return [[*words, "--fold", str(fold + 1)] for fold in range(n)]
+    return [[*words, "--fold", str(fold + 1)] for fold in range(_n_folds(job))]
 
 
 def _first_parts(job: ArmJob) -> list[list[str]]:
     """The words of each training that must be done before those of `_parts`.
 
-    Every case is segmented by the fold that has not seen it, hence all folds are trained. Where
-    the plan may decide on a locate stage or none, the tasks have nothing to do without one.
+    A cascade learns from every case as the fold has it that has not seen it, hence all folds of
+    its low resolution are trained; of a locate stage those that the segment stage has. Where the
+    plan may decide on a locate stage or none, the tasks have nothing to do without one.
     """
     if is_cascade(job.recipe):
-        stage = LOW_RESOLUTION
+        stage, n_folds = LOW_RESOLUTION, job.recipe.folds
     elif may_locate(job.dataset, job.recipe):
-        stage = LOCATOR
+        stage, n_folds = LOCATOR, _n_folds(job)
     else:
         return []
     words = ["--arm", job.name, "--variant", job.name_of_first(stage)]
-    return [[*words, "--fold", str(fold + 1)] for fold in range(job.recipe.folds)]
+    return [[*words, "--fold", str(fold + 1)] for fold in range(n_folds)]
+
+
+def _n_folds(job: ArmJob) -> int:
+    """Folds that may have to be trained: where the plan may decide on fewer, all of them."""
+    return min(job.recipe.folds_trained or job.recipe.folds, job.recipe.folds)
 
 
 def _one_word(option: str) -> str:

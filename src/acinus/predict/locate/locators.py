@@ -147,10 +147,15 @@ def clipping(plan: Plan) -> Limits:
 
 
 def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:
-    """The places of a plan in a coarse label map."""
+    """The places of a plan in a label map of its coarse network, which learned grown labels."""
     locate = plan.settings.locate
     return places_in(
-        labelmap, locate.places, values_of(plan), locate.margin_mm, box_mm=locate.box_mm
+        labelmap,
+        locate.places,
+        values_of(plan),
+        locate.margin_mm,
+        box_mm=locate.box_mm,
+        grown_mm=locate.grow_mm,
     )
 
 

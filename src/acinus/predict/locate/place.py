@@ -57,6 +57,7 @@ def places_in(
     margin_mm: float,
     *,
     box_mm: tuple[float, float, float] | None = None,
+    grown_mm: float = 0.0,
     large_only: bool = True,
 ) -> list[Place]:
     """The box of each place around what a label map shows of its labels, with a margin.
@@ -67,6 +68,7 @@ def places_in(
         values: What stands for each label.
         margin_mm: On each side.
         box_mm: See `sized`.
+        grown_mm: By how much the labels of the map are grown, see `grow_labels`.
         large_only: Whether of each label only components count that are not much smaller than
             its largest: at coarse resolution small ones are mostly chance finds, and one far away
             makes a box of half the scan.
@@ -79,7 +81,7 @@ def places_in(
             part = bounding_box(_large_parts(mask) if large_only else mask)
             if part is None:
                 continue
-            here = box_of_voxels(labelmap.grid, part)
+            here = box_of_voxels(labelmap.grid, part).shrunk(grown_mm)
             box = here if box is None else box.united(here)
         if box is None:
             found.append(Place(name, labels, None, f"nothing of {name} was found"))
