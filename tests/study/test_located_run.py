@@ -18,7 +18,7 @@ from acinus import progress
 from acinus.cli import main
 from acinus.errors import ConfigError, DataError, PlanError
 from acinus.files import read_json, write_json
-from acinus.plan import read_plan
+from acinus.plan import fingerprint, read_plan
 from acinus.predict import load_model, predict_paths
 from acinus.predict.ensemble import write_ensemble
 from acinus.predict.folder import check_one_locator
@@ -330,6 +330,22 @@ def test_a_second_evaluation_does_nothing_anew(run: Path) -> None:
     with progress.quiet():
         evaluate_run(run)
     assert (run / "localisation.csv").stat().st_mtime_ns == before
+
+
+def test_scans_are_read_once_for_the_plans_of_both_stages(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    reading = fingerprint._read_cases
+    monkeypatch.setattr(
+        fingerprint, "_read_cases", lambda data: read.append(data.name) or reading(data)
+    )
+    with progress.quiet():
+        plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=QUICK)
+    assert len(read) == 1
+    coarse = read_plan(tmp_path / "run" / "locator" / "plan.yaml").settings
+    assert coarse.prepare.grow_mm == coarse.prepare.spacing_mm[0] > 0
+    assert coarse.predict.postprocess == "none"
 
 
 def test_the_segment_stage_waits_for_its_locator(dataset: Path, tmp_path: Path) -> None:

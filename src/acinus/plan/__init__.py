@@ -2,7 +2,12 @@
 
 from acinus.plan.budget import Budget, parse_budget
 from acinus.plan.explain import explain_plan
-from acinus.plan.fingerprint import Fingerprint, take_fingerprint, volume_ranges_ml
+from acinus.plan.fingerprint import (
+    Fingerprint,
+    take_fingerprint,
+    volume_ranges_ml,
+    write_fingerprint,
+)
 from acinus.plan.locate import may_locate
 from acinus.plan.plan import DatasetFacts, Plan, make_plan, read_plan, write_plan
 from acinus.plan.recipe import list_recipes, load_recipe, parse_settings
@@ -32,5 +37,6 @@ __all__ = [
     "small_structure_warnings",
     "take_fingerprint",
     "volume_ranges_ml",
+    "write_fingerprint",
     "write_plan",
 ]

@@ -110,8 +110,13 @@ def take_fingerprint(dataset: Dataset, path: Path | None = None) -> Fingerprint:
         cases=facts,
     )
     if path is not None:
-        write_json(path, fingerprint.model_dump(mode="json"))
+        write_fingerprint(fingerprint, path)
     return fingerprint
+
+
+def write_fingerprint(fingerprint: Fingerprint, path: Path) -> None:
+    """Keep the facts for `take_fingerprint`, which then reads no scan."""
+    write_json(path, fingerprint.model_dump(mode="json"))
 
 
 def case_facts(case: Case, dataset: Dataset) -> tuple[CaseFacts, dict[str, Sample]]:

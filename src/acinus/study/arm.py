@@ -27,6 +27,7 @@ from acinus.plan import (
     make_plan,
     read_plan,
     take_fingerprint,
+    write_fingerprint,
     write_plan,
 )
 from acinus.predict import (
@@ -166,6 +167,10 @@ def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
         )
     first, share_left_s = low_resolution(job), job.share_left_s
     locator, locator_plan = locator_arm(job, plan), None
+    for stage in (first, locator):
+        if stage is not None:
+            # It sees the same scans: they are read once.
+            write_fingerprint(fingerprint, stage.folder.fingerprint)
     if first is not None:
         share_left_s = full_share(share_left_s)
         plan = bound_to(plan, plan_arm(first, is_for_here=is_for_here))
@@ -365,9 +370,7 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     return read_scores(job.folder.scores)
 
 
-def _fit_to_clock(
-    job: ArmJob, plan: Plan, share_left_s: Callable[[], float], n_folds: int
-) -> Plan:
+def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float], n_folds: int) -> Plan:
     store = _prepare(job, plan)
     train = job.split.cases(job.dataset, "train")
     cases = entries_of(job, train)

@@ -3,10 +3,11 @@
 Enters: an arm and its plan. Leaves: what the segment stage learns from and is judged in. A case
 that is judged is located by what has not learned from it: of the coarse network the fold that held
 it out, hence it has every fold that the segment stage has, and the budget of few folds is not spent
-on many. What is learned from are boxes around the references, with margins drawn at random, so that the segment stage
-meets boxes that are tighter and looser than intended; where rules find the head, it learns from
-the head as they find it, since a box of it holds much else. Boxes that the coarse network found in
-the training cases were rejected for training: a missed box would teach nothing.
+on many. What is learned from are boxes around the references, with margins drawn at random, so
+that the segment stage meets boxes that are tighter and looser than intended; where rules find the
+head, it learns from the head as they find it, since a box of it holds much else. Boxes that the
+coarse network found in the training cases were rejected for training: a missed box would teach
+nothing.
 """
 
 from __future__ import annotations
@@ -155,8 +156,8 @@ def case_locator(job: ArmJob, plan: Plan, case: Case) -> Locator:
     if not path.is_file():
         raise PlanError(
             f"{path}: a fold of the locator must be trained before that of the segment stage; this "
-            "case was not segmented. Run 'acinus train' on the whole run, or train each fold of it with "
-            f"--variant {LOCATOR} first."
+            "case was not segmented. Run 'acinus train' on the whole run, or train each fold of it "
+            f"with --variant {LOCATOR} first."
         )
     return KnownPlaces(boxes_of(read_labelmap(path), plan))
 
