@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acinus.scans import Volume
-from acinus.scans.box import Box, box_of_voxels
+from acinus.scans.box import Box, box_of_voxels, crop
 from acinus.scans.components import bounding_box, label_components
 from acinus.types import Mask
 
@@ -74,6 +74,9 @@ def places_in(
             makes a box of half the scan.
     """
     found = []
+    drawn = bounding_box(labelmap.array != 0)
+    if drawn is not None:
+        labelmap = crop(labelmap, drawn)  # of a whole body in one look, not in one a label
     for name, labels in places:
         box: Box | None = None
         for label in labels:
