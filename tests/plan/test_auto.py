@@ -84,6 +84,14 @@ def test_volumes_are_learned_where_slices_are_not_much_thicker_than_pixels(
     assert plan.settings.sampling.name == ("foreground" if is_volume else "region")
 
 
+def test_the_spacing_that_is_asked_for_decides_between_slices_and_volumes() -> None:
+    thick = facts((60, 256, 256), (5.0, 1.0, 1.0))
+    assert planned(thick).n_dims == 2
+    assert planned(thick, prepare={"spacing_mm": [4.0, 4.0, 4.0]}).n_dims == 3
+    assert planned(facts((64, 64, 64)), prepare={"spacing_mm": [4.0, 1.0, 1.0]}).n_dims == 2
+    assert planned(facts((30, 64, 64)), prepare={"spacing_mm": [5.0, 5.0, 5.0]}).n_dims == 2
+
+
 def test_slices_follow_the_coarse_axis_and_keep_their_own_spacing() -> None:
     plan = planned(facts((128, 128, 20), (0.5, 0.5, 4.0)))
     assert plan.axes == ("X", "Z", "Y")

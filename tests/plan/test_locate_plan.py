@@ -162,6 +162,15 @@ def test_a_place_of_an_unknown_label_is_refused() -> None:
         plan_of(far_apart(), locate={"stage": "network", "places": [["neck", ["parotis"]]]})
 
 
+def test_folds_of_the_coarse_network_alone_are_refused() -> None:
+    """Its folds locate the cases of the segment stage: with fewer a run could never be finished."""
+    locate = {"stage": "network", "config": {"folds_trained": 1}}
+    with pytest.raises(
+        PlanError, match=r"must leave the folds to the segment stage.*folds_trained"
+    ):
+        plan_of(far_apart(), locate=locate)
+
+
 def test_every_label_must_have_a_place() -> None:
     places = [["neck", ["parotid_right", "parotid_left"]]]
     with pytest.raises(PlanError, match=r"must hold every label.*lacrimal_right is in none"):

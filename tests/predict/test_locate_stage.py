@@ -22,6 +22,9 @@ from made_plan import made_fingerprint, made_plan, unread_dataset
 
 SHAPE = (30, 40, 40)
 
+GROWN_MM = 2.0
+"""By how much the labels of a coarse network were grown."""
+
 
 @pytest.fixture
 def scan() -> tuple[Volume, np.ndarray]:
@@ -46,10 +49,9 @@ def by_value(channels: Sequence[Volume | None]) -> Volume:
     return image.with_array(image.array.astype(np.uint8))
 
 
-def as_found(labels: np.ndarray, spacing_mm: tuple[float, float, float], plan: Plan) -> np.ndarray:
+def as_found(labels: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Labels as a coarse network that is always right draws them: grown."""
-    rim_vox = np.floor(plan.settings.locate.grow_mm / np.array(spacing_mm)).astype(int)
-    assert rim_vox.min() > 0
+    rim_vox = np.floor(GROWN_MM / np.array(spacing_mm)).astype(int)
     return np.asarray(grey_dilation(labels, size=tuple(2 * rim_vox + 1)))
 
 
@@ -155,11 +157,22 @@ def test_a_gland_on_the_other_side_of_the_body_is_still_noticed() -> None:
     assert "wrong side" in examine_located(located, plan)[0].warnings
 
 
+def test_no_more_is_taken_off_than_the_margin_gives_back() -> None:
+    """Beside another label a label could not grow, and its box must hold it all the same."""
+    plan = located_plan({"margin_mm": 1.0})
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[10:16, 10:20, 30:36] = 1
+    right, _left = boxes_of(Volume(labels, np.eye(4)), plan, GROWN_MM)
+    assert right.box == box_of_voxels(
+        Volume(labels, np.eye(4)).grid, (slice(10, 16), slice(10, 20), slice(30, 36))
+    )
+
+
 def test_less_than_the_rim_is_boxed_about_its_middle() -> None:
     plan = located_plan({"margin_mm": 4.0})
     labels = np.zeros(SHAPE, np.uint8)
     labels[10, 20, 30] = 1
-    right, _left = boxes_of(Volume(labels, np.eye(4)), plan)
+    right, _left = boxes_of(Volume(labels, np.eye(4)), plan, GROWN_MM)
     assert right.box == Box((26.0, 16.0, 6.0), (34.0, 24.0, 14.0))
 
 
@@ -168,7 +181,7 @@ def test_boxes_of_one_size_stand_about_what_was_found(
 ) -> None:
     volume, labels = scan
     plan = located_plan({"margin_mm": 4.0, "box_mm": (20.0, 16.0, 12.0)})
-    right, left = boxes_of(volume.with_array(labels), plan)
+    right, left = boxes_of(volume.with_array(labels), plan, 0.0)
     for place, value in ((right, 1), (left, 2)):
         assert place.box is not None
         np.testing.assert_allclose(place.box.size_mm, (12, 16, 20))
@@ -204,7 +217,7 @@ def test_far_chance_finds_do_not_widen_a_box(scan: tuple[Volume, np.ndarray], pl
     image, labels = scan
     stray = labels.copy()
     stray[0, 0, 0] = 1
-    right, left = boxes_of(Volume(as_found(stray, (2.0, 1.0, 1.0), plan), image.affine), plan)
+    right, left = boxes_of(Volume(as_found(stray, (2.0, 1.0, 1.0)), image.affine), plan, GROWN_MM)
     assert (right.name, left.name) == ("right", "left")
     assert right.box == box_of_voxels(
         image.grid, (slice(10, 20), slice(15, 25), slice(28, 34))
@@ -258,15 +271,15 @@ def test_a_box_that_shows_the_partner_only_says_so(plan: Plan) -> None:
 
 def test_one_label_for_both_sides_is_boxed_on_both(tmp_path: Path) -> None:
     """Two large parts make one box; a stray voxel far away does not make it larger."""
-    plan = located_plan({"margin_mm": 0.0}, one_label=True)
+    plan = located_plan({"margin_mm": 3.0}, one_label=True)
     labels = np.zeros(SHAPE, np.uint8)
     labels[10:16, 10:20, 4:10] = 1
     labels[10:16, 10:20, 30:34] = 1
     labels[28, 38, 38] = 1
-    (place,) = boxes_of(Volume(as_found(labels, (1.0, 1.0, 1.0), plan), np.eye(4)), plan)
+    (place,) = boxes_of(Volume(as_found(labels, (1.0, 1.0, 1.0)), np.eye(4)), plan, GROWN_MM)
     assert place.box == box_of_voxels(
         Volume(labels, np.eye(4)).grid, (slice(10, 16), slice(10, 20), slice(4, 34))
-    )
+    ).grown(3.0, 3.0)
 
 
 def test_a_coarse_network_sees_means_of_clipped_values(plan: Plan) -> None:

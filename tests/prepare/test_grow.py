@@ -45,19 +45,49 @@ def test_the_nearest_label_within_reach_takes_a_voxel(seed: int, grow_mm: float)
         size = rng.integers(1, 9, 3)
         label[z : z + size[0], y : y + size[1], x : x + size[2]] = value
     shape = (6, 6, 8)
-    grown = grow_labels(label, np.zeros(shape, np.uint8), SPACING_MM, grow_mm)
+    grown = grow_labels(label, np.zeros(shape, np.uint8), tuple(SPACING_MM), grow_mm)
     np.testing.assert_array_equal(grown, by_hand(label, shape, grow_mm))
 
 
-def test_what_is_unknown_stays_unknown() -> None:
+def test_what_is_unknown_stays_unknown_but_where_a_label_lies() -> None:
     label = np.zeros((12, 12, 12), np.uint8)
     label[5, 5, 5] = 1
     resampled = np.zeros((6, 6, 6), np.uint8)
-    resampled[2, 2, 3] = IGNORE
-    grown = grow_labels(label, resampled, np.full(3, 2.0), 2.0)
+    resampled[2, 2, 2:] = IGNORE
+    grown = grow_labels(label, resampled, (2.0, 2.0, 2.0), 2.0)
     assert grown[2, 2, 2] == 1 and grown[2, 2, 1] == 1
-    assert grown[2, 2, 3] == IGNORE
-    assert (grown == IGNORE).sum() == 1
+    assert (grown[2, 2, 3:] == IGNORE).all()
+    assert (grown == IGNORE).sum() == 3
+
+
+@pytest.mark.parametrize(("one", "other"), [(5, 20), (20, 5), (8, 8)])
+@pytest.mark.parametrize("grow_mm", [2.0, 6.0])
+def test_two_labels_in_one_coarse_voxel_are_both_kept(one: int, other: int, grow_mm: float) -> None:
+    label = np.zeros((24, 24, 24), np.uint8)
+    inside = np.zeros(6**3, np.uint8)
+    inside[:one], inside[one : one + other] = 1, 2
+    label[12:18, 12:18, 12:18] = inside.reshape(6, 6, 6)
+    grown = grow_labels(label, np.zeros((4, 4, 4), np.uint8), (6.0, 6.0, 6.0), grow_mm)
+    kept = set(np.unique(grown)) - {0}
+    assert kept == ({1, 2} if grow_mm == 6.0 else {1 if one <= other else 2})
+
+
+def test_slices_thicker_than_coarse_voxels_leave_no_gaps() -> None:
+    """Five slices of 10 mm at 3 mm: all that resampling gave the label is in it."""
+    label = np.zeros((9, 30, 30), np.uint8)
+    label[2:7, 9:21, 9:21] = 1
+    affine = np.diag([1.0, 1.0, 10.0, 1.0])
+    scan, labels = Volume(label.astype(np.float32), affine), Volume(label, affine)
+    plain, kept = (
+        prepare_case([scan], PrepareSettings(spacing_mm=(3.0, 3.0, 3.0), grow_mm=mm), labels).label
+        for mm in (0.0, 3.0)
+    )
+    assert plain is not None and kept is not None
+    assert plain.any() and (kept[plain == 1] == 1).all()
+    along = np.flatnonzero(kept.any(axis=(1, 2)))
+    assert (np.diff(along) == 1).all()
+    drawn = np.flatnonzero(plain.any(axis=(1, 2)))
+    assert (along[0], along[-1]) == (drawn[0] - 1, drawn[-1] + 1)
 
 
 @pytest.mark.parametrize("spacing_mm", [3.0, 4.3, 6.0])

@@ -62,16 +62,10 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return timed
 
 
-def fitted(
-    plan: Plan, seconds: float, per_fold_s: float = 0.0, most_folds: int | None = None
-) -> Plan:
+def fitted(plan: Plan, seconds: float, per_fold_s: float = 0.0) -> Plan:
     """Fitted to so many seconds, of which each fold takes some after its training."""
     chosen, forecast = fit_auto(
-        plan,
-        Store(Path("none")),
-        ["a"],
-        lambda one, _: seconds - per_fold_s * n_folds(one),
-        most_folds=most_folds,
+        plan, Store(Path("none")), ["a"], lambda one, _: seconds - per_fold_s * n_folds(one)
     )
     assert forecast.step_s == (width(chosen) / USUAL) ** 2
     return chosen
@@ -133,11 +127,6 @@ def test_only_when_all_folds_get_enough_a_wider_network_is_taken(costs: list[int
         widths.append(width(chosen))
     assert widths == sorted(widths)
     assert widths[-1] == WIDTHS[-1] > USUAL
-
-
-def test_no_more_folds_are_trained_than_the_locator_has(costs: list[int]) -> None:
-    chosen = fitted(auto_plan(), 100 * 5 * ENOUGH_STEPS, most_folds=2)
-    assert (n_folds(chosen), width(chosen)) == (2, WIDTHS[-1])
 
 
 def test_folds_by_the_user_are_respected(costs: list[int]) -> None:

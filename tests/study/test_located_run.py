@@ -348,6 +348,25 @@ def test_scans_are_read_once_for_the_plans_of_both_stages(
     assert coarse.predict.postprocess == "none"
 
 
+@pytest.mark.parametrize("folds", [None, 1])
+def test_under_the_clock_both_stages_have_the_same_folds(
+    dataset: Path, tmp_path: Path, folds: int | None
+) -> None:
+    """Also where a plan of the coarse network was left behind without that of the arm."""
+    out = tmp_path / "run"
+    settings = [one for one in QUICK if not one.startswith("network.config")]
+    with progress.quiet():
+        plan_dataset(dataset, out=out, budget="4m", settings=settings, folds=folds)
+        plans = [read_plan(one / "plan.yaml") for one in (out, out / "locator")]
+        assert len({one.folds_to_train for one in plans}) == 1
+        assert plans[0].decisions["locate.stage"].facts["plan_of_the_locator"] == plans[1].hash()
+        (out / "plan.yaml").unlink()
+        plan_dataset(dataset, out=out, budget="4m", settings=settings, folds=folds)
+    again = [read_plan(one / "plan.yaml") for one in (out, out / "locator")]
+    assert len({one.folds_to_train for one in again}) == 1
+    assert again[0].decisions["locate.stage"].facts["plan_of_the_locator"] == again[1].hash()
+
+
 def test_the_segment_stage_waits_for_its_locator(dataset: Path, tmp_path: Path) -> None:
     with progress.quiet():
         plan_dataset(dataset, out=tmp_path / "run", budget="10steps", settings=QUICK)

@@ -105,14 +105,18 @@ def auto_decisions(
     spacings = np.array([case.spacing_mm for case in fingerprint.cases.values()])[:, order]
     sizes = np.array([case.shape_vox for case in fingerprint.cases.values()])[:, order]
     spacing, size = np.median(spacings, axis=0), np.median(sizes, axis=0)
-    anisotropy = float(spacing[0] / spacing[1:].max())
+    seen = [  # as the network will: a spacing that is asked for may make cubes of thick slices
+        wish or own for wish, own in zip(recipe.prepare.spacing_mm or spacing, spacing, strict=True)
+    ]
+    anisotropy = float(seen[0] / max(seen[1:]))
     facts = {
         "median_spacing_mm": _rounded(spacing),
         "median_size_vox": _rounded(size),
         "slice_over_in_plane_spacing": round(anisotropy, 2),
     }
     given = recipe.train.patch_vox if _is_given(recipe, "train.patch_vox") else None
-    learns_volumes = anisotropy <= MAX_ANISOTROPY and size[0] >= MIN_SLICES
+    n_slices = size[0] * spacing[0] / seen[0]
+    learns_volumes = anisotropy <= MAX_ANISOTROPY and n_slices >= MIN_SLICES
     if given is not None:
         learns_volumes = len(given) == 3
     if learns_volumes:

@@ -211,6 +211,11 @@ def _refuse_impossible(dataset: Dataset, recipe: Recipe, places: Places) -> None
             "a cascade sees the whole scan at low resolution already, so that locate.stage must be "
             f"off; got {recipe.locate.stage}. Choose the recipe nnunet-3d for a locate stage."
         )
+    if fixed := [name for name in ("folds", "folds_trained") if name in recipe.locate.config]:
+        raise PlanError(
+            "locate.config must leave the folds to the segment stage, whose cases they locate; "
+            f"got {', '.join(fixed)}. Set folds or --folds for both stages."
+        )
     if not places:
         raise PlanError(f"dataset '{dataset.name}': must have labels to be located; it has none.")
     for _, labels in places:

@@ -126,11 +126,6 @@ class LocateSettings(Settings):
     """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
     own for every label that is not listed there."""
 
-    @property
-    def grow_mm(self) -> float:
-        """By how much labels are grown where they are sought: a voxel, so that none is lost."""
-        return self.spacing_mm or 0.0
-
     @field_validator("box_mm")
     @classmethod
     def _box_is_positive(cls, size: tuple[float, float, float] | None) -> Any:

@@ -442,7 +442,8 @@ def _locator(
     # One network, as each case was judged by one: a mean of all costs as many times as much.
     first = [read_card(own).weights[0].fold]
     coarse = load_model(own, folds=first, device=device.type, precision=precision)
-    return NetworkLocator(coarse, plan, clipping(coarse.plan))
+    grown_mm = coarse.plan.settings.prepare.grow_mm
+    return NetworkLocator(coarse, plan, grown_mm, clipping(coarse.plan))
 
 
 def _member(

@@ -180,7 +180,7 @@ def prepare_labelmap(
         geometry.coarse_axis(back=False),
     )
     if grow_mm > 0:
-        resampled = grow_labels(values, resampled, np.array(geometry.resampled_mm), grow_mm)
+        resampled = grow_labels(values, resampled, geometry.resampled_mm, grow_mm)
     if geometry.prepared_vox == geometry.resampled_vox:
         return np.ascontiguousarray(resampled)
     result = np.zeros(geometry.prepared_vox, dtype=np.uint8)

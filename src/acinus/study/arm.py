@@ -22,6 +22,7 @@ from acinus.evaluate import Pair, judge_boxes, read_scores, score_cases, write_s
 from acinus.evaluate.tables import MISSING_CHANNELS
 from acinus.files import hash_data, hash_file, read_json, whole_file, write_json, write_text
 from acinus.plan import (
+    Fingerprint,
     Plan,
     against_learning_by_heart,
     make_plan,
@@ -62,6 +63,7 @@ from acinus.study.forecast import (
     fit_to_steps,
     fit_to_time,
     measure_costs,
+    reading_s,
 )
 from acinus.study.job import ArmJob, is_cascade
 from acinus.study.locating import (
@@ -70,7 +72,6 @@ from acinus.study.locating import (
     case_locator,
     entries_of,
     locator_arm,
-    most_folds,
     predict_located,
     segment_share,
     training_boxes,
@@ -88,6 +89,10 @@ EVALUATION_S = 0.05
 EVALUATION_S_A_VOXEL = 1.5e-8
 """Set aside for scoring one case before any was scored, s: for itself, and for each voxel of two
 label maps."""
+
+SCAN_READINGS = 3
+"""With a locate stage a scan is read for its overview, for its boxes and where these grow, and its
+label map is written; all this takes about so many readings, whatever the number of networks."""
 
 PAIRS_A_PROCESS = 30
 """Scoring fewer cases takes less time than starting another process for it."""
@@ -166,30 +171,37 @@ def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
             f"has {len(job.split.folds)}. Set both to one number."
         )
     first, share_left_s = low_resolution(job), job.share_left_s
-    locator, locator_plan = locator_arm(job, plan), None
-    for stage in (first, locator):
-        if stage is not None:
-            # It sees the same scans: they are read once.
-            write_fingerprint(fingerprint, stage.folder.fingerprint)
     if first is not None:
         share_left_s = full_share(share_left_s)
-        plan = bound_to(plan, plan_arm(first, is_for_here=is_for_here))
-    if locator is not None:
+        plan = bound_to(plan, _plan_of_first(first, fingerprint, is_for_here=is_for_here))
+    if locator_arm(job, plan) is not None and share_left_s is not None:
+        _prepare(job, plan)  # before the time is divided between the stages
         share_left_s = segment_share(share_left_s)
-        locator_plan = plan_arm(locator, is_for_here=is_for_here)
-        plan = bound_to_locator(plan, locator_plan)
     if is_for_here or plan.settings.rules != "nnunet":
         plan = _fit_to_memory(plan, job)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)
     if share_left_s is not None:
-        plan = _fit_to_clock(job, plan, share_left_s, most_folds(plan, locator_plan))
+        plan = _fit_to_clock(job, plan, share_left_s)
     if plan.settings.rules == "auto" and job.budget is not None:
         n_learned = max(1, len(job.split.cases(job.dataset, "train", fold=0)))
         plan = against_learning_by_heart(plan, fingerprint, n_learned)
+    locator = locator_arm(job, plan)  # once it is known how many folds there are
+    if locator is not None:
+        found = _plan_of_first(locator, fingerprint, is_for_here=is_for_here)
+        plan = bound_to_locator(plan, found)
     refuse_uneven(plan)
     write_plan(plan, job.folder.plan)
     return plan
+
+
+def _plan_of_first(first: ArmJob, fingerprint: Fingerprint, *, is_for_here: bool) -> Plan:
+    """The plan of an earlier stage, which sees the same scans: they are read once."""
+    write_fingerprint(fingerprint, first.folder.fingerprint)
+    if not any(first.folder.training(fold).exists() for fold in range(first.recipe.folds)):
+        # Planning ended between its plan and that of the arm, which may be another now.
+        first.folder.plan.unlink(missing_ok=True)
+    return plan_arm(first, is_for_here=is_for_here)
 
 
 def _kept_plan(job: ArmJob, *, is_for_here: bool) -> Plan:
@@ -370,23 +382,24 @@ def evaluate_arm(job: ArmJob, plan: Plan) -> pd.DataFrame:
     return read_scores(job.folder.scores)
 
 
-def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float], n_folds: int) -> Plan:
+def _fit_to_clock(job: ArmJob, plan: Plan, share_left_s: Callable[[], float]) -> Plan:
     store = _prepare(job, plan)
     train = job.split.cases(job.dataset, "train")
     cases = entries_of(job, train)
     a_case = len(cases) / max(1, len(train))
+    scan_s = SCAN_READINGS * reading_s(train[0]) if plan.is_located and train else 0.0
 
     def for_training_s(candidate: Plan, costs: Forecast) -> float:
-        _keep_predict_s(job, costs.predict_s * a_case)
+        _keep_predict_s(job, costs.predict_s * a_case, scan_s)
         return _all_trainings_s(job, candidate, share_left_s())
 
     if plan.settings.rules == "auto":
-        plan, forecast = fit_auto(plan, store, cases, for_training_s, job.places_here, n_folds)
+        plan, forecast = fit_auto(plan, store, cases, for_training_s, job.places_here)
     else:
         forecast = measure_costs(plan, store, cases)
-    _keep_predict_s(job, forecast.predict_s * a_case)
+    _keep_predict_s(job, forecast.predict_s * a_case, scan_s)
     facts = {
-        "seconds_a_predicted_case": round(forecast.predict_s * a_case, 3),
+        "seconds_a_predicted_case": round(forecast.predict_s * a_case + scan_s, 3),
         "seconds_after_training": round(_after_rounds_s(job, plan), 1),
         "trainings_at_a_time": job.places,
     }
@@ -414,9 +427,10 @@ def _after_rounds_s(job: ArmJob, plan: Plan) -> float:
     return finish_s(job, plan) + round_s * rounds(len(each_s), job.places)
 
 
-def _keep_predict_s(job: ArmJob, predict_s: float) -> None:
-    """Keep the seconds of one case with one network, for the folds still to come."""
-    write_json(job.folder.root / "forecast.json", {"predict_s": round(predict_s, 4)})
+def _keep_predict_s(job: ArmJob, predict_s: float, scan_s: float) -> None:
+    """Keep the seconds of one case with one network and of what is done once for all networks."""
+    costs = {"predict_s": round(predict_s, 4), "scan_s": round(scan_s, 4)}
+    write_json(job.folder.root / "forecast.json", costs)
 
 
 def _after_training_s(job: ArmJob, plan: Plan, folds: Sequence[int]) -> float:
@@ -426,19 +440,24 @@ def _after_training_s(job: ArmJob, plan: Plan, folds: Sequence[int]) -> float:
 
 def validation_s(job: ArmJob, fold: int) -> float:
     """Seconds that predicting the validation cases of a fold will take."""
-    return _predict_s(job) * len(job.split.cases(job.dataset, "validation", fold=fold))
+    each_s = _predict_s(job) + _scan_s(job)
+    return each_s * len(job.split.cases(job.dataset, "validation", fold=fold))
 
 
 def finish_s(job: ArmJob, plan: Plan) -> float:
     """Seconds that all will take which is done once the folds are trained and validated."""
+    score_s = EVALUATION_S + EVALUATION_S_A_VOXEL * _case_voxels(job.folder.fingerprint)
+    n_train = len(job.split.cases(job.dataset, "train"))
+    if not job.is_judged:
+        return score_s * n_train if plan.settings.predict.postprocess == "validation" else 0.0
     n_more = len(whole_cases(job)) * len(sets_to_judge(job, plan))
     n_predicted = len(job.holdout()) + n_more
-    n_scored = n_predicted + len(job.split.cases(job.dataset, "train"))
-    first_s = sum(_predict_s(first) * plan.settings.folds for first in before(job, plan))
+    first = low_resolution(job)
+    first_s = 0.0 if first is None else _predict_s(first) * plan.settings.folds
     n_networks = len(plan.folds_to_train) if job.external_model == "folds_mean" else 1
     return (
-        (_predict_s(job) * n_networks + first_s) * n_predicted
-        + (EVALUATION_S + EVALUATION_S_A_VOXEL * _case_voxels(job.folder.fingerprint)) * n_scored
+        (_predict_s(job) * n_networks + _scan_s(job) + first_s) * n_predicted
+        + score_s * (n_predicted + n_train)
         + (SAMPLINGS_S if job.model == "final" else 0.0)
         + (EXPLAIN_S if job.explain and job.model == "final" else 0.0)
     )
@@ -455,6 +474,10 @@ def _case_voxels(fingerprint: Path) -> float:
 
 def _predict_s(job: ArmJob) -> float:
     return float(read_json(job.folder.root / "forecast.json")["predict_s"])
+
+
+def _scan_s(job: ArmJob) -> float:
+    return float(read_json(job.folder.root / "forecast.json")["scan_s"])
 
 
 def _fold_seconds(job: ArmJob, plan: Plan, fold: int) -> Callable[[], float] | None:
@@ -496,7 +519,9 @@ def _validate_fold(job: ArmJob, plan: Plan, store: Store, fold: int, *, is_timed
         if plan.is_located:
             write_text(boxes, table_text(rows, BOX_COLUMNS))
         if cases and is_timed:
-            _keep_predict_s(job, (time.monotonic() - begin) / len(cases))
+            scan_s = _scan_s(job)
+            each_s = (time.monotonic() - begin) / len(cases)
+            _keep_predict_s(job, max(each_s - scan_s, 0.0), scan_s)
 
     once(
         job.folder.root,

@@ -59,6 +59,7 @@ def low_resolution(job: ArmJob) -> ArmJob | None:
         folder=RunFolder(job.folder.root / LOW_RESOLUTION),
         store=job.store.parent / LOW_RESOLUTION / job.store.name,
         explain=False,
+        is_judged=False,
         share_left_s=first_share(job.share_left_s, TIME_SHARE),
     )
 

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from acinus.cohort import Case
 from acinus.errors import PlanError
 from acinus.plan import ENOUGH_STEPS, Decision, Plan
 from acinus.plan.auto import width_candidates
@@ -25,6 +26,7 @@ from acinus.predict import predict_prepared, prediction_device
 from acinus.predict.tile import tile_positions
 from acinus.prepare import PreparedCase, Store
 from acinus.prepare.geometry import as_prepared
+from acinus.scans.slabs import open_slabs, overview
 from acinus.study.memory import fits_memory
 from acinus.train import FoldJob, seeded_network
 from acinus.train.allocator import keep_memory
@@ -58,6 +60,9 @@ docs/decisions/0008 has the measurements."""
 
 SLICES_TIMED = 32
 """Slices of a case that are predicted to time it."""
+
+READ_MM = 4.0
+"""Spacing of the overview that is made to time how fast a scan is read."""
 
 NARROWING_GAIN, WIDENING_COST = 1.3, 1.8
 """A step of a network w times as wide costs about w to this power, measured on a CPU: less where
@@ -124,6 +129,15 @@ def time_training(plan: Plan, store: Store, case_ids: Sequence[str]) -> tuple[fl
         validation_s = time.monotonic() - start
         training.close()
     return step_s, validation_s
+
+
+def reading_s(case: Case) -> float:
+    """Seconds of reading the channels of a case slab by slab."""
+    begin = time.monotonic()
+    for path in case.images:
+        if path is not None:
+            overview(open_slabs(path), READ_MM)
+    return time.monotonic() - begin
 
 
 def _two_patches(prepared: PreparedCase, plan: Plan) -> tuple[PreparedCase, float]:
@@ -245,7 +259,6 @@ def fit_auto(
     case_ids: Sequence[str],
     seconds_for_training: Callable[[Plan, Forecast], float],
     n_here: int = 1,
-    most_folds: int | None = None,
 ) -> tuple[Plan, Forecast]:
     """Folds and width of the network by the budget, for the recipe ``auto``.
 
@@ -259,7 +272,6 @@ def fit_auto(
         case_ids: Prepared cases.
         seconds_for_training: Seconds for all trainings of a plan with these costs.
         n_here: Trainings that will share the memory of this machine.
-        most_folds: Folds that may be trained at most; None for all.
 
     Returns:
         The plan and the measured costs of its network.
@@ -270,17 +282,16 @@ def fit_auto(
     may_change = usual in widths and not _is_users(plan, "network.config")
     if not _is_users(plan, "folds_trained"):
         plan = plan.with_decisions({"folds_trained": _folds(1, {})})
-    most_folds = most_folds or plan.settings.folds
     forecast = measure_costs(plan, store, case_ids)
     steps = seconds_for_training(plan, forecast) / forecast.step_s / len(plan.folds_to_train)
     if not _is_users(plan, "folds_trained"):
         facts = {"steps_of_one_training": int(steps), "enough_steps": ENOUGH_STEPS}
-        for n_folds in range(most_folds, 0, -1):
+        for n_folds in range(plan.settings.folds, 0, -1):
             plan = plan.with_decisions({"folds_trained": _folds(n_folds, facts)})
             steps = seconds_for_training(plan, forecast) / forecast.step_s / n_folds
             if steps >= ENOUGH_STEPS:
                 break
-        may_change = may_change and n_folds in (1, most_folds)
+        may_change = may_change and n_folds in (1, plan.settings.folds)
     if not may_change:
         return plan, forecast
     chosen = _best_width(steps, usual, widths)

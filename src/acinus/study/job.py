@@ -44,6 +44,8 @@ class ArmJob:
         crowding: How many times as long a step takes for that.
         part: What its test cases are called in the score table: ``holdout``, or ``benchmark``
             where networks are compared on a split of their own.
+        is_judged: Whether the test cases are segmented and scored with it; an earlier stage is
+            judged within the whole.
         external_model: What segments the test cases, if they are external: see `SplitSettings`.
     """
 
@@ -64,6 +66,7 @@ class ArmJob:
     places_here: int = 1
     crowding: float = 1.0
     part: Literal["holdout", "benchmark"] = "holdout"
+    is_judged: bool = True
     external_model: ExternalModel = "folds_mean"
 
     def holdout(self) -> tuple[Case, ...]:

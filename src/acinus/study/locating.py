@@ -23,7 +23,7 @@ import numpy as np
 from acinus.cohort import Case
 from acinus.config import merge
 from acinus.errors import DataError, PlanError
-from acinus.plan import Decision, Plan, load_recipe
+from acinus.plan import Decision, Plan, load_recipe, read_plan
 from acinus.predict import (
     HeadLocator,
     KnownPlaces,
@@ -69,13 +69,12 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         return None
     fixed: dict[str, Any] = {
         "locate": {"stage": "off"},
-        "prepare": {"spacing_mm": [locate.spacing_mm] * 3, "grow_mm": locate.grow_mm},
+        "prepare": {"spacing_mm": [locate.spacing_mm] * 3, "grow_mm": locate.spacing_mm},
         "train": {"device": train.device, "threads": train.threads},
         "predict": {"overlap": OVERLAP, "postprocess": "none"},
         "folds": plan.settings.folds,
+        "folds_trained": len(plan.folds_to_train),
     }
-    if not _is_decided_by_budget(plan):
-        fixed["folds_trained"] = len(plan.folds_to_train)
     dropout = plan.settings.augment.channel_dropout
     if dropout:
         # Who segments without a channel must be found without it.
@@ -88,6 +87,7 @@ def locator_arm(job: ArmJob, plan: Plan) -> ArmJob | None:
         folder=RunFolder(job.folder.root / LOCATOR),
         store=job.store.parent / LOCATOR / job.store.name,
         explain=False,
+        is_judged=False,
         share_left_s=first_share(job.share_left_s, TIME_SHARE),
     )
 
@@ -152,6 +152,7 @@ def case_locator(job: ArmJob, plan: Plan, case: Case) -> Locator:
     first = locator_arm(job, plan)
     if first is None:
         return HeadLocator(plan)
+    grown_mm = read_plan(first.folder.plan).settings.prepare.grow_mm
     path = first.folder.predictions("validation") / f"{case.case_id}.nii.gz"
     if not path.is_file():
         raise PlanError(
@@ -159,17 +160,7 @@ def case_locator(job: ArmJob, plan: Plan, case: Case) -> Locator:
             "case was not segmented. Run 'acinus train' on the whole run, or train each fold of it "
             f"with --variant {LOCATOR} first."
         )
-    return KnownPlaces(boxes_of(read_labelmap(path), plan))
-
-
-def most_folds(plan: Plan, locator: Plan | None) -> int:
-    """Folds that may be trained: with a locator those that it has, so that each case is found."""
-    return plan.settings.folds if locator is None else len(locator.folds_to_train)
-
-
-def _is_decided_by_budget(plan: Plan) -> bool:
-    """Whether each stage takes as many folds as its time allows."""
-    return plan.settings.rules == "auto" and plan.decisions["folds_trained"].source != "user"
+    return KnownPlaces(boxes_of(read_labelmap(path), plan, grown_mm))
 
 
 def entries_of(job: ArmJob, cases: Sequence[Case]) -> tuple[str, ...]:

@@ -29,7 +29,9 @@ def outlook(job: ArmJob) -> str:
     plan = read_plan(job.folder.plan)
     fingerprint = take_fingerprint(job.dataset, job.folder.fingerprint)
     spacing = plan.settings.prepare.spacing_mm or (None, None, None)
-    warnings = small_structure_warnings(fingerprint, spacing, plan.axes[0])
+    warnings = []
+    if plan.settings.prepare.grow_mm == 0:  # else the structures are only to be found
+        warnings = small_structure_warnings(fingerprint, spacing, plan.axes[0])
     return f"{explain_plan(plan, warnings=warnings)}\nOutlook\n{_costs(job, plan)}\n"
 
 
@@ -47,18 +49,20 @@ def _costs(job: ArmJob, plan: Plan) -> str:
     costs = measure_costs(plan, store, entries_of(job, cases))
     n_folds = len(plan.folds_to_train)
     training_s = n_folds * (plan.n_steps * costs.step_s + train.epochs * costs.validation_s)
-    sets = sets_to_judge(job, plan)
-    n_predicted = len(job.holdout()) + len(sets) * len(whole_cases(job))
-    holdout_s = costs.predict_s * n_folds * n_predicted
-    more = f", again without channels in {len(sets)} ways" if sets else ""
-    return "\n".join(
-        [
-            memory,
-            f"  time of a step: {costs.step_s:.2f} s on {train.device} with {train.threads} "
-            f"thread(s), {train.precision}",
-            f"  time of all trainings: about {progress.duration(training_s)} "
-            f"({n_folds} of {plan.settings.folds} folds, {plan.n_steps:,} steps each)",
+    lines = [
+        memory,
+        f"  time of a step: {costs.step_s:.2f} s on {train.device} with {train.threads} "
+        f"thread(s), {train.precision}",
+        f"  time of all trainings: about {progress.duration(training_s)} "
+        f"({n_folds} of {plan.settings.folds} folds, {plan.n_steps:,} steps each)",
+    ]
+    if job.is_judged:
+        sets = sets_to_judge(job, plan)
+        n_predicted = len(job.holdout()) + len(sets) * len(whole_cases(job))
+        holdout_s = costs.predict_s * n_folds * n_predicted
+        more = f", again without channels in {len(sets)} ways" if sets else ""
+        lines.append(
             f"  time of segmenting the hold-out: about {progress.duration(holdout_s)} "
-            f"({len(job.holdout())} cases{more}, {costs.predict_s:.2f} s each and network)",
-        ]
-    )
+            f"({len(job.holdout())} cases{more}, {costs.predict_s:.2f} s each and network)"
+        )
+    return "\n".join(lines)

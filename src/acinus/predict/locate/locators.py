@@ -61,11 +61,13 @@ class NetworkLocator:
     Attributes:
         model: The coarse model.
         plan: Of the segment stage: places, margin and labels.
+        grown_mm: By how much the labels were grown that it learned.
         limits: Those of its plan, for channels that it clips.
     """
 
     model: CoarseModel
     plan: Plan
+    grown_mm: float
     limits: Limits = ()
 
     @property
@@ -75,7 +77,8 @@ class NetworkLocator:
 
     def find(self, channels: Sequence[Volume | None]) -> list[Place]:
         """Arguments as of `Locator`."""
-        return boxes_of(self.model.predict(channels, postprocess="none"), self.plan)
+        found = self.model.predict(channels, postprocess="none")
+        return boxes_of(found, self.plan, self.grown_mm)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +149,14 @@ def clipping(plan: Plan) -> Limits:
     ]
 
 
-def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:
-    """The places of a plan in a label map of its coarse network, which learned grown labels."""
+def boxes_of(labelmap: Volume, plan: Plan, grown_mm: float) -> list[Place]:
+    """The places of a plan in a label map of its coarse network.
+
+    Args:
+        labelmap: Any grid.
+        plan: Of the segment stage.
+        grown_mm: By how much the labels were grown that the coarse network learned.
+    """
     locate = plan.settings.locate
     return places_in(
         labelmap,
@@ -155,7 +164,7 @@ def boxes_of(labelmap: Volume, plan: Plan) -> list[Place]:
         values_of(plan),
         locate.margin_mm,
         box_mm=locate.box_mm,
-        grown_mm=locate.grow_mm,
+        grown_mm=grown_mm,
     )
 
 

@@ -68,7 +68,8 @@ def places_in(
         values: What stands for each label.
         margin_mm: On each side.
         box_mm: See `sized`.
-        grown_mm: By how much the labels of the map are grown, see `grow_labels`.
+        grown_mm: By how much the labels of the map are grown, see `grow_labels`; it is taken off
+            as far as the margin makes up for it, since beside another label none could grow.
         large_only: Whether of each label only components count that are not much smaller than
             its largest: at coarse resolution small ones are mostly chance finds, and one far away
             makes a box of half the scan.
@@ -84,7 +85,7 @@ def places_in(
             part = bounding_box(_large_parts(mask) if large_only else mask)
             if part is None:
                 continue
-            here = box_of_voxels(labelmap.grid, part).shrunk(grown_mm)
+            here = box_of_voxels(labelmap.grid, part).shrunk(min(grown_mm, margin_mm))
             box = here if box is None else box.united(here)
         if box is None:
             found.append(Place(name, labels, None, f"nothing of {name} was found"))
