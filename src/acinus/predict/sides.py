@@ -36,6 +36,7 @@ class SidePart:
         mask: Its voxels in the box.
         volume_ml: Its volume.
         world_mm: (3,) right, anterior and superior coordinate of its centroid.
+        is_left_out: Whether no result shows it: in the box of its partner it has no place.
     """
 
     label: str
@@ -44,6 +45,7 @@ class SidePart:
     mask: Mask
     volume_ml: float
     world_mm: Array
+    is_left_out: bool = False
 
 
 def parts_on_wrong_side(
@@ -92,8 +94,8 @@ def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]
     In a box the network may call a part by the name of the partner, whose own box is elsewhere;
     `SidePart.piece` of those counts on from the number of pieces.
     """
-    partners = partners_of(plan)
-    return parts_on_wrong_side(
+    partners, n_pieces = partners_of(plan), len(located.pieces)
+    parts = parts_on_wrong_side(
         [piece.labelmap for piece in located.pieces] + [piece.astray for piece in located.pieces],
         located.overview,
         plan,
@@ -103,6 +105,7 @@ def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]
             for piece in located.pieces
         ],
     )
+    return [replace(one, is_left_out=one.piece >= n_pieces) for one in parts]
 
 
 def partners_of(plan: Plan) -> dict[str, str]:
@@ -119,13 +122,18 @@ def side_notes(
         parts: Those parts.
         partners: To whom they were given; None: they are as they were.
     """
-    notes = {}
-    for name in dict.fromkeys(one.label for one in parts):
-        volumes = [one.volume_ml for one in parts if one.label == name]
+    notes: dict[str, list[str]] = {}
+    for name, is_left_out in dict.fromkeys((one.label, one.is_left_out) for one in parts):
+        volumes = [
+            one.volume_ml for one in parts if (one.label, one.is_left_out) == (name, is_left_out)
+        ]
         in_parts = f" in {len(volumes)} parts" if len(volumes) > 1 else ""
-        done = f", relabelled as {partners[name]}" if partners and name in partners else ""
-        notes[name] = f"{sum(volumes):.2f} mL{in_parts} on the wrong side{done}"
-    return notes
+        done = ", left out of the label map" if is_left_out else ""
+        if partners and name in partners:
+            done = f", relabelled as {partners[name]}"
+        said = f"{sum(volumes):.2f} mL{in_parts} on the wrong side{done}"
+        notes.setdefault(name, []).append(said)
+    return {name: "; ".join(said) for name, said in notes.items()}
 
 
 def relabelled(labelmap: Volume, parts: Sequence[SidePart], plan: Plan) -> Volume:
