@@ -69,6 +69,7 @@ def test_an_export_comes_back_as_the_dataset(tmp_path: Path) -> None:
     )
     assert not outcome.failed
     back = acinus.open_dataset(tmp_path / "back")
+    assert back.synthetic
     table = back.participants
     assert table is not None
     assert sorted(table["age"].astype(int)) == [48, 61]
@@ -91,7 +92,9 @@ def test_names_tell_nothing_and_every_study_says_that_it_is_synthetic(tmp_path: 
     assert len(files) == 2 * (SHAPE_XYZ[2] + 1)
     for path in files:
         assert not path.suffix
-        assert "SYNTHETIC" in str(pydicom.dcmread(path, stop_before_pixels=True).StudyDescription)
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        assert "SYNTHETIC" in str(header.StudyDescription)
+        assert header.SyntheticData == "YES"
     before = {path: path.read_bytes() for path in files}
     acinus.make_dicom_export(tmp_path / "first", export)
     assert {path: path.read_bytes() for path in files} == before

@@ -8,6 +8,7 @@ without one is drawn without picture.
 from __future__ import annotations
 
 import itertools
+import math
 import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -98,7 +99,7 @@ def _picture_case(content: ReportContent) -> tuple[ArmContent | None, CaseView |
 
 
 def _draw(stages: Sequence[tuple[str, str]], arm: ArmContent | None, view: CaseView | None) -> Any:
-    columns = min(len(stages), _MAX_COLUMNS)
+    columns = math.ceil(len(stages) / math.ceil(len(stages) / _MAX_COLUMNS))
     gap = 0.16 if columns < _MAX_COLUMNS else 0.12
     width = (PAGE_WIDTH_IN - (columns - 1) * gap) / columns
     blocks = [stages[i : i + columns] for i in range(0, len(stages), columns)]

@@ -46,6 +46,7 @@ _COPIED = (
     "StudyTime",
     "StudyID",
     "StudyDescription",
+    "SyntheticData",
     "AccessionNumber",
     "ReferringPhysicianName",
     "PatientID",

@@ -100,6 +100,7 @@ _TAGS = (
     "Rows",
     "Columns",
     "NumberOfFrames",
+    "SyntheticData",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "ImageOrientationPatient",

@@ -201,6 +201,7 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         "case": choice.case_id,
         "age": age_years(tags),
         "sex": sex_of(tags),
+        "synthetic": tags.get("SyntheticData", "").strip() == "YES",
         "channels": channels,
     }
     if first is not None:

@@ -324,6 +324,7 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
         "structures": wanted.structures,
         "annotated": partly,
         "allow_missing_channels": wanted.allow_missing_channels,
+        "synthetic": any(record.get("synthetic", False) for record in records),
     }
     write_dataset_json(
         dataset,

@@ -77,6 +77,7 @@ def _write_study(dataset: Dataset, case: Case, folder: Path) -> None:
             seed=f"{dataset.name} {case.case_id}",
             tags={
                 "StudyDescription": WARNING,
+                "SyntheticData": "YES",
                 "SeriesNumber": number + 1,
                 "StudyID": case.case_id[:16],
                 **_person(dataset, case),
