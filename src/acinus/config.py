@@ -13,10 +13,10 @@ from copy import deepcopy
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from acinus.errors import ConfigError
 
@@ -30,6 +30,35 @@ class Settings(BaseModel):
     """Base of all settings: frozen, validated, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _on_and_off_are_words(cls, data: Any) -> Any:
+        """YAML takes on and off for true and false; where a setting knows the words, it gets them.
+
+        Source: YAML 1.1, https://yaml.org/type/bool.html.
+        """
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        return {
+            key: _as_word(value, fields[key].annotation)
+            if isinstance(value, bool) and key in fields
+            else value
+            for key, value in data.items()
+        }
+
+
+def _as_word(value: bool, annotation: Any) -> bool | str:
+    """``on`` or ``off`` where an annotation has that word among its literals."""
+    word = "on" if value else "off"
+    return word if word in _literals(annotation) else value
+
+
+def _literals(annotation: Any) -> set[object]:
+    if get_origin(annotation) is Literal:
+        return set(get_args(annotation))
+    return {word for part in get_args(annotation) for word in _literals(part)}
 
 
 def read_yaml(path: Path | str, model: type[M]) -> M:

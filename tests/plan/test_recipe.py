@@ -131,6 +131,18 @@ def test_an_assignment_without_key_or_value_is_refused(text: str) -> None:
         parse_settings([text])
 
 
+def test_on_and_off_are_words_where_a_setting_knows_them(tmp_path: Path) -> None:
+    """YAML 1.1 takes them for true and false."""
+    changes = parse_settings(["locate.stage=off", "train.compile=on", "predict.use_mirroring=off"])
+    recipe = load_recipe("auto", changes)
+    assert (recipe.locate.stage, recipe.train.compile) == ("off", "on")
+    assert recipe.predict.use_mirroring is False
+    own = tmp_path / "mine.yaml"
+    own.write_text("name: mine\nlocate: {stage: off}\ntrain: {compile: off}\n", encoding="utf-8")
+    recipe = load_recipe(str(own))
+    assert (recipe.locate.stage, recipe.train.compile) == ("off", "off")
+
+
 def test_a_value_that_is_not_yaml_is_named() -> None:
     with pytest.raises(ConfigError, match=r"^--set train\.lr: the value must be YAML .*'\[1'"):
         parse_settings(["train.lr=[1"])
