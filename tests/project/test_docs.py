@@ -7,6 +7,7 @@ empty folder. Lines after a ``$ acinus …`` must be in what the command prints.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ import pytest
 from acinus.cli import main
 from acinus.cohort.header import Header
 from acinus.evaluate.score_table import SCORE_COLUMNS
+from acinus.plan import load_recipe
+from acinus.plan.recipe import parse_settings
 from acinus.report.content import HISTORY_COLUMNS
 from acinus.study.schema import read_study
 
@@ -147,6 +150,27 @@ def test_commands_in_the_pages_exist(page: Path, capsys: pytest.CaptureFixture[s
             helped = capsys.readouterr().out
             for option in (word for word in words if word.startswith("--")):
                 assert option.split("=")[0] in helped, f"{line}: no option {option}"
+
+
+def test_settings_in_the_pages_are_settings() -> None:
+    """Every ``--set`` of a console fence and every ``key=value`` in code is taken by a recipe."""
+    stated = {}
+    for page in PAGES:
+        for snippet in snippets(page):
+            words = (
+                shlex.split(snippet.text, comments=True) if snippet.language == "console" else ()
+            )
+            follow = [after for word, after in itertools.pairwise(words) if word == "--set"]
+            stated |= dict.fromkeys(follow, page)
+        text = prose(page)
+        stated |= dict.fromkeys(
+            re.findall(r"`(?:--set )?([a-z]+\.[a-z_]+=[a-z0-9.]+)`", text), page
+        )
+    assert {"locate.stage=off", "train.compile=on"} <= set(stated)
+    for setting, page in stated.items():
+        recipe = "pansegnet-3d" if "attention" in setting else "auto"
+        if "…" not in setting:
+            assert load_recipe(recipe, parse_settings([setting])), name(page)
 
 
 def test_every_page_can_be_found_from_the_index() -> None:
