@@ -51,6 +51,8 @@ _NUMBER = 4
 _TITLE = "The pipeline as it ran"
 _LINE_IN = 0.125
 _MAX_COLUMNS = 6
+_BOX_MARGIN_MM = 15.0
+"""About the margin of a box of a locate stage."""
 
 _Sketch = Callable[[Any, ArmContent, CaseView], None]
 
@@ -70,6 +72,8 @@ def draw_pipeline(content: ReportContent, folders: Folders) -> FigureView:
         caption += (
             f" Small pictures: case {view.case} of {arm.name}; reference orange, prediction blue."
         )
+        if not arm.localisation.empty:
+            caption += " Boxes are sketched around each structure; one of them is shown magnified."
     return FigureView(_NUMBER, _TITLE, ((path, caption),), (csv,))
 
 
@@ -179,7 +183,8 @@ def _arrow(canvas: Any, start: float, end: float, y: float) -> None:
 def _sketch_of(stage: str) -> _Sketch | None:
     """The small picture of a stage, by the first known word in its name."""
     words = {
-        "input": _sketch_input, "scan": _sketch_input, "patch": _sketch_patches,
+        "input": _sketch_input, "scan": _sketch_input, "locali": _sketch_localisation,
+        "patch": _sketch_patches,
         "prepar": _sketch_preparation,
         "preproc": _sketch_preparation, "network": _sketch_network, "train": _sketch_network,
         "inference": _sketch_inference, "predict": _sketch_inference, "output": _sketch_output,
@@ -209,15 +214,49 @@ def _sketch_preparation(axes: Any, arm: ArmContent, view: CaseView) -> None:
     draw_labels(axes, view, "reference", "axial", index, label_colors(arm, "reference"), width=0.8)
 
 
-def _patch_size_mm(arm: ArmContent, view: CaseView) -> Array:
-    """(A, R) extent of a patch, mm, at most the image; a third of it where it is not known."""
-    size = np.array(view.image.shape[1:]) * np.array(view.spacing_mm[1:])
+def _boxes(arm: ArmContent, view: CaseView) -> list[Window]:
+    """About where the boxes of a locate stage lie: around each structure, largest first."""
+    shown = view.prediction if view.prediction is not None else view.reference
+    if shown is None:
+        return []
+    masks = [shown == value for value in arm.labels.values() if (shown == value).any()]
+    masks.sort(key=lambda mask: int(np.count_nonzero(mask)), reverse=True)
+    return [window_about(view, mask, margin_mm=_BOX_MARGIN_MM) for mask in masks]
+
+
+def _seen(arm: ArmContent, view: CaseView) -> Window:
+    """What the segment stage sees: the scan or, behind a locate stage, the largest of its boxes."""
+    boxes = [] if arm.localisation.empty else _boxes(arm, view)
+    return boxes[0] if boxes else whole_window(view)
+
+
+def _sketch_localisation(axes: Any, arm: ArmContent, view: CaseView) -> None:
+    """A coronal slice of the scan with boxes about the structures."""
+    whole = whole_window(view)
+    edge = float(whole.size[[0, 2]].max())
+    window = whole.resized(np.array([edge, whole.size[1], edge]))
+    show_plane(axes, view, "coronal", fullest_index(view.structures(), "coronal"), window)
+    for box in _boxes(arm, view):
+        _frame(axes, np.array(box.low)[[0, 2]], box.size[[0, 2]], REGION, width=0.7)
+
+
+def _sketch_seen(axes: Any, arm: ArmContent, view: CaseView) -> Window:
+    """The axial slice of most structures in what the segment stage sees; returns that."""
+    seen = _seen(arm, view)
+    index = fullest_index(view.structures(), "axial")
+    show_plane(axes, view, "axial", index, _square(view, seen))
+    return seen
+
+
+def _patch_size_mm(arm: ArmContent, seen: Window) -> Array:
+    """(A, R) extent of a patch, mm, at most what is seen; a third of it where it is not known."""
+    size = seen.size[1:]
     patch = size / 3 if arm.patch_mm is None else np.array(arm.patch_mm[1:])
     return np.asarray(np.minimum(patch, size))
 
 
 def _frame(axes: Any, corner: Array, size: Array, color: str, *, width: float) -> None:
-    """A rectangle from its (A, R) corner and size, mm."""
+    """A rectangle from its corner and size, mm: (A, R), or (S, R) in a coronal slice."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(
@@ -227,18 +266,18 @@ def _frame(axes: Any, corner: Array, size: Array, color: str, *, width: float) -
 
 
 def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    """Frames of the size of a patch about the structures and elsewhere, inside the image."""
-    _sketch_input(axes, arm, view)
+    """Frames of the size of a patch about the structures and elsewhere, inside what is seen."""
+    seen = _sketch_seen(axes, arm, view)
     mask = view.structures()
-    index = fullest_index(mask, "axial")
-    where = np.argwhere(mask[index])
-    centre = where.mean(axis=0) if len(where) else np.array(mask.shape[1:]) / 2
+    where = np.argwhere(mask[fullest_index(mask, "axial")])
     spacing = np.array(view.spacing_mm[1:])
-    size = _patch_size_mm(arm, view)
-    room = np.array(mask.shape[1:]) * spacing - size
+    low, high = np.array(seen.low[1:]), np.array(seen.high[1:])
+    inside = where[((where * spacing >= low) & (where * spacing <= high)).all(axis=1)]
+    centre = inside.mean(axis=0) * spacing if len(inside) else (low + high) / 2
+    size = _patch_size_mm(arm, seen)
     corners: list[Array] = []
     for shift in ((0.0, 0.0), (-0.1, 0.7), (-0.5, -0.6), (-1.2, 0.2)):
-        corner = np.clip(centre * spacing + np.array(shift) * size - size / 2, 0, room)
+        corner = np.clip(centre + np.array(shift) * size - size / 2, low, high - size)
         if all(np.abs(corner - other).max() > 1.0 for other in corners):
             corners.append(corner)
     for corner in corners:
@@ -246,17 +285,17 @@ def _sketch_patches(axes: Any, arm: ArmContent, view: CaseView) -> None:
 
 
 def _sketch_inference(axes: Any, arm: ArmContent, view: CaseView) -> None:
-    """The slice under its tiles, of the size of a patch and with their overlap."""
-    _sketch_input(axes, arm, view)
-    whole = np.array(view.image.shape[1:]) * np.array(view.spacing_mm[1:])
-    size = _patch_size_mm(arm, view)
+    """What is seen under its tiles, of the size of a patch and with their overlap."""
+    seen = _sketch_seen(axes, arm, view)
+    whole, low = seen.size[1:], np.array(seen.low[1:])
+    size = _patch_size_mm(arm, seen)
     step = size * (1 - float(arm.settings.get("overlap", 0.25)))
     n = np.ceil(np.maximum(whole - size, 0) / step - 1e-6).astype(int) + 1
     rows, columns = (
         np.linspace(0, room, count) for room, count in zip(whole - size, n, strict=True)
     )
     for row, column in itertools.product(rows, columns):
-        _frame(axes, np.array([row, column]), size, "white", width=0.5)
+        _frame(axes, low + np.array([row, column]), size, "white", width=0.5)
 
 
 def _sketch_output(axes: Any, arm: ArmContent, view: CaseView) -> None:
