@@ -223,7 +223,7 @@ class Sides:
         model = self.out / "imported"
         shutil.rmtree(model, ignore_errors=True)
         run([*_acinus(), "import", "nnunet", str(trained), str(model)], dict(os.environ))
-        for mirrored in (False, True):
+        for mirrored in (False,) if self.given.plain else (False, True):
             word = "with mirroring" if mirrored else "without mirroring"
             command = [
                 str(self.bin / "nnUNetv2_predict"), "-i", str(images), "-o",
@@ -281,6 +281,7 @@ def main() -> None:
     parser.add_argument("--warm", type=int, default=3, help="steps that do not count; 20 on a GPU")
     parser.add_argument("--train-steps", type=int, default=30)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--plain", action="store_true", help="predict without mirroring only")
     parser.add_argument(
         "--only", nargs="*", default=["prepare", "steps", "predict"], metavar="STAGE"
     )
