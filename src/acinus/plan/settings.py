@@ -249,7 +249,8 @@ class PredictSettings(Settings):
     """Share that neighbouring tiles overlap."""
     blend: Literal["constant", "gaussian"] = "gaussian"
     postprocess: Literal["largest_component", "validation", "none"] = "validation"
-    """validation: the largest component of a label is kept only where validation gains by it."""
+    """validation: the largest component of a label alone, or none below a volume, only where
+    validation gains by it."""
     use_mirroring: bool = False
     """Average over mirroring along the axes of training, sagittally with swapped labels."""
     average: Literal["probs", "logits"] = "probs"

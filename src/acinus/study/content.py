@@ -570,7 +570,7 @@ def _width_words(plan: Plan) -> str:
 def _cleaning_words(name: str) -> str:
     return {
         "largest_component": "largest component of each label",
-        "validation": "largest component where validation gains by it",
+        "validation": "small or further parts removed where validation gains by it",
         "none": "no post-processing",
     }[name]
 
