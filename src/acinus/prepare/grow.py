@@ -2,7 +2,7 @@
 
 Enters: a label map on a fine grid and as it was resampled to a coarse one. Leaves: the coarse one
 in which every label that the scan shows is there. Majority decides in resampling, and a lacrimal
-gland is the majority in no voxel of 6 mm.
+gland is the majority in hardly any voxel of 6 mm.
 """
 
 from __future__ import annotations
