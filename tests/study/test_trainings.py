@@ -98,9 +98,12 @@ def test_what_went_otherwise_than_planned_is_told(tmp_path):
     kept = RunFolder(tmp_path).training(1) / "not_finite_step_17.safetensors"
     kept.write_bytes(b"")
     said = notes(made_plan(), tmp_path)
-    assert "Fold 1 ended after 2 of 3 planned epochs" in said
+    assert "Fold 1 had 2 epochs in place of the 3 planned, as the time allowed" in said
+    trained(tmp_path / "longer", 0, epochs=4)
+    said_of_longer = notes(made_plan(), tmp_path / "longer")
+    assert "Fold 1 had 4 epochs in place of the 3 planned" in said_of_longer
     assert "Fold 2: the loss was not finite once" in said and kept.name in said
-    assert "Fold 2 ended" not in said and "Fold 1: the loss" not in said
+    assert "Fold 2 had" not in said and "Fold 1: the loss" not in said
 
 
 def test_small_structures_are_warned_of(tmp_path):

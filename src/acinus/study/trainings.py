@@ -83,8 +83,9 @@ def training_notes(
         fold = int(row["fold"])
         if row["epochs"] != plan.settings.train.epochs:
             notes.append(
-                f"Fold {fold + 1} ended after {row['epochs']} of {plan.settings.train.epochs} "
-                "planned epochs, to keep to the time; its learning rate was fully decayed."
+                f"Fold {fold + 1} had {row['epochs']} epochs in place of the "
+                f"{plan.settings.train.epochs} planned, as the time allowed; its learning rate was "
+                "fully decayed."
             )
         notes += [
             f"Fold {fold + 1}: the loss was not finite once; training went back to the last good "
