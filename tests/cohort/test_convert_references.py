@@ -13,7 +13,7 @@ from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
 from test_convert import GLANDS, MAPPING, RIGHT, convert, labels, mapped, mask_of
 
 from acinus.cli import main
-from acinus.cohort.convert.choosing import referred_series
+from acinus.cohort.convert.choosing import possible_series
 from acinus.errors import DataError
 from acinus.scans import list_export, list_series
 from made_export import (
@@ -124,7 +124,7 @@ def test_what_was_drawn_on_a_time_point_belongs_to_it(is_whole, tmp_path) -> Non
         frames = [item.frame + 1 for item in part.slices[1:4]]
         on_frames(tmp_path / "rs", uid(tmp_path / "mr"), frames, is_whole=is_whole)
         (one,) = list_export(tmp_path).segmentations
-        assert referred_series(one, parts) is part
+        assert possible_series(one, parts) == (part,)
 
 
 def test_images_as_measured_go_before_a_scout_of_the_same_series(tmp_path) -> None:
@@ -140,7 +140,7 @@ def test_images_as_measured_go_before_a_scout_of_the_same_series(tmp_path) -> No
 
     changed(path, silent)
     found = list_export(tmp_path / "export")
-    wanted = referred_series(found.segmentations[0], found.series)
+    (wanted,) = possible_series(found.segmentations[0], found.series)
     assert wanted is not None and wanted.kind == "original"
 
 
@@ -247,3 +247,140 @@ def test_an_export_of_structures_alone_says_what_it_holds(tmp_path) -> None:
     write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL))
     with pytest.raises(DataError, match="1 RTSTRUCT without images"):
         list_series(tmp_path / "export")
+
+
+def test_contours_that_name_only_their_world_belong_to_what_lies_in_it(tmp_path) -> None:
+    path = case(tmp_path / "export")
+
+    def only_frame(dataset: Dataset) -> None:
+        del dataset.ReferencedFrameOfReferenceSequence
+        for roi in dataset.StructureSetROISequence:
+            roi.ReferencedFrameOfReferenceUID = uid("MRN123456", "head", "frame")
+
+    changed(path, only_frame)
+    outcome = convert(tmp_path)
+    assert outcome.failed == {}
+    np.testing.assert_array_equal(np.asarray(labels(tmp_path).dataobj).T == 1, mask_of(RIGHT))
+    assert any("names no series; taken as drawn on" in text for text in outcome.left_out)
+    # A second series of another grid in the same world: nobody can tell.
+    write_series(tmp_path / "export" / "fine", ct_values((5, 10, 12)), series="COR")
+    shutil.rmtree(tmp_path / "dataset")
+    rule = {"CT": {"description": "AX"}}
+    (reason,) = convert(tmp_path, mapping=mapped(tmp_path, channels=rule)).failed.values()
+    assert "must say on which of 2 series it was drawn" in reason and "'COR'" in reason
+
+
+@pytest.mark.parametrize("echo", [10, 80])
+def test_structures_on_a_series_of_two_echoes_go_to_the_one_that_is_chosen(echo, tmp_path) -> None:
+    """Both echoes have one grid; the object names the series and no image."""
+    path = case(tmp_path / "export")
+    shutil.rmtree(tmp_path / "export" / "ct")
+    for value in (10, 80):
+        for file in write_series(tmp_path / "export" / f"{value}", ct_values(), EchoTime=value):
+            changed(file, lambda d, v=value: setattr(d, "SOPInstanceUID", f"{d.SOPInstanceUID}{v}"))
+
+    def silent(dataset: Dataset) -> None:
+        within = dataset.ReferencedFrameOfReferenceSequence[0].RTReferencedStudySequence[0]
+        del within.RTReferencedSeriesSequence[0].ContourImageSequence
+
+    changed(path, silent)
+    rule = {"CT": {"description": f"EchoTime {echo}"}}
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, channels=rule))
+    assert outcome.failed == {} and not any("no channel" in text for text in outcome.left_out)
+    np.testing.assert_array_equal(np.asarray(labels(tmp_path).dataobj).T == 1, mask_of(RIGHT))
+
+
+def test_every_damaged_file_is_told_with_the_case_that_it_lies_beside(tmp_path) -> None:
+    for number in (1, 2, 3):
+        paths = write_series(
+            tmp_path / "export" / f"{number}", ct_values(), patient=f"MRN12345{number}"
+        )
+        paths[-1].write_bytes(paths[-1].read_bytes()[:300])
+    plain = mapped(tmp_path, labels={}, mirror_pairs=[])
+    for _ in range(2):  # the second time from its records
+        outcome = convert(tmp_path, mapping=plain)
+        assert len(outcome.written) == 3 and len(outcome.failed) == 3
+        note = "1 damaged file beside its slices: some may be lost"
+        assert outcome.notes == {f"P00{n}_1": (note,) for n in (1, 2, 3)}
+
+
+def test_failures_that_are_called_alike_when_censored_are_all_told(tmp_path) -> None:
+    case(tmp_path / "export")
+    for name in ("Doe_John", "Roe_Jane"):
+        place = tmp_path / "export" / name / "rs"
+        write_rtstruct(place, GLANDS, affine_of(AXIAL), patient=f"X{name}", study="other")
+        changed(place, lambda d, n=name: setattr(d, "PatientName", n.replace("_", "^")))
+    failed = convert(tmp_path).failed
+    assert sorted(failed) == [
+        "RTSTRUCT 'glands' (***_***/rs)",
+        "RTSTRUCT 'glands' (***_***/rs) (2)",
+    ]
+
+
+def test_names_of_files_that_are_uids_do_not_leak(tmp_path, capfd) -> None:
+    paths = write_series(
+        tmp_path / "export",
+        ct_values(),
+        names=lambda z: f"CT.{uid('MRN123456', 'head', 'AX', z)}.dcm",
+    )
+    paths[3].unlink()
+    plain = mapped(tmp_path, labels={}, mirror_pairs=[])
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset"), "--map", str(plain)]
+    assert main(words) == 2
+    assert main(["convert", str(tmp_path / "export"), "--list"]) == 0
+    told = "".join(capfd.readouterr())
+    assert uid("MRN123456", "head", "AX", 2)[:20] not in told
+    assert "between slices 3 and 4 of 5, CT.***.dcm and CT.***.dcm" in told
+
+
+def test_what_is_passed_over_is_told(tmp_path, capfd) -> None:
+    case(tmp_path / "export")
+    (tmp_path / "export" / "readme.txt").write_text("hello")
+    (tmp_path / "export" / "series.tar").write_bytes(b"anything")
+    (tmp_path / "export" / "IM001.dcm.gz").write_bytes(b"anything")
+    (tmp_path / "export" / "unnamed").write_bytes(b"PK\x03\x04 and more")
+    rules = mapped(tmp_path)
+    words = ["convert", str(tmp_path / "export"), str(tmp_path / "dataset"), "--map", str(rules)]
+    assert main(words) == 3
+    told = capfd.readouterr().err
+    assert "passed over: 1 file: not DICOM (a text file)" in told
+    assert told.count("an archive or compressed file that is not looked into") == 3
+
+
+@pytest.mark.parametrize(
+    ("tags", "reason"),
+    [
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "M", "ND", "MOSAIC"]}, "Siemens mosaic"),
+        ({"RescaleSlope": 0}, "RescaleSlope is 0"),
+    ],
+)
+def test_slices_that_cannot_be_what_they_say_are_faults(tags, reason, tmp_path) -> None:
+    write_series(tmp_path / "export", ct_values(), modality="MR", **tags)
+    (first, *_) = list_export(tmp_path / "export").skipped
+    assert first.is_fault and reason in first.reason
+
+
+@pytest.mark.parametrize(
+    ("shift", "reason"),
+    [(0, ""), (-1024, "applied twice"), (1024, "intercept lost")],
+)
+def test_hounsfield_units_are_told_from_what_is_none(shift, reason, tmp_path) -> None:
+    """Air with its noise, fat, soft tissue and some bone."""
+    rng = np.random.default_rng(3)
+    shape = (6, 40, 40)
+    values = rng.normal(-1000, 20, shape)
+    values[:, 8:32, 8:32] = rng.normal(-90, 25, (6, 24, 24))
+    values[:, 12:28, 12:28] = rng.normal(45, 25, (6, 16, 16))
+    values[:, 18:22, 18:22] = 900
+    write_series(tmp_path / "export", np.rint(values + shift), rescale=(1.0, -3000.0))
+    failed = convert(tmp_path, mapping=mapped(tmp_path, labels={}, mirror_pairs=[])).failed
+    assert (reason in failed["P001_1"]) if reason else failed == {}
+
+
+def test_frames_of_reference_that_differ_are_told(tmp_path) -> None:
+    """As where an anonymiser gives every slice one of its own."""
+    write_series(
+        tmp_path, ct_values(), each=lambda z: {"FrameOfReferenceUID": f"1.2.3.{z // 3 + 1}"}
+    )
+    told = [one.description for one in list_series(tmp_path)]
+    assert told == ["AX [frame of reference 1]", "AX [frame of reference 2]"]

@@ -220,6 +220,12 @@ def test_a_multi_frame_object_carries_results_too(cosines, tmp_path, rng) -> Non
         np.testing.assert_array_equal(found.labelmap(NAMES).array, array)
         assert found.series_uid == series.uid
         assert faults_of(tmp_path / "a.dcm") == []
+        if write is write_dicom_seg:
+            own = {item.frame + 1 for item in series.slices}
+            for frame in pydicom.dcmread(tmp_path / "a.dcm").PerFrameFunctionalGroupsSequence:
+                (derived,) = frame.DerivationImageSequence
+                (source,) = derived.SourceImageSequence  # of this time point, not of the other
+                assert source.ReferencedFrameNumber in own
     roi = pydicom.dcmread(tmp_path / "a.dcm").ROIContourSequence[0]
     frames = {
         int(item.ContourImageSequence[0].ReferencedFrameNumber) - 1 for item in roi.ContourSequence

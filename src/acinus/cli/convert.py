@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,9 @@ from acinus.cli.outcome import ALL_FAILED, SOME_FAILED
 from acinus.cli.tables import print_table
 from acinus.errors import ConfigError
 from acinus.progress import plural
+
+MOST_ALIKE = 20
+"""Most lines on what failed for one reason; a damaged disk has thousands."""
 
 
 def convert(
@@ -119,6 +124,7 @@ def _show(outcome: acinus.ConvertOutcome, as_json: bool) -> int:
             "failed": outcome.failed,
             "notes": {case: list(notes) for case, notes in outcome.notes.items()},
             "left_out": list(outcome.left_out),
+            "skipped": outcome.skipped,
             "ids": str(outcome.ids),
         }
         sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
@@ -126,7 +132,10 @@ def _show(outcome: acinus.ConvertOutcome, as_json: bool) -> int:
     for case, notes in outcome.notes.items():
         sys.stderr.writelines(f"note: {case}: {note}\n" for note in notes)
     sys.stderr.writelines(f"left out: {text}\n" for text in outcome.left_out)
-    sys.stderr.writelines(f"failed: {what}: {why}\n" for what, why in outcome.failed.items())
+    sys.stderr.writelines(
+        f"passed over: {n} {plural('file', n)}: {why}\n" for why, n in outcome.skipped.items()
+    )
+    sys.stderr.writelines(_failures(outcome.failed))
     n = len(outcome.written)
     sys.stdout.write(f"{n} {plural('case', n)} in {outcome.dataset}; who is who: {outcome.ids}\n")
     if outcome.written and not outcome.is_dataset:
@@ -135,3 +144,15 @@ def _show(outcome: acinus.ConvertOutcome, as_json: bool) -> int:
             "with 'acinus predict', not trained on.\n"
         )
     return status
+
+
+def _failures(failed: dict[str, str]) -> Iterator[str]:
+    """Lines on what failed, not more than `MOST_ALIKE` for one reason."""
+    shown = Counter[str]()
+    for what, why in failed.items():
+        shown[why] += 1
+        if shown[why] <= MOST_ALIKE:
+            yield f"failed: {what}: {why}\n"
+    for why, n in shown.items():
+        if n > MOST_ALIKE:
+            yield f"failed: {n - MOST_ALIKE} more for one reason (--json names them): {why}\n"

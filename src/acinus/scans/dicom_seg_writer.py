@@ -110,6 +110,8 @@ def _segmentation(
             specific_character_set=UNICODE,  # names of labels in any script
             **(_planes(source, part) if source.is_multi_frame else {}),
         )
+    if source.is_multi_frame:
+        _keep_sources(dataset, {(one.frame or 0) + 1 for one in source.slices[part]})
     dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):
         modifiers = coding_of(one.name, laterality_of(one, structures)).modifiers
@@ -163,6 +165,20 @@ def _planes(source: SourceSeries, part: slice) -> dict[str, Any]:
         ),
         "pixel_measures": measures,
     }
+
+
+def _keep_sources(dataset: Any, frames: set[int]) -> None:
+    """Leave of the frames that each frame says it was drawn on those of the series.
+
+    The library looks for them by position, where an object has one for each time point or echo.
+    """
+    for frame in dataset.PerFrameFunctionalGroupsSequence:
+        for derived in frame.get("DerivationImageSequence") or []:
+            derived.SourceImageSequence = [
+                one
+                for one in derived.SourceImageSequence
+                if int(one.get("ReferencedFrameNumber", 0)) in frames
+            ]
 
 
 def _segment_numbers(array: Labelmap, structures: Sequence[LabelledStructure]) -> Array:

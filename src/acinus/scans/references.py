@@ -31,6 +31,7 @@ _TAGS = (
     "ContentLabel",
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
+    "FrameOfReferenceUID",
     "SegmentSequence",
     "ReferencedSeriesSequence",
     *PERSON_TAGS,
@@ -51,6 +52,7 @@ class StoredSegmentation:
         names: Of its structures, in the order of the file; see `structure_name`.
         series_uids: Series that it refers to.
         images: Images that it refers to: SOPInstanceUID, and the frame from 1 or None for all.
+        frames_of_reference: In which its structures lie, as contours must say and nothing else.
         uid: SOPInstanceUID of its own.
         patient_id: PatientID.
         study_uid: StudyInstanceUID.
@@ -63,6 +65,7 @@ class StoredSegmentation:
     names: tuple[str, ...]
     series_uids: tuple[str, ...]
     images: frozenset[Image] = field(repr=False)
+    frames_of_reference: tuple[str, ...] = ()
     uid: str = ""
     patient_id: str = ""
     study_uid: str = ""
@@ -108,6 +111,7 @@ def read_references(path: Path) -> StoredSegmentation | str:
             names=tuple(names),
             series_uids=tuple(dict.fromkeys(str(one.SeriesInstanceUID) for one in referred)),
             images=frozenset(images),
+            frames_of_reference=tuple(_frames_of_reference(header)),
             uid=str(header.get("SOPInstanceUID", "")),
             patient_id=str(header.get("PatientID", "")),
             study_uid=str(header.get("StudyInstanceUID", "")),
@@ -134,6 +138,17 @@ def _images_of_places(path: Path, *, is_contours: bool) -> Iterator[Image]:
             yield from _images(contour.get("ContourImageSequence"))
         for derived in place.get("DerivationImageSequence") or []:
             yield from _images(derived.get("SourceImageSequence"))
+
+
+def _frames_of_reference(header: Any) -> Iterator[str]:
+    """UIDs of the worlds that structures lie in, DICOM PS3.3 C.8.8.5 and C.7.4.1."""
+    own = [header, *(header.get("ReferencedFrameOfReferenceSequence") or [])]
+    found = [str(one.get("FrameOfReferenceUID") or "") for one in own]
+    found += [
+        str(roi.get("ReferencedFrameOfReferenceUID") or "")
+        for roi in header.get("StructureSetROISequence") or []
+    ]
+    yield from dict.fromkeys(filter(None, found))
 
 
 def _series_of_contours(header: Any) -> Iterator[Any]:

@@ -341,12 +341,14 @@ def _plane_notes(firsts: Sequence[Slice]) -> list[str]:
     """For each stack by its first slice, what tells it from the others; empty for a single one."""
     if len(firsts) == 1:
         return [""]
+    frames = list(dict.fromkeys(item.tags.get("FrameOfReferenceUID") for item in firsts))
     traits: tuple[Callable[[Slice], str], ...] = (
         lambda item: item.kind,
         lambda item: item.tags.get("Modality", ""),
         lambda item: plane_name(item.normal),
         lambda item: f"{item.n_rows} x {item.n_columns}",
         lambda item: f"{item.pixel_mm[0]:.4g} mm pixels",
+        lambda item: f"frame of reference {frames.index(item.tags.get('FrameOfReferenceUID')) + 1}",
     )
     telling = [trait for trait in traits if len({trait(item) for item in firsts}) > 1]
     notes = [", ".join(trait(item) for trait in telling) for item in firsts]

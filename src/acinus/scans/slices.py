@@ -71,10 +71,17 @@ PERSON_TAGS = (
     "PatientSex",
     "PatientAge",
     "PatientBirthName",
+    "PatientMotherBirthName",
     "OtherPatientIDs",
+    "OtherPatientIDsSequence",
     "OtherPatientNames",
+    "ResponsiblePerson",
     "ReferringPhysicianName",
+    "RequestingPhysician",
     "PerformingPhysicianName",
+    "PhysiciansOfRecord",
+    "NameOfPhysiciansReadingStudy",
+    "ConsultingPhysicianName",
     "OperatorsName",
     "AccessionNumber",
     "StudyID",
@@ -143,6 +150,11 @@ _IMAGE_SUFFIXES = ("", ".dcm", ".ima", ".img")
 
 _DICOM_SUFFIXES = (".dcm", ".ima")
 """Of files that nobody names so who does not mean DICOM."""
+
+_PACKED_SUFFIXES = (".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+"""Of archives and compressed files that are not looked into."""
+
+_ZIP_BEGIN = b"PK\x03\x04"
 
 _FRAME_VALUES = (
     ("ImagePositionPatient", "PlanePositionSequence", "ImagePositionPatient"),
@@ -290,6 +302,8 @@ def read_header(path: Path) -> Any | str:
     except InvalidDicomError:
         if _is_empty(path) and path.suffix.lower() in _IMAGE_SUFFIXES:
             return "empty file"
+        if _is_packed(path):
+            return "an archive or compressed file that is not looked into (unpack it first)"
         found = "a member of an archive" if is_member(path) else describe_content(path)
         if path.suffix.lower() in _DICOM_SUFFIXES and not path.name.startswith("._"):
             return f"damaged DICOM, by its name ({found.split(' that begin')[0]})"
@@ -298,6 +312,17 @@ def read_header(path: Path) -> Any | str:
         return "not readable (no permission)"
     except dicom_faults():
         return "damaged DICOM"
+
+
+def _is_packed(path: Path) -> bool:
+    """Whether scans may lie in a file that is neither DICOM nor called a zip archive."""
+    name = path.name.lower()
+    if name.endswith(_PACKED_SUFFIXES):
+        return not name.endswith(".nii.gz")
+    if path.suffix:
+        return False  # documents and programs are zip archives, too
+    with open_stored(path) as stream:
+        return stream.read(len(_ZIP_BEGIN)) == _ZIP_BEGIN
 
 
 def _is_empty(path: Path) -> bool:
@@ -424,8 +449,17 @@ def _single(
     lengths = np.linalg.norm(directions, axis=1)
     if np.any(np.abs(lengths - 1) > 0.01) or abs(directions[0] @ directions[1]) > 0.01:
         return "DICOM images whose orientation is no pair of perpendicular directions"
+    if "MOSAIC" in tags.get("ImageType", "").upper().split("\\"):
+        return (
+            "DICOM images with many slices in one picture (Siemens mosaic), which say not where "
+            "each lies; export them as single slices or as enhanced objects"
+        )
     thickness = value("SpacingBetweenSlices") or value("SliceThickness")
     slope, intercept = value("RescaleSlope"), value("RescaleIntercept")
+    if slope not in (None, "") and float(slope) == 0:
+        return "DICOM images whose RescaleSlope is 0"
+    if not np.isfinite([float(slope or 1.0), float(intercept or 0.0)]).all():
+        return "DICOM images whose RescaleSlope or RescaleIntercept is not finite"
     made = Slice(
         path=path,
         orientation=directions / lengths[:, np.newaxis],
@@ -446,8 +480,11 @@ def _single(
 
 
 def _text(value: Any) -> str:
+    """A value as text; items of a sequence, here those of other ids, stand for their PatientID."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return "\\".join(str(one) for one in value)
+        return "\\".join(
+            str(one.get("PatientID", "")) if hasattr(one, "get") else str(one) for one in value
+        )
     return str(value)
 
 

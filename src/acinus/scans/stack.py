@@ -214,8 +214,8 @@ def _uneven(slices: Sequence[Slice]) -> list[Fault]:
     guess = f" ({n_missing[at]} missing there)" if n_missing[at] >= 1 and are_whole[at] else ""
     found = (
         f"slices must be evenly spaced; found distances of {gaps.min():.4g} to {gaps.max():.4g} "
-        f"mm, median {usual:.4g} mm, the most unusual {gaps[at]:.4g} mm between "
-        f"{slices[at].name} and {slices[at + 1].name}{guess}"
+        f"mm, median {usual:.4g} mm, the most unusual {gaps[at]:.4g} mm between slices {at + 1} "
+        f"and {at + 2} of {len(slices)}, {slices[at].name} and {slices[at + 1].name}{guess}"
     )
     remedy = "Export the whole series again, or resample it with another program first."
     is_missing = bool(np.all(are_whole)) and int(n_missing.max()) > 0
@@ -234,8 +234,8 @@ def _bent(slices: Sequence[Slice]) -> list[Fault]:
         return []
     worst = int(np.argmax(off))
     found = (
-        f"slices must lie on a straight line within {tolerance:.3g} mm; "
-        f"{slices[worst].name} lies {off[worst]:.3g} mm beside it"
+        f"slices must lie on a straight line within {tolerance:.3g} mm; slice {worst + 1} of "
+        f"{len(slices)}, {slices[worst].name}, lies {off[worst]:.3g} mm beside it"
     )
     remedy = "Export the series again, or resample it with another program first."
     return [Fault("bent", found, remedy)]

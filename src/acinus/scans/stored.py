@@ -130,7 +130,9 @@ def _list_folder(root: Path) -> tuple[list[Path], list[Skipped]]:
     entered: set[Path] = set()
 
     def unreadable(error: OSError) -> None:
-        skipped.append(Skipped(Path(error.filename), f"a folder that may not be read ({error})"))
+        skipped.append(
+            Skipped(Path(error.filename), f"a folder that may not be read ({error.strerror})")
+        )
 
     for name, folders, names in os.walk(root, followlinks=True, onerror=unreadable):
         folder = Path(name)
@@ -178,7 +180,8 @@ def _list_archive(archive: Path) -> tuple[list[Path], list[Skipped]]:
         members = [m for m in zipfile.ZipFile(archive).infolist() if not m.is_dir()]
         n_bytes = archive.stat().st_size
     except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
-        return [], [Skipped(archive, f"a damaged zip archive ({' '.join(str(error).split())})")]
+        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        return [], [Skipped(archive, f"a damaged zip archive ({why})")]
     total = sum(member.file_size for member in members)
     for found, most in (
         (f"{len(members)} files", len(members) > MAX_MEMBERS),

@@ -22,6 +22,7 @@ from acinus.cohort.layout import IMAGES, LABELS
 from acinus.errors import AcinusError, DataError
 from acinus.files import hash_data, hash_file, read_json, write_json
 from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
+from acinus.types import Array
 
 ENDING = ".nii.gz"
 
@@ -35,8 +36,18 @@ HU_RANGE = (-10_000.0, 40_000.0)
 30,710 on the extended scale."""
 
 
-PADDING_HU, LIGHT_HU, LIGHT_SHARE = -1500.0, -20.0, 1e-3
-"""A CT shows air or fat in at least this share of its voxels, between these values."""
+PADDING_HU = -1500.0
+"""Values below are padding outside the field of view."""
+
+LIGHT_HU, LIGHT_SHARE = -50.0, 1e-3
+"""A CT shows air or fat in at least this share of its voxels, below this value and above padding:
+where the intercept is lost air lies near 0, with its noise about it."""
+
+SOFT_HU, SOFT_SHARE = (-150.0, 150.0), 0.01
+"""A CT shows soft tissue in at least this share of its voxels above padding, between these."""
+
+SUNK_HU = -1100.0
+"""Less than air: a tail of noise, unless the intercept was applied twice."""
 
 
 @dataclass(frozen=True)
@@ -288,17 +299,29 @@ def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
             f"{lost[0]}. Export it again, or set 'check_hu: false' for its channel."
         )
     low, high = float(image.array.min()), float(image.array.max())
-    # Air or fat; what lies below is padding, and a few voxels are noise.
-    light = np.count_nonzero((image.array > PADDING_HU) & (image.array < LIGHT_HU))
-    is_light = light >= LIGHT_SHARE * image.array.size
-    if is_light and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
+    cause = _wrong_rescale(image.array)
+    if not cause and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
         return
-    cause = "rescale wrong" if is_light else "rescale intercept lost"
     raise DataError(
-        f"series '{series.description}': a CT must hold Hounsfield units, air near -1000 and all "
-        f"within {HU_RANGE[0]:g} to {HU_RANGE[1]:g}; found {low:g} to {high:g} ({cause}). Export "
-        "it again, or set 'check_hu: false' for its channel."
+        f"series '{series.description}': a CT must hold Hounsfield units, air near -1000, soft "
+        f"tissue near 0 and all within {HU_RANGE[0]:g} to {HU_RANGE[1]:g}; found {low:g} to "
+        f"{high:g} ({cause or 'rescale wrong'}). Export it again, or set 'check_hu: false' for its "
+        "channel."
     )
+
+
+def _wrong_rescale(values: Array) -> str:
+    """What the values of a CT tell of its rescale slope and intercept; empty: they look right."""
+
+    def number(above: float, below: float) -> int:
+        return int(np.count_nonzero((values > above) & (values < below)))
+
+    if number(PADDING_HU, LIGHT_HU) < LIGHT_SHARE * values.size:
+        return "rescale intercept lost"
+    soft, sunk = number(*SOFT_HU), number(PADDING_HU, SUNK_HU)
+    if sunk > soft:
+        return "rescale intercept applied twice"
+    return "rescale wrong" if soft < SOFT_SHARE * number(PADDING_HU, np.inf) else ""
 
 
 def _described(series: Series) -> dict[str, Any]:

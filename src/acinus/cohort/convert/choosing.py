@@ -10,11 +10,14 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from acinus.cohort.convert.identities import study_of
 from acinus.cohort.convert.mapping import MODALITIES, ExportMapping
 from acinus.errors import DataError
 from acinus.scans import Export, Series, StoredSegmentation, describe_series
 from acinus.scans.slices import Slice
+from acinus.scans.stack import SAME_POSITION_MM
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,8 @@ def choose_cases(
     studies: dict[str, list[Series]] = defaultdict(list)
     for one in export.series:
         studies[case_of[study_of(one)]].append(one)
-    belongs, failed = _by_series(export)
-    choices, left_out = [], []
+    objects, failed, left_out = _by_case(export, case_of)
+    choices = []
     for case, series in sorted(studies.items()):
         if mapping.excludes(case):
             left_out.append(f"{case}: excluded in the mapping")
@@ -77,6 +80,7 @@ def choose_cases(
             left_out += _left_out(case, series, channels)
             if not any(channels):
                 continue
+            belongs = _by_series(objects.get(case, ()), channels)
             left_out += _unused(case, series, channels, belongs)
             left_out += _lost_images(case, channels, belongs, export.series)
             own = _segmentations(
@@ -152,28 +156,59 @@ def _unknown_modalities(
     }
 
 
-def _by_series(export: Export) -> tuple[dict[int, list[StoredSegmentation]], dict[str, str]]:
-    """Objects by the identity of the series that they refer to, and those that fit none."""
-    belongs: dict[int, list[StoredSegmentation]] = defaultdict(list)
+Placed = tuple[StoredSegmentation, tuple[Series, ...]]
+"""An object, and the series that it may have been drawn on; all of one grid."""
+
+
+def _by_case(
+    export: Export, case_of: Mapping[tuple[str, str], str]
+) -> tuple[dict[str, list[Placed]], dict[str, str], list[str]]:
+    """Objects by the case of the series that they refer to, those that fit none, and remarks."""
+    objects: dict[str, list[Placed]] = defaultdict(list)
     failed: dict[str, str] = {}
+    remarks = []
     for one in export.segmentations:
-        found = referred_series(one, export.series)
-        if found is None:
-            failed[f"{one.kind} '{one.label}' ({one.path})"] = (
+        found = possible_series(one, export.series)
+        name = f"{one.kind} '{one.label}' ({one.path})"
+        if not found:
+            failed[name] = (
                 "must refer to a series of the export; it refers to "
                 f"{'another one' if one.series_uids else 'none'}. Export the images that it was "
                 "drawn on as well."
             )
+        elif not all(_are_on_one_grid(found[0], other) for other in found[1:]):
+            failed[name] = (
+                f"must say on which of {len(found)} series it was drawn, which have different "
+                f"grids: {_briefly(found)}. Export it again with references to its images."
+            )
         else:
-            belongs[id(found)].append(one)
-    return belongs, failed
+            case = case_of[study_of(found[0])]
+            if not one.series_uids and not one.images:
+                remarks.append(
+                    f"{case}: {one.kind} '{one.label}' names no series; taken as drawn on what "
+                    f"lies in its frame of reference: {_briefly(found)}"
+                )
+            objects[case].append((one, found))
+    return objects, failed, remarks
 
 
-def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series | None:
-    """The series that an object was drawn on; None if it is not there.
+def _by_series(
+    objects: Sequence[Placed], channels: Sequence[Series | None]
+) -> dict[int, list[StoredSegmentation]]:
+    """Objects by the identity of their series: where several fit alike, one that is a channel."""
+    belongs: dict[int, list[StoredSegmentation]] = defaultdict(list)
+    for one, possible in objects:
+        chosen = [series for series in possible if any(series is channel for channel in channels)]
+        belongs[id((chosen or possible)[0])].append(one)
+    return belongs
+
+
+def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[Series, ...]:
+    """The series that an object was drawn on, or those that fit alike; none if it is not there.
 
     Of the parts of a divided series the one with most of the images referred to; where that is
-    told by nothing, images as measured go before pictures for planning.
+    told by nothing, images as measured go before pictures for planning. What refers to no image
+    and no series was drawn on one in its frame of reference, which is all that contours must name.
 
     Args:
         one: The object.
@@ -186,20 +221,41 @@ def referred_series(one: StoredSegmentation, series: Sequence[Series]) -> Series
             for item in candidate.slices
         )
 
+    def key(candidate: Series) -> tuple[int, bool]:
+        return n_shared(candidate), candidate.kind == "original"
+
     # An image that is named with frames is not meant as a whole.
     with_frames = {uid for uid, frame in one.images if frame is not None}
     named = {image for image in one.images if image[1] is not None or image[0] not in with_frames}
-    fitting = [
-        candidate
-        for candidate in series
-        if candidate.uid in one.series_uids or (not one.series_uids and n_shared(candidate))
-    ]
+    if one.series_uids or named:
+        fitting = [
+            candidate
+            for candidate in series
+            if candidate.uid in one.series_uids or (not one.series_uids and n_shared(candidate))
+        ]
+    else:
+        fitting = [
+            candidate
+            for candidate in series
+            if candidate.kind == "original"
+            and candidate.tags.get("FrameOfReferenceUID") in one.frames_of_reference
+        ]
     if len(fitting) > 1 and one.patient_id:
         fitting = [c for c in fitting if c.patient_id == one.patient_id] or fitting
-    best = max(fitting, key=lambda c: (n_shared(c), c.kind == "original"), default=None)
-    if best is None or (named and n_shared(best) == 0):
-        return None
-    return best
+    best = max(map(key, fitting), default=(0, False))
+    if named and best[0] == 0:
+        return ()
+    return tuple(candidate for candidate in fitting if key(candidate) == best)
+
+
+def _are_on_one_grid(one: Series, other: Series) -> bool:
+    def places(series: Series) -> np.ndarray:
+        first = series.slices[0]
+        corners = [item.position for item in series.slices]
+        return np.array([*corners, *first.orientation, (*first.pixel_mm, 0.0)])
+
+    sizes = {(s.n_slices, s.slices[0].n_rows, s.slices[0].n_columns) for s in (one, other)}
+    return len(sizes) == 1 and np.allclose(places(one), places(other), atol=SAME_POSITION_MM)
 
 
 def _frames(item: Slice) -> tuple[int | None, ...]:

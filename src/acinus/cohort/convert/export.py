@@ -27,8 +27,9 @@ from acinus.cohort.convert.case import (
     record_path,
     remove_case,
 )
+from acinus.cohort.convert.censor import Censor
 from acinus.cohort.convert.choosing import Chosen, choose_cases
-from acinus.cohort.convert.identities import Censor, Identities, disagreements
+from acinus.cohort.convert.identities import Identities, disagreements
 from acinus.cohort.convert.mapping import ExportMapping, read_mapping
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.header import parse_header
@@ -36,7 +37,9 @@ from acinus.cohort.layout import HEADER, PARTICIPANTS
 from acinus.cohort.participants import ID_COLUMN, write_participants
 from acinus.errors import ConfigError, DataError
 from acinus.files import read_json, write_json
+from acinus.progress import plural
 from acinus.scans import Export, list_export, require_series
+from acinus.scans.stored import Skipped
 
 WANTED = "mapping.json"
 """File among the records that says which channels and labels the dataset has."""
@@ -49,9 +52,11 @@ class ConvertOutcome:
     Attributes:
         dataset: The folder.
         written: Cases that are in it now and come from this export, sorted.
-        failed: Case, file or object to the reason why it was not converted.
+        failed: Case, file or object to the reason why it was not converted; each file that is
+            damaged.
         notes: Case to what a user of it must know.
         left_out: Remarks on what no rule asks for.
+        skipped: Reason to number of files that are no slices of a scan.
         ids: The table that links pseudonyms to the headers.
         is_dataset: Whether there are labels, and so a ``dataset.json``.
     """
@@ -61,6 +66,7 @@ class ConvertOutcome:
     failed: dict[str, str]
     notes: dict[str, tuple[str, ...]]
     left_out: tuple[str, ...]
+    skipped: dict[str, int]
     ids: Path
     is_dataset: bool
 
@@ -109,8 +115,10 @@ def convert_export(
         {task.choice.case_id: [c.uid for c in task.choice.channels if c] for task in tasks}
     )
     write_json(dataset / RECORDS / WANTED, _channels_and_labels(wanted))
-    failed = {censor(what): censor(reason) for what, reason in chosen.failed.items()}
-    failed |= _faulty_files(export, censor)
+    faulty = [one for one in export.skipped if one.is_fault]
+    failed = _censored(
+        [*chosen.failed.items(), *((f"{one.path}", one.reason) for one in faulty)], censor
+    )
     notes: dict[str, tuple[str, ...]] = {
         person: (text,) for person, text in disagreements(export.series, case_of).items()
     }
@@ -125,15 +133,16 @@ def convert_export(
             channel["description"] = censor(channel["description"])
         finish_case(task, result)
         written.append(case)
-        if result["notes"]:
-            notes[case] = tuple(result["notes"])
+        if told := (*result["notes"], *_damaged_beside(task, faulty)):
+            notes[case] = told
     _remove_unwanted(dataset, identities, wanted)
     for case in _kept_from_before(dataset, tasks, case_of.values()):
         notes[case] = (*notes.get(case, ()), KEPT)
     is_dataset = _finish(dataset, wanted)
     left_out = tuple(censor(text) for text in chosen.left_out)
+    skipped = Counter(censor(one.reason) for one in export.skipped if not one.is_fault)
     return ConvertOutcome(
-        dataset, tuple(sorted(written)), failed, notes, left_out, table, is_dataset
+        dataset, tuple(sorted(written)), failed, notes, left_out, dict(skipped), table, is_dataset
     )
 
 
@@ -209,16 +218,23 @@ def _require_choice(
     )
 
 
-def _faulty_files(export: Export, censor: Censor) -> dict[str, str]:
-    """Files that could not be read, by reason: the first one and how many more."""
-    faulty = [one for one in export.skipped if one.is_fault]
-    counted = Counter(one.reason for one in faulty)
-    firsts = {one.reason: one for one in reversed(faulty)}
-    return {
-        censor(f"{one.path}"): reason
-        + (f"; so are {counted[reason] - 1} more files" if counted[reason] > 1 else "")
-        for reason, one in firsts.items()
-    }
+def _censored(failed: Iterable[tuple[str, str]], censor: Censor) -> dict[str, str]:
+    """Failures without what identifies a person; those that are called alike then are numbered."""
+    told: dict[str, str] = {}
+    for what, reason in failed:
+        name = once = censor(what)
+        number = 2
+        while name in told:
+            name, number = f"{once} ({number})", number + 1
+        told[name] = censor(reason)
+    return told
+
+
+def _damaged_beside(task: CaseTask, faulty: Sequence[Skipped]) -> list[str]:
+    """A note on damaged files among those of a case: a slice at an end leaves no gap."""
+    folders = {path.parent for one in task.choice.channels if one for path in one.paths}
+    n = sum(one.path.parent in folders for one in faulty)
+    return [f"{n} damaged {plural('file', n)} beside its slices: some may be lost"] if n else []
 
 
 def _run(tasks: Sequence[CaseTask], jobs: int) -> Iterator[tuple[CaseTask, dict[str, Any] | str]]:

@@ -1,9 +1,9 @@
-"""Who is who: pseudonyms, the table that links them to the headers, and what must not leak.
+"""Who is who: pseudonyms, and the table that links them to the headers.
 
 Enters: headers of an export and the table of an earlier conversion. Leaves:
-participant and case ids, and texts without names, ids or dates. Ids made
-from a hash of the header's id were rejected: whoever has a list of patients can
-undo them. Numbers follow a hash's order, so that they tell nothing about ids.
+participant and case ids. Ids made from a hash of the header's id were rejected:
+whoever has a list of patients can undo them. Numbers follow a hash's order, so
+that they tell nothing about ids.
 """
 
 from __future__ import annotations
@@ -19,43 +19,12 @@ from pathlib import Path
 
 from acinus.errors import DataError
 from acinus.files import whole_file
-from acinus.scans import Export, Series
+from acinus.scans import Series
 
 COLUMNS = ("case_id", "participant_id", "patient_id", "study_uid", "series_uids")
 
 OLDEST_YEARS = 90
 """Ages from here on are written as this one, as the Safe Harbor rule asks (45 CFR 164.514)."""
-
-HIDDEN = "***"
-
-_UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
-"""UIDs that folders and descriptions are named after."""
-
-_NAMES = (
-    "PatientName",
-    "PatientBirthName",
-    "OtherPatientNames",
-    "ReferringPhysicianName",
-    "PerformingPhysicianName",
-    "OperatorsName",
-)
-_DATES = (
-    "PatientBirthDate",
-    "StudyDate",
-    "SeriesDate",
-    "AcquisitionDate",
-    "ContentDate",
-    "StructureSetDate",
-)
-_MORE_IDS = ("AccessionNumber", "StudyID", "OtherPatientIDs")
-
-_MONTHS = (
-    "January", "February", "March", "April", "May", "June", "July", "August", "September",
-    "October", "November", "December",
-)  # fmt: skip
-
-_SHORTEST_NAME = 2
-_SHORTEST_ID_INSIDE = 5
 
 
 @dataclass
@@ -192,58 +161,6 @@ def sex_of(tags: Mapping[str, str]) -> str | None:
     return sex if sex in ("M", "F") else None
 
 
-class Censor:
-    """Takes out of texts what headers say about persons, and the place of the export.
-
-    Args:
-        export: Whose headers name persons.
-        source: Where it lies; paths in it become relative.
-        own: Pseudonyms that are given here: they stay, even if a header has such an id.
-    """
-
-    def __init__(self, export: Export, source: Path, own: Iterable[str] = ()) -> None:
-        words: set[str] = set()
-        anywhere: set[str] = set()
-        headers = [
-            one.tags for found in (export.series, export.segmentations, export.skipped)
-            for one in found
-        ]  # fmt: skip
-        for one in headers:
-            for tag in _NAMES:
-                for name in one.get(tag, "").split("\\"):
-                    words |= _names_in(name)
-            for tag in _MORE_IDS:
-                for text in map(str.strip, one.get(tag, "").split("\\")):
-                    if len(text) >= _SHORTEST_ID_INSIDE:
-                        anywhere.add(text)
-            own_id = one.get("PatientID", "").strip()
-            if len(own_id) >= _SHORTEST_ID_INSIDE:
-                anywhere.add(own_id)
-            elif own_id:
-                words.add(own_id)
-            for tag in _DATES:
-                anywhere |= _spellings(one.get(tag, "").strip())
-            anywhere |= {uid for tag in _UIDS if (uid := one.get(tag, "").strip())}
-        self._place = f"{source}/"
-        kept = "|".join(re.escape(case) for case in sorted(set(own), key=len, reverse=True))
-        self._pattern = re.compile(
-            "|".join(
-                [rf"(?P<own>(?<![^\W_])(?:{kept})(?![^\W_]))"] * bool(kept)
-                + [re.escape(text) for text in sorted(anywhere, key=len, reverse=True)]
-                + [
-                    rf"(?<![^\W_]){re.escape(word)}(?![^\W_])"
-                    for word in sorted(words, key=len, reverse=True)
-                ]
-            )
-            or r"(?!)",
-            re.IGNORECASE,
-        )
-
-    def __call__(self, text: str) -> str:
-        """The text with ``***`` in place of whatever identifies a person."""
-        return self._pattern.sub(_hidden, text.replace(self._place, ""))
-
-
 def _require_row(row: Mapping[str | None, str | None], number: int) -> None:
     """Refuse what a person or a table program has made of a row; a guess would mix up persons."""
     if set(row) != set(COLUMNS) or None in row.values():
@@ -251,36 +168,6 @@ def _require_row(row: Mapping[str | None, str | None], number: int) -> None:
     case, participant = str(row["case_id"]), str(row["participant_id"])
     if not row["patient_id"] or not re.fullmatch(rf"{re.escape(participant)}_\d+", case):
         raise ValueError(f"line {number} links case '{case}' to no participant or no patient")
-
-
-def _hidden(found: re.Match[str]) -> str:
-    own = found.groupdict().get("own")
-    return HIDDEN if own is None else own
-
-
-def _names_in(text: str) -> set[str]:
-    """Family, given and middle names of a DICOM name; titles are words of every language."""
-    parts = [part for group in text.split("=") for part in group.split("^")[:3]]
-    whole = {word for part in parts for word in re.split(r"[\s,.]+", part)}
-    words = whole | {half for word in whole for half in re.split(r"[-'\u2019]", word)}
-    return {word for word in words if len(word) >= _SHORTEST_NAME}
-
-
-def _spellings(date: str) -> set[str]:
-    """A date of DICOM, YYYYMMDD, as people write it; nothing for what is no date."""
-    if not re.fullmatch(r"\d{8}", date):
-        return set()
-    year, month, day = date[:4], date[4:6], date[6:]
-    spelt = {date}
-    for m, d in ((month, day), (month.lstrip("0"), day.lstrip("0"))):
-        for mark in ("-", ".", "/", " ", "_"):
-            spelt |= {mark.join(parts) for parts in ((year, m, d), (d, m, year), (m, d, year))}
-        name = _MONTHS[int(month) - 1] if 1 <= int(month) <= len(_MONTHS) else ""
-        for word in filter(None, (name, name[:3])):
-            for mark in ("-", " ", ". ", "_", ""):
-                spelt |= {f"{d}{mark}{word}{mark}{year}", f"{word}{mark}{d}{mark}{year}"}
-            spelt |= {f"{word} {d}, {year}", f"{d}. {word} {year}"}
-    return spelt
 
 
 def _shuffled(person: str) -> str:

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from acinus.cohort.convert.choosing import referred_series
+from acinus.cohort.convert.censor import Censor
+from acinus.cohort.convert.choosing import possible_series
 from acinus.cohort.convert.export import ids_path
-from acinus.cohort.convert.identities import Censor, Identities, study_of
+from acinus.cohort.convert.identities import Identities, study_of
 from acinus.cohort.convert.mapping import MODALITIES, read_mapping
 from acinus.scans import Series, list_export, oblique_degrees, require_series, tilt_degrees
 from acinus.types import Spacing
@@ -111,11 +112,11 @@ def list_scans(
     names: dict[int, list[str]] = {}
     unmatched = []
     for one in export.segmentations:
-        found = referred_series(one, series)
-        if found is None:
+        found = possible_series(one, series)
+        if not found:
             unmatched.append(censor(f"{one.kind} '{one.label}': {', '.join(one.names)}"))
-        else:
-            names.setdefault(id(found), []).extend(one.names)
+        for fitting in found:
+            names.setdefault(id(fitting), []).extend(one.names)
     listed = tuple(
         ListedSeries(
             number=number,
@@ -135,8 +136,8 @@ def list_scans(
         )
         for number, one in enumerate(series, start=1)
     )
-    skipped = Counter(one.reason for one in export.skipped if not one.is_fault)
-    faulty = Counter(one.reason for one in export.skipped if one.is_fault)
+    skipped = Counter(censor(one.reason) for one in export.skipped if not one.is_fault)
+    faulty = Counter(censor(one.reason) for one in export.skipped if one.is_fault)
     return ExportListing(listed, dict(skipped), dict(faulty), tuple(unmatched))
 
 
