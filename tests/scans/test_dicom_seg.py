@@ -76,6 +76,29 @@ def by_highdicom(path: Path, uids: list[str], number: int) -> np.ndarray:
     )[..., 0]
 
 
+def by_positions(path: Path, affine: np.ndarray, number: int) -> np.ndarray:
+    """(Z, Y, X) of a segment with pydicom alone, every voxel by its place in the world."""
+    header = pydicom.dcmread(path)
+    shared = header.SharedFunctionalGroupsSequence[0]
+    cosines = np.array(shared.PlaneOrientationSequence[0].ImageOrientationPatient, float)
+    down_mm, across_mm = map(float, shared.PixelMeasuresSequence[0].PixelSpacing)
+    to_voxel = np.linalg.inv(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
+    found = np.zeros(SHAPE, bool)
+    frames = header.PerFrameFunctionalGroupsSequence
+    pixels = header.pixel_array.reshape(len(frames), header.Rows, header.Columns)
+    for frame, layer in zip(frames, pixels, strict=True):
+        if frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber != number:
+            continue
+        corner = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        rows, columns = np.nonzero(layer)
+        world = corner + np.outer(columns * across_mm, cosines[:3])
+        world += np.outer(rows * down_mm, cosines[3:])
+        voxels = to_voxel[:3, :3] @ world.T + to_voxel[:3, 3:]
+        np.testing.assert_allclose(voxels, np.rint(voxels), atol=1e-3)
+        found[tuple(np.rint(voxels).astype(int)[::-1])] = True
+    return found
+
+
 @pytest.mark.parametrize("plane", list(PLANES))
 def test_a_written_segmentation_returns_voxel_by_voxel(plane, tmp_path, rng) -> None:
     images = write_series(tmp_path / "s", np.zeros(SHAPE), plane=plane)
@@ -88,6 +111,8 @@ def test_a_written_segmentation_returns_voxel_by_voxel(plane, tmp_path, rng) -> 
     for number, one in enumerate(STRUCTURES[:2], start=1):
         expected = drawn.array == one.values[0]
         np.testing.assert_array_equal(by_highdicom(tmp_path / "a.dcm", uids, number), expected)
+        placed = by_positions(tmp_path / "a.dcm", grid.affine, number)
+        np.testing.assert_array_equal(placed, expected)
     read = read_dicom_seg(tmp_path / "a.dcm", grid)
     np.testing.assert_array_equal(read.labelmap(NAMES).array, drawn.array)
     assert read.series_uid == series.uid and read.names == tuple(NAMES)
