@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acinus import progress
+from acinus.cohort import open_dataset
+from acinus.cohort.phantom import make_headneck_cohort
 from acinus.errors import DataError
 from acinus.predict import find_head
-from acinus.scans import Volume, oriented, read_volume, write_series
-from acinus.scans.box import Box
+from acinus.predict.locate.locators import HEAD_OVERVIEW_MM
+from acinus.scans import Volume, oriented, read_labelmap, read_volume, write_series
+from acinus.scans.box import Box, voxels_in
+from acinus.scans.components import bounding_box
 from acinus.scans.slabs import VolumeSlabs, overview
 from made_body import body
 
@@ -83,8 +88,30 @@ def test_a_body_without_a_head_has_none(raised: bool) -> None:
         find_head(scan)
 
 
-def test_values_that_are_no_hu_are_named() -> None:
+@pytest.mark.parametrize(
+    ("slope", "intercept", "cause"),
+    [(0.05, 50, "lost"), (1, 1024, "intercept lost"), (1, -1024, "applied twice")],
+)
+def test_values_that_are_no_hu_are_named(slope: float, intercept: float, cause: str) -> None:
     scan, _ = body(height_mm=400)
-    lost = Volume(((scan.array + 1000) / 20).astype(np.int16), scan.affine)
-    with pytest.raises(DataError, match=r"values run from .* Check that the scan is a CT in HU"):
-        find_head(lost)
+    wrong = Volume((scan.array * slope + intercept).astype(np.int16), scan.affine)
+    with pytest.raises(DataError, match=rf"values run from .*{cause}.* Check that the scan is a"):
+        find_head(wrong)
+
+
+def test_the_box_holds_the_glands_of_heads_whose_floor_is_open(tmp_path: Path) -> None:
+    """Synthetic skulls, in some of which bone encloses no slice below the roof of the orbits."""
+    with progress.quiet():
+        (folder,) = make_headneck_cohort(
+            tmp_path, patients=2, seed=2024, size="small", contrasts=["ct"]
+        )
+    cases = open_dataset(folder).cases
+    assert len(cases) == 2
+    for case in cases:
+        label = read_labelmap(case.label)
+        scan = read_volume(case.images[0])
+        glands = bounding_box(label.array > 0)
+        box = voxels_in(label.grid, find_head(overview(VolumeSlabs(scan), HEAD_OVERVIEW_MM)))
+        assert glands is not None and box is not None
+        for gland, found in zip(glands, box, strict=True):
+            assert found.start <= gland.start and gland.stop <= found.stop

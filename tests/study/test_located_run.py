@@ -19,11 +19,12 @@ from acinus.cli import main
 from acinus.errors import ConfigError, DataError, PlanError
 from acinus.files import read_json, write_json
 from acinus.plan import fingerprint, read_plan
-from acinus.predict import load_model, predict_paths
+from acinus.predict import load_model, located, predict_paths
 from acinus.predict.ensemble import write_ensemble
 from acinus.predict.folder import check_one_locator
+from acinus.predict.locate import locators
 from acinus.prepare import Store
-from acinus.scans import read_labelmap, read_volume
+from acinus.scans import read_labelmap, read_volume, write_volume
 from acinus.study import (
     SlurmRequest,
     ensemble_runs,
@@ -323,6 +324,29 @@ def test_a_ceiling_on_memory_is_kept(run: Path, dataset: Path, tmp_path: Path) -
             told[ceiling] = outcome.failed.get("p00", "")
     assert "must stay below --memory" in told["1MB"]
     assert told["4GB"] == "" and (tmp_path / "4GB" / "p00.nii.gz").is_file()
+
+
+def test_a_ceiling_on_memory_is_looked_at_first(
+    run: Path, dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before a scan whose format has no slabs is read, and before the coarse network runs."""
+    scan = dataset / "imagesTr" / "p00_0000.nii.gz"
+    write_volume(read_volume(scan), tmp_path / "scan.nrrd")
+
+    def too_late(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(located, "open_slabs", too_late)
+    with progress.quiet():
+        outcome = predict_paths(
+            run / "model", tmp_path / "scan.nrrd", tmp_path / "out", memory="1MB"
+        )
+    assert "must stay below --memory" in outcome.failed["scan"]
+    monkeypatch.undo()
+    monkeypatch.setattr(locators, "boxes_of", too_late)
+    with progress.quiet():
+        outcome = predict_paths(run / "model", scan, tmp_path / "out2", memory="1MB")
+    assert "must stay below --memory" in outcome.failed["p00"]
 
 
 def test_a_second_evaluation_does_nothing_anew(run: Path) -> None:

@@ -7,6 +7,7 @@ ahead would hold more than the boxes of one.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from acinus.scans.series import Series
 from acinus.scans.slabs import (
     SlabReader,
     VolumeSlabs,
+    are_slabs,
     open_slabs,
     paste,
     read_parts,
@@ -109,6 +111,9 @@ class LocatedJob:
             self.model.refuse_missing(scan.channels)
         except DataError as error:
             raise DataError(f"{scan.where}: {error}") from error
+        # Four bytes a voxel of what is read at once, one of labels that are written at once.
+        if each := 4 * sum(map(_is_read_whole, scan.channels)) + self.results.are_dicom:
+            watch(each * math.prod(scan.grid().shape))
         sources = [_open(channel) for channel in scan.channels]
         try:
             located = self.model.predict_located(sources, postprocess="none", watch=watch)
@@ -182,6 +187,11 @@ def box_rows(located: Located, case: str) -> Rows:
                 }
         rows.append(row)
     return rows
+
+
+def _is_read_whole(channel: Path | Series | None) -> bool:
+    """Whether all voxels of a channel are held, since its format has no slabs."""
+    return channel is not None and (isinstance(channel, Series) or not are_slabs(channel))
 
 
 def _open(channel: Path | Series | None) -> SlabReader | None:

@@ -10,7 +10,7 @@ label maps was rejected, as it forgets how sure each member was.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ from acinus.predict.locate import (
     locate,
     segment_places,
 )
+from acinus.predict.locate.locators import Watch
 from acinus.predict.locate.stage import common_grid, still_cut
 from acinus.predict.memory import case_bytes, tile_bytes
 from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
@@ -152,6 +153,7 @@ class Model:
         *,
         postprocess: Postprocess = "plan",
         allow_nothing: bool = False,
+        watch: Watch | None = None,
     ) -> Volume:
         """Label map of one case on the grid of its input.
 
@@ -161,6 +163,7 @@ class Model:
             postprocess: What is done after the network.
             allow_nothing: Of a model with a locate stage: whether the label map is empty where
                 no place was found, in place of an error.
+            watch: Told the bytes that the case will take beside what is read, before it does.
 
         Returns:
             (Z, Y, X) uint8 label map with the input's affine, to the voxel.
@@ -174,11 +177,11 @@ class Model:
         self.refuse_missing(given)
         if self.locator is not None:
             sources = [None if one is None else VolumeSlabs(one) for one in given]
-            located = self.predict_located(sources, postprocess=postprocess)
+            located = self.predict_located(sources, postprocess=postprocess, watch=watch)
             if not allow_nothing:
                 refuse_nothing_found(located)
             return assembled(located)
-        return self._segment(self.channels(given), postprocess)
+        return self._segment(self.channels(given), postprocess, watch)
 
     def refuse_missing(self, channels: Sequence[object | None]) -> None:
         """Refuse a case without a channel that the model always had.
@@ -198,14 +201,14 @@ class Model:
         sources: Sequence[SlabReader | None],
         *,
         postprocess: Postprocess = "plan",
-        watch: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
     ) -> Located:
         """One case by a model with a locate stage: boxes are found, then segmented inside.
 
         Args:
             sources: One a channel, in the model's order.
             postprocess: What is done after the network.
-            watch: Told the bytes that each box will take, before it is segmented.
+            watch: Told the bytes that the coarse network and each box will take, before they do.
 
         Raises:
             DataError: As of `predict`.
@@ -215,7 +218,7 @@ class Model:
         if self.locator is None:
             raise PlanError("a model must have a locate stage to be asked for boxes; it has none.")
         self._refuse_wrong_number(len(sources))
-        found, seen, locate_s = locate(sources, self.locator)
+        found, seen, locate_s = locate(sources, self.locator, watch)
         begin = time.monotonic()
 
         def segment(channels: Sequence[Volume | None]) -> Volume:
@@ -243,7 +246,7 @@ class Model:
         self,
         channels: Sequence[Volume | None],
         postprocess: Postprocess,
-        watch: Callable[[int], None] | None = None,
+        watch: Watch | None = None,
     ) -> Volume:
         """Label map of channels that were checked."""
         prepared = [member.prepare(channels) for member in self.members]

@@ -17,8 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from acinus.files import whole_file
-from acinus.scans.box import Slices, part_affine
-from acinus.scans.formats import read_volume, write_volume
+from acinus.scans.box import Box, Slices, box_of_voxels, part_affine
+from acinus.scans.components import bounding_box
+from acinus.scans.dtypes import as_labelmap
+from acinus.scans.formats import read_labelmap, read_volume, write_volume
 from acinus.scans.nifti import nifti_planes, read_nifti_header, write_nifti_planes
 from acinus.scans.volume import Grid, Volume
 from acinus.types import Array
@@ -83,15 +85,44 @@ class NiftiSlabs:
             yield index * n_planes, planes
 
 
+def are_slabs(path: Path) -> bool:
+    """Whether the format of a file allows to read it slab by slab."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def open_slabs(path: Path) -> SlabReader:
     """The scan in a file, read slab by slab where its format allows, else at once.
 
     Raises:
         DataError: No scan, or a broken one.
     """
-    if path.name.lower().endswith((".nii", ".nii.gz")):
+    if are_slabs(path):
         return NiftiSlabs(path, *read_nifti_header(path))
     return VolumeSlabs(read_volume(path))
+
+
+def label_box(path: Path) -> Box | None:
+    """The smallest box, in the world, of what is above 0 in a label map; None if nothing is.
+
+    Raises:
+        DataError: No label map, or a broken one.
+    """
+    source = open_slabs(path) if are_slabs(path) else VolumeSlabs(read_labelmap(path))
+    box: list[slice] | None = None
+    for start, planes in source.slabs(_run_length(source.grid)):
+        part = bounding_box(as_labelmap(planes, path) > 0)
+        if part is None:
+            continue
+        here = [slice(part[0].start + start, part[0].stop + start), *part[1:]]
+        box = (
+            here
+            if box is None
+            else [
+                slice(min(a.start, b.start), max(a.stop, b.stop))
+                for a, b in zip(box, here, strict=True)
+            ]
+        )
+    return None if box is None else box_of_voxels(source.grid, box)
 
 
 def overview(
@@ -183,7 +214,7 @@ def write_pieces(
         meta: As of a volume.
         path: A file of any format that holds label maps.
     """
-    if not path.name.lower().endswith((".nii", ".nii.gz")):
+    if not are_slabs(path):
         array = np.zeros(grid.shape, dtype=np.uint8)
         paste(pieces, 0, array)
         write_volume(Volume(array, grid.affine, meta), path)

@@ -22,7 +22,7 @@ from acinus.cohort.layout import IMAGES, LABELS
 from acinus.errors import AcinusError, DataError
 from acinus.files import hash_data, hash_file, read_json, write_json
 from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
-from acinus.types import Array
+from acinus.scans.hounsfield import wrong_rescale
 
 ENDING = ".nii.gz"
 
@@ -34,20 +34,6 @@ FORMAT = 1
 HU_RANGE = (-10_000.0, 40_000.0)
 """Values outside are no Hounsfield units: scanners pad with down to -8,192 and state metal up to
 30,710 on the extended scale."""
-
-
-PADDING_HU = -1500.0
-"""Values below are padding outside the field of view."""
-
-LIGHT_HU, LIGHT_SHARE = -50.0, 1e-3
-"""A CT shows air or fat in at least this share of its voxels, below this value and above padding:
-where the intercept is lost air lies near 0, with its noise about it."""
-
-SOFT_HU, SOFT_SHARE = (-150.0, 150.0), 0.01
-"""A CT shows soft tissue in at least this share of its voxels above padding, between these."""
-
-SUNK_HU = -1100.0
-"""Less than air: a tail of noise, unless the intercept was applied twice."""
 
 
 @dataclass(frozen=True)
@@ -299,7 +285,7 @@ def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
             f"{lost[0]}. Export it again, or set 'check_hu: false' for its channel."
         )
     low, high = float(image.array.min()), float(image.array.max())
-    cause = _wrong_rescale(image.array)
+    cause = wrong_rescale(image.array)
     if not cause and HU_RANGE[0] <= low and high <= HU_RANGE[1]:
         return
     raise DataError(
@@ -308,20 +294,6 @@ def _refuse_no_hounsfield(image: Volume, series: Series) -> None:
         f"{high:g} ({cause or 'rescale wrong'}). Export it again, or set 'check_hu: false' for its "
         "channel."
     )
-
-
-def _wrong_rescale(values: Array) -> str:
-    """What the values of a CT tell of its rescale slope and intercept; empty: they look right."""
-
-    def number(above: float, below: float) -> int:
-        return int(np.count_nonzero((values > above) & (values < below)))
-
-    if number(PADDING_HU, LIGHT_HU) < LIGHT_SHARE * values.size:
-        return "rescale intercept lost"
-    soft, sunk = number(*SOFT_HU), number(PADDING_HU, SUNK_HU)
-    if sunk > soft:
-        return "rescale intercept applied twice"
-    return "rescale wrong" if soft < SOFT_SHARE * number(PADDING_HU, np.inf) else ""
 
 
 def _described(series: Series) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from acinus.errors import DataError
 from acinus.scans import Volume, canonical
 from acinus.scans.box import Box, box_of_voxels
 from acinus.scans.components import bounding_box
+from acinus.scans.hounsfield import wrong_rescale
 from acinus.types import Array, Mask
 
 BONE_HU = 180.0
@@ -36,8 +37,17 @@ MOST_AIR_SHARE, AIR_HU = 0.1, -400.0
 LEAST_CAVITY_ML = 150.0
 """A smaller enclosed room is no cranial cavity; an adult's has about 1,400 mL, if seen whole."""
 
-ABOVE_MM, BELOW_MM = 25.0, 125.0
-"""From the cavity to above the scalp, and to below the chin and the submandibular glands."""
+ABOVE_MM, BELOW_MM = 25.0, (125.0, 165.0, 205.0)
+"""From the cavity to above the scalp; and to below the chin and the submandibular glands: least,
+where the vertex is missing, and most."""
+
+VERTEX_TO_NECK_MM = 255.0
+"""From the top of the cavity to below the submandibular glands. The floor of the cavity tells less:
+in some skulls bone still encloses the slices behind the nose, in others it does not."""
+
+OUTLINE_MM = 15.0
+"""To the sides beyond the outline of the slices that show the cavity: a jaw is not right below
+them where a head is inclined."""
 
 BESIDE_MM, BEFORE_MM, BEHIND_MM = 45.0, 75.0, 35.0
 """From the cavity to beyond the ears, the nose and the back of the head, where no outline ends it
@@ -59,6 +69,12 @@ def find_head(image: Volume) -> Box:
     """
     ct = canonical(image)
     array = np.asarray(ct.array, dtype=np.float32)
+    if cause := wrong_rescale(array):
+        raise DataError(
+            f"no head was looked for: values run from {float(array.min()):.0f} to "
+            f"{float(array.max()):.0f} and are no Hounsfield units ({cause}). Check that the scan "
+            "is a CT in HU, or give a mask with --locator-mask."
+        )
     cavity = _cranial_cavity(array, ct.spacing_mm)
     box = bounding_box(cavity)
     if box is None:
@@ -69,8 +85,13 @@ def find_head(image: Volume) -> Box:
             "in HU and shows a head, or give a mask with --locator-mask."
         )
     z, y, x = box
+    least_mm, blind_mm, most_mm = BELOW_MM
+    below_mm = blind_mm
+    if z.stop < array.shape[0]:
+        height_mm = (z.stop - z.start) * ct.spacing_mm[0]
+        below_mm = min(max(least_mm, VERTEX_TO_NECK_MM - height_mm), most_mm)
     reach = [
-        (BELOW_MM, ABOVE_MM),
+        (below_mm, ABOVE_MM),
         (BEHIND_MM, BEFORE_MM),
         (BESIDE_MM, BESIDE_MM),
     ]
@@ -84,10 +105,11 @@ def find_head(image: Volume) -> Box:
     for axis, edge in enumerate(outline, start=1):
         if edge is not None:
             # The nose and the chin stick out before the slices of the cavity.
-            before = round(BEFORE_MM / 3 / ct.spacing_mm[1]) if axis == 1 else 0
+            low_mm, high_mm = (0.0, BEFORE_MM / 3) if axis == 1 else (OUTLINE_MM, OUTLINE_MM)
+            step = ct.spacing_mm[axis]
             wide[axis] = slice(
-                max(wide[axis].start, edge.start - 1),
-                min(wide[axis].stop, edge.stop + 1 + before),
+                max(wide[axis].start, edge.start - 1 - round(low_mm / step)),
+                min(wide[axis].stop, edge.stop + 1 + round(high_mm / step)),
             )
     return box_of_voxels(ct.grid, wide)
 

@@ -6,7 +6,7 @@ coarse network, rules for the head on a CT, and the mask of another program.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -16,13 +16,15 @@ from acinus.plan import Plan
 from acinus.predict.locate.head import find_head
 from acinus.predict.locate.place import LabelValues, Place, places_in, sized
 from acinus.prepare.normalise import channel_normalisation
-from acinus.scans import Volume, read_labelmap
-from acinus.scans.box import box_of_voxels
-from acinus.scans.components import bounding_box
+from acinus.scans import Volume
+from acinus.scans.slabs import label_box
 
 HEAD_OVERVIEW_MM = 4.0
 """Largest spacing of the overview in which the rules look for bone."""
 
+
+Watch = Callable[[int], None]
+"""Told the bytes that a step will take, before it takes them; it may refuse them."""
 
 Limits = Sequence[tuple[float, float] | None]
 """Lowest and highest value of each channel, None for none; empty: no channel has any."""
@@ -39,18 +41,25 @@ class Locator(Protocol):
     def limits(self) -> Limits:
         """For each channel the values to which it is clipped before the overview is made."""
 
-    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+    def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
         """The places in a scan, found or not.
 
         Args:
             channels: Overviews of its channels on one grid.
+            watch: Told the bytes that this will take, before it takes them.
         """
 
 
 class CoarseModel(Protocol):
     """What a network locator needs of a model."""
 
-    def predict(self, volume: Sequence[Volume | None], *, postprocess: Literal["none"]) -> Volume:
+    def predict(
+        self,
+        volume: Sequence[Volume | None],
+        *,
+        postprocess: Literal["none"],
+        watch: Watch | None = None,
+    ) -> Volume:
         """Label map on the grid of the channels, as of `Model.predict`."""
 
 
@@ -75,9 +84,9 @@ class NetworkLocator:
         """The spacing of the coarse network; the overview is as fine or finer."""
         return float(self.plan.settings.locate.spacing_mm or 1.0)
 
-    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+    def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
         """Arguments as of `Locator`."""
-        found = self.model.predict(channels, postprocess="none")
+        found = self.model.predict(channels, postprocess="none", watch=watch)
         return boxes_of(found, self.plan, self.grown_mm)
 
 
@@ -89,7 +98,7 @@ class HeadLocator:
     overview_mm: float = HEAD_OVERVIEW_MM
     limits: Limits = ()
 
-    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+    def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
         """Arguments as of `Locator`; the first channel is the CT."""
         labels = tuple(self.plan.dataset.labels)
         ct = channels[0]
@@ -116,15 +125,14 @@ class MaskLocator:
     overview_mm: float = float("inf")
     limits: Limits = ()
 
-    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+    def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
         """Arguments as of `Locator`; the scan itself is not looked at."""
         labels, margin_mm = tuple(self.plan.dataset.labels), self.plan.settings.locate.margin_mm
-        mask = read_labelmap(self.path)
-        part = bounding_box(mask.array > 0)
-        if part is None:
+        found = label_box(self.path)
+        if found is None:
             return [Place("mask", labels, None, f"{self.path}: the mask is empty")]
-        box = box_of_voxels(mask.grid, part).grown(margin_mm, margin_mm)
-        return [Place("mask", labels, sized(box, self.plan.settings.locate.box_mm))]
+        box = sized(found.grown(margin_mm, margin_mm), self.plan.settings.locate.box_mm)
+        return [Place("mask", labels, box)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +143,7 @@ class KnownPlaces:
     overview_mm: float = float("inf")
     limits: Limits = ()
 
-    def find(self, channels: Sequence[Volume | None]) -> list[Place]:
+    def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
         """Arguments as of `Locator`; the scan itself is not looked at."""
         return list(self.places)
 

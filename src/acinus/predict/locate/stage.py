@@ -17,7 +17,7 @@ import numpy as np
 
 from acinus.errors import DataError, GridError
 from acinus.plan import Plan
-from acinus.predict.locate.locators import Locator, values_of
+from acinus.predict.locate.locators import Locator, Watch, values_of
 from acinus.predict.locate.place import LabelValues, Place
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
 from acinus.scans.box import Box, Slices, box_of_voxels, voxels_in
@@ -91,13 +91,14 @@ class Located:
 
 
 def locate(
-    sources: Sequence[SlabReader | None], locator: Locator
+    sources: Sequence[SlabReader | None], locator: Locator, watch: Watch | None = None
 ) -> tuple[list[Place], Volume, float]:
     """The places in a scan, its first channel as overview, and the seconds that it took.
 
     Args:
         sources: The channels, on one grid.
         locator: Finds the places.
+        watch: Told the bytes that a network which locates will take, before it does.
 
     Raises:
         GridError: Channels lie on different grids.
@@ -110,7 +111,7 @@ def locate(
         for one, limits in zip(sources, locator.limits or (None,) * len(sources), strict=True)
     ]
     first = next(one for one in seen if one is not None)
-    return locator.find(seen), first, time.monotonic() - begin
+    return locator.find(seen, watch), first, time.monotonic() - begin
 
 
 def segment_places(
