@@ -158,7 +158,8 @@ def test_spacings_that_differ_by_rounding_are_equal(folder: Path) -> None:
     affine[0, 0], affine[1, 1] = 0.42649999, 0.42650002
     array = np.ones(SHAPE_ZYX, np.float32)
     save(array, affine, folder / "imagesTr" / "p00_0000.nii.gz")
-    assert take(folder).cases["p00"].spacing_mm == (3.0, 0.4265, 0.4265)
+    stored = float(np.float32(0.4265))
+    assert take(folder).cases["p00"].spacing_mm == (3.0, stored, stored)
 
 
 def test_foreground_intensities_weigh_every_case_alike(folder: Path) -> None:

@@ -243,7 +243,7 @@ def test_slices_three_times_as_thick_are_judged_as_the_file_has_them(in_single, 
         for name, one in mixed.cases.items()
     }
     found = decide("nnunet-3d", mixed.model_copy(update={"cases": cases}))
-    assert found["prepare.spacing_mm"] == spacing
+    assert found["prepare.spacing_mm"] == pytest.approx(spacing)
 
 
 def test_images_too_small_for_two_levels_are_refused() -> None:

@@ -28,9 +28,6 @@ from acinus.types import Array
 
 FORMAT = 3
 
-SPACING_DIGITS = 7
-"""Significant digits of a spacing: as many as single precision holds, in which affines are kept."""
-
 MOST_THREADS = 8
 """Cases read at a time; each holds its volumes in memory."""
 
@@ -144,7 +141,7 @@ def case_facts(case: Case, dataset: Dataset) -> tuple[CaseFacts, dict[str, Sampl
     boxes = _label_boxes(label.array)
     facts = CaseFacts(
         shape_vox=first.shape,
-        spacing_mm=_rounded(first.spacing_mm),
+        spacing_mm=first.grid.stored_spacing_mm,
         in_single_precision=any(
             image is not None and image.name.lower().endswith((".nii", ".nii.gz"))
             for image in case.images
@@ -307,13 +304,3 @@ def _moments(values: Array, *, shift: float) -> tuple[float, float]:
         squares += float(block @ block)
     apart = total / values.size
     return shift + apart, float(np.sqrt(max(squares / values.size - apart**2, 0.0)))
-
-
-def significant(step_mm: float) -> float:
-    """A spacing, mm, with as many digits as headers hold: oblique axes are off in the last ones."""
-    return float(f"{step_mm:.{SPACING_DIGITS}g}")
-
-
-def _rounded(spacing_mm: Sequence[float]) -> tuple[float, float, float]:
-    z, y, x = (significant(step) for step in spacing_mm)
-    return z, y, x

@@ -15,7 +15,6 @@ import numpy as np
 
 from acinus.config import Settings
 from acinus.plan import PLANES
-from acinus.plan.fingerprint import significant
 from acinus.plan.settings import PrepareSettings
 from acinus.prepare.resample import coarse_axis
 from acinus.scans import Grid, Volume, oriented
@@ -109,7 +108,7 @@ def make_geometry(
     slice_axis = settings.slice_axis if settings.slice_axis != "auto" else "Z"
     order = axis_order(slice_axis)
     scanned = turned.shape[order[0]], turned.shape[order[1]], turned.shape[order[2]]
-    s, r, q = (significant(turned.spacing_mm[axis]) for axis in order)
+    s, r, q = (turned.stored_spacing_mm[axis] for axis in order)
     start = tuple(part.start for part in box) if box else (0, 0, 0)
     cropped = tuple(part.stop - part.start for part in box) if box else scanned
     wanted = settings.spacing_mm or (None, None, None)

@@ -20,6 +20,10 @@ from acinus.types import Affine, Array, Shape, Spacing
 GRID_TOLERANCE_MM = 0.01
 """Largest displacement of any corner voxel at which two grids count as one, mm."""
 
+STRAIGHT_ROUNDING, ROUNDING = 1e-7, 5e-7
+"""Largest deviations by rounding of the length of an array axis along a world axis and of any, as
+shares: one and some units in the last place of single precision."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
@@ -38,6 +42,29 @@ class Grid:
         """(Z, Y, X) distance between voxel centres, mm."""
         x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0)
         return float(z), float(y), float(x)
+
+    @property
+    def stored_spacing_mm(self) -> Spacing:
+        """(Z, Y, X) spacing to the last digit that a file holds, for rules that compare spacings.
+
+        An affine is off in the last digits: what is a decimal of 6 digits up to that is that
+        decimal, and other lengths of oblique axes keep 7. Where the affine is kept in single
+        precision, so are they: slices of 1.8 mm are not 3 times 0.6 mm there.
+        """
+        is_single = np.array_equal(self.affine, self.affine.astype(np.float32))
+        found = []
+        for column, norm in zip(self.affine[:3, :3].T, reversed(self.spacing_mm), strict=True):
+            along = column[column != 0]
+            is_straight = len(along) == 1
+            length = abs(float(along[0])) if is_straight else norm
+            decimal = float(f"{length:.6g}")
+            if abs(length - decimal) <= (STRAIGHT_ROUNDING if is_straight else ROUNDING) * length:
+                length = decimal
+            elif not is_straight:
+                length = float(f"{length:.7g}")
+            found.append(float(np.float32(length)) if is_single else length)
+        x, y, z = found
+        return z, y, x
 
     @property
     def voxel_volume_ml(self) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from acinus.cohort import Dataset
 from acinus.errors import PlanError
 from acinus.losses import LOSSES
-from acinus.plan.fingerprint import CaseFacts, Fingerprint, significant
+from acinus.plan.fingerprint import CaseFacts, Fingerprint
 from acinus.plan.intensity import needs_intensities, require_intensities
 from acinus.plan.nnunet.configure import (
     ANISOTROPY,
@@ -170,7 +170,7 @@ def _spacing(plan: NnunetPlan, name: str, facts: PlanningFacts) -> Decision:
         f"{ANISOTROPY:g} times as coarse as the others and {ANISOTROPY:g} times as short the "
         f"{FINE_PERCENTILE}th percentile"
     )
-    value: tuple[float | None, ...] = tuple(significant(step) for step in one.spacing_mm)
+    value: tuple[float | None, ...] = tuple(float(step) for step in one.spacing_mm)
     if name == "2d":
         value, rule = (None, *value), f"{rule}; slices as scanned"
     if name == "3d_lowres":
