@@ -193,6 +193,10 @@ def brief(plans: dict[str, Any]) -> dict[str, Any]:
     return brief
 
 
+OTHER_MEMORY = (("resenc_m", 80), ("resenc_l", 11), ("resenc_m", 24))
+"""Residual planners with another memory than the one that they were made with."""
+
+
 def record() -> None:
     """Write both files."""
     rng = random.Random(SEED)
@@ -214,6 +218,11 @@ def record() -> None:
                 memory_gb = rng.choice([4, 8, 8, 11, 24, 80])
             plans = brief(ask(dataset, planner, memory_gb, root))
             drawn.append({"planner": key, "gb": memory_gb, "dataset": dataset, "plans": plans})
+        for name in ("ct", "four_mri_masked"):
+            for key, memory_gb in OTHER_MEMORY:
+                plans = brief(ask(MADE[name], PLANNERS[key][0], memory_gb, root))
+                row = {"planner": key, "gb": memory_gb, "dataset": MADE[name], "plans": plans}
+                drawn.append(row)
     write(OUT / "made.json", made)
     write(OUT / "random.json", drawn)
 

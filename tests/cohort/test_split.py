@@ -372,3 +372,9 @@ def test_drawn_sizes_are_the_nearest_sum_that_exists(sizes, wanted, seed):
     }
     got = sum(unit.size for unit in draw_holdout(units, wanted, np.random.default_rng(seed)))
     assert abs(got - wanted) == min(abs(total - wanted) for total in every)
+
+
+def test_one_participant_is_told_apart_from_too_few_for_the_folds() -> None:
+    for request in ({"holdout": 0.2}, {"holdout": 0, "folds": 2}):
+        with pytest.raises(DataError, match=r"at least 2 must have a labelled case; there is 1"):
+            make_split({"a": dataset_of(names(range(1)))}, **{"folds": 5, "seed": 1, **request})

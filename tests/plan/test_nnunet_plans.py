@@ -27,10 +27,10 @@ from acinus.plan.nnunet import (
 RECORDED = Path(__file__).parents[1] / "data" / "nnunet_plans"
 REAL = Path(os.environ.get("ACINUS_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 PLANNERS = {
-    "plain": ("plain", 8.0),
-    "resenc_m": ("residual", 8.0),
-    "resenc_l": ("residual", 24.0),
-    "resenc_xl": ("residual", 40.0),
+    "plain": ("plain", "m", 8.0),
+    "resenc_m": ("residual", "m", 8.0),
+    "resenc_l": ("residual", "l", 24.0),
+    "resenc_xl": ("residual", "xl", 40.0),
 }
 SCHEMES = {
     "z_score": "ZScoreNormalization",
@@ -55,8 +55,13 @@ def read(path: Path) -> Any:
 
 
 def plan(facts: PlanningFacts, planner: str, memory_gb: float | None = None) -> NnunetPlan:
-    encoder, gb = PLANNERS[planner]
-    return plan_configurations(facts, encoder=encoder, memory_gb=memory_gb or gb)  # type: ignore[arg-type]
+    encoder, preset, gb = PLANNERS[planner]
+    return plan_configurations(
+        facts,
+        encoder=encoder,
+        preset=preset,
+        memory_gb=memory_gb or gb,  # type: ignore[arg-type]
+    )
 
 
 def made_facts(dataset: dict[str, Any]) -> PlanningFacts:
@@ -158,7 +163,7 @@ def test_a_recorded_plan_is_reproduced_field_by_field(row: dict[str, Any]) -> No
 
 def test_random_datasets_are_planned_alike() -> None:
     rows = read(RECORDED / "random.json")
-    assert len(rows) == 200
+    assert len(rows) == 206
     assert sum("3d_lowres" in row["plans"] for row in rows) > 50
     for number, row in enumerate(rows):
         ours = plan(made_facts(row["dataset"]), row["planner"], row["gb"])

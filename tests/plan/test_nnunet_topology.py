@@ -67,7 +67,7 @@ def test_residual_networks_cost_what_nnunet_notes_beside_its_planner(
     strides = ((1,) * n_dims, *[(2,) * n_dims] * (n_levels - 1))
     levels = Topology(size, strides, ((3,) * n_dims,) * n_levels, (2**n_levels,) * n_dims)
     coarse_heads = 3 * sum(math.prod(size) for size in levels.sizes_vox[1:-1])
-    assert count_values(levels, RESIDUAL[0], n_outputs=3) + coarse_heads == expected
+    assert count_values(levels, RESIDUAL["m"], n_outputs=3) + coarse_heads == expected
 
 
 @pytest.mark.parametrize("size", [(16, 32, 24), (40, 48)])
@@ -111,11 +111,8 @@ def test_memory_that_holds_no_patch_is_refused() -> None:
         fit_patch((1.0,) * 3, size, size, PLAIN, memory_gb=1e-7, n_outputs=2)
 
 
-@pytest.mark.parametrize(
-    ("memory_gb", "reference_gb"), [(4, 8), (8, 8), (11, 8), (24, 24), (39, 24), (40, 40), (80, 40)]
-)
-def test_the_residual_preset_is_the_largest_within_the_memory(
-    memory_gb: float, reference_gb: float
-) -> None:
-    assert choose_preset("residual", memory_gb).reference_gb == reference_gb
-    assert choose_preset("plain", memory_gb) is PLAIN
+@pytest.mark.parametrize(("preset", "reference_gb"), [("m", 8), ("l", 24), ("xl", 40)])
+def test_the_residual_preset_is_that_of_the_recipe(preset: str, reference_gb: float) -> None:
+    """Whatever memory it is given: nnU-Net scales what the planner that was named was made with."""
+    assert choose_preset("residual", preset).reference_gb == reference_gb
+    assert choose_preset("plain", preset) is PLAIN

@@ -334,6 +334,15 @@ def test_how_the_training_files_were_listed_is_of_no_account(tmp_path: Path) -> 
     assert import_nnunet(results, tmp_path / "model").dataset.labels == {"body": 1, "core": 2}
 
 
+def test_channels_may_be_named_as_version_1_did(tmp_path: Path) -> None:
+    """nnU-Net 2 reads them, so that a folder of version 2 may have them."""
+    stated = dict(PREDICTIONS["thick slices"]["dataset"])
+    names = stated.pop("channel_names")
+    results = write_results(tmp_path / "r", folds=("0",), dataset={**stated, "modality": names})
+    plan = import_nnunet(results, tmp_path / "model")
+    assert plan.dataset.channel_names == tuple(names.values())
+
+
 def test_an_unknown_orientation_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AcinusError, match="canonical, as_stored, or three letters such as LPS"):
         import_nnunet(write_results(tmp_path / "r"), tmp_path / "model", orientation="axial")

@@ -25,6 +25,7 @@ from safetensors.numpy import load_file
 
 from acinus.cli import main
 from acinus.plan import parse_settings
+from acinus.study import plan_dataset
 from tiny_cohort import QUICK, affine_of, make_dataset, save
 
 QUICK_WORDS = [word for setting in QUICK for word in ("--set", setting)]
@@ -325,6 +326,13 @@ def test_a_folder_with_other_files_is_refused(dataset: Path, tmp_path: Path, cap
     refused(capsys, [*line, tmp_path / "thesis.docx"], "must be a folder; it is a file")
     refused(capsys, [*line, dataset], "it holds other files")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.docx"]
+
+
+def test_what_a_kill_left_half_written_is_no_other_file(dataset: Path, tmp_path: Path) -> None:
+    """The first file of a run was being written when it was killed: the command goes on."""
+    (tmp_path / ".partial-0a1b2c3d-identity.json").write_text("{")
+    plan_dataset(dataset, out=tmp_path, budget="10steps", settings=QUICK)
+    assert (tmp_path / "plan.yaml").is_file()
 
 
 def test_a_slip_of_the_pen_does_not_cost_the_folder(

@@ -16,7 +16,7 @@ from acinus import progress
 from acinus.cli import main
 from acinus.errors import PlanError
 from acinus.files import read_json
-from acinus.plan import read_plan
+from acinus.plan import load_recipe, read_plan
 from acinus.predict import load_model, predict_paths
 from acinus.prepare import load_case, prepare_labelmap
 from acinus.scans import read_labelmap, read_volume
@@ -31,6 +31,7 @@ from acinus.study import (
     train_part,
     train_run,
 )
+from acinus.study import cascade as cascade_module
 from acinus.study.job import ArmJob
 from acinus.study.session import reopen_session
 from same_run import assert_same_weights
@@ -266,3 +267,10 @@ def test_an_ensemble_compares_a_cascade_by_what_had_not_learned_from_the_case(
     stored = job_of(finished).open_store().previous(case.case_id)
     assert stored is not None and prepared.previous is not None
     np.testing.assert_array_equal(prepared.previous, stored)
+
+
+def test_a_cascade_that_is_fine_tuned_gives_each_stage_weights_of_its_own(tmp_path: Path) -> None:
+    recipe = load_recipe(CASCADE, {"train": {"pretrained": str(tmp_path)}})
+    assert cascade_module._pretrained_first(recipe) is None
+    (tmp_path / "previous").mkdir()
+    assert cascade_module._pretrained_first(recipe) == str(tmp_path / "previous")

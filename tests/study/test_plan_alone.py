@@ -41,6 +41,23 @@ def test_a_small_memory_changes_no_plan_of_nnunet_until_it_is_trained(
     assert read_plan(written).settings.train.batch == whole // 2
 
 
+def test_steps_are_timed_with_a_batch_that_the_memory_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A time budget is fitted on this machine, whose system would end what does not fit."""
+    dataset = make_dataset(tmp_path / "Dataset001_Balls")
+    whole = plan(dataset, tmp_path / "roomy")
+    fixed, per_patch = memory_module.memory_bytes(whole)
+    free = (fixed + 2.5 * per_patch) / memory_module.USABLE_SHARE
+    monkeypatch.setattr(memory_module, "free_bytes", lambda device: free)
+    timed = []
+    monkeypatch.setattr(
+        "acinus.study.arm._fit_to_clock",
+        lambda job, plan, left: timed.append(plan.settings.train.batch) or plan,
+    )
+    assert plan(dataset, tmp_path / "out", budget="60s").settings.train.batch == timed[0] <= 2
+
+
 @pytest.mark.parametrize("n", [2, 3, 5])
 def test_few_people_are_planned_without_hold_out(n: int, tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "Dataset001_Balls", [f"p{k}" for k in range(n)])

@@ -63,6 +63,22 @@ def test_the_parts_one_by_one_give_the_same(finished: Path, dataset: Path, tmp_p
     ).read_bytes()
 
 
+def test_a_part_is_trained_as_it_was_prepared(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks on machines of different memory train one plan; nothing is trained unprepared."""
+    out = tmp_path / "run"
+    small = ("train.patch_vox=[32, 32]", "train.batch=4", "train.threads=1", "folds=2")
+    plan_dataset(dataset, out=out, recipe="nnunet-2d", budget="4steps", settings=small)
+    with pytest.raises(PlanError, match=r"must hold the prepared cases of fold 1; .* are missing"):
+        train_part(out, fold=0)
+    prepare_run(out)
+    before = (out / "plan.yaml").read_bytes()
+    monkeypatch.setattr("acinus.study.memory.free_bytes", lambda _: 1)
+    train_part(out, fold=0)
+    assert (out / "plan.yaml").read_bytes() == before
+
+
 @pytest.mark.long
 def test_arms_and_variants_side_by_side_give_the_same(tmp_path: Path) -> None:
     people = [f"p{number:02d}" for number in range(8)]

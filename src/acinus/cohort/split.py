@@ -353,6 +353,12 @@ def _require_request(
         )
     if folds < 2:
         raise DataError(f"a split must have at least 2 folds; got {folds}.")
+    people = {case.participant_id for data in datasets.values() for case in data.labelled_cases}
+    if len(people) == 1:
+        raise DataError(
+            "a model must be judged on participants that it has not learned from, so that at "
+            f"least 2 must have a labelled case; there is 1 ({people.pop()}). Label a second one."
+        )
     if seed < 0:
         raise DataError(f"the seed must be 0 or more; got {seed}.")
 

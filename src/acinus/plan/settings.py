@@ -262,9 +262,11 @@ class NnunetSettings(Settings):
 
     configuration: Literal["2d", "3d_fullres", "3d_lowres", "3d_cascade"] = "3d_fullres"
     encoder: Literal["plain", "residual"] = "plain"
+    preset: Literal["m", "l", "xl"] = "m"
+    """Planner of residual encoders: M, L or XL."""
     memory_gb: float = Field(8.0, gt=0)
     """GPU memory that patch and batch are fitted to, by nnU-Net's estimate: 8 for the standard
-    and M presets, 24 for L, 40 for XL."""
+    and M presets, 24 for L, 40 for XL; another one scales what each was measured with."""
 
 
 class Recipe(Settings):

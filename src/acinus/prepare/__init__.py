@@ -8,6 +8,7 @@ from acinus.prepare.sites import label_sites
 from acinus.prepare.store import (
     CaseBoxes,
     Store,
+    is_prepared,
     load_case,
     load_labelled_case,
     prepare_store,
@@ -19,6 +20,7 @@ __all__ = [
     "Geometry",
     "PreparedCase",
     "Store",
+    "is_prepared",
     "label_sites",
     "load_case",
     "load_labelled_case",

@@ -216,6 +216,11 @@ def store_key(plan: Plan) -> str:
     return hash_data([plan.dataset.hash, settings, *located])
 
 
+def is_prepared(store: Store, case_id: str, plan: Plan) -> bool:
+    """Whether a case lies whole in a store, as a plan has it; in boxes, whether all of them do."""
+    return _is_whole(store, case_id, store_key(plan), plan.is_located)
+
+
 def load_case(case: Case, *, with_label: bool) -> tuple[list[Volume | None], Volume | None]:
     """Volumes of a case; a fault names the case."""
     try:

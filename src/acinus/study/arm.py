@@ -177,7 +177,8 @@ def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
     if locator_arm(job, plan) is not None and share_left_s is not None:
         _prepare(job, plan)  # before the time is divided between the stages
         share_left_s = segment_share(share_left_s)
-    if is_for_here or plan.settings.rules != "nnunet":
+    # What the clock fits is timed on this machine, and must fit into its memory before.
+    if is_for_here or plan.settings.rules != "nnunet" or share_left_s is not None:
         plan = _fit_to_memory(plan, job)
     if job.budget is not None and job.budget.steps is not None:
         plan = fit_to_steps(plan, job.budget.steps)

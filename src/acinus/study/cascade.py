@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from acinus.errors import PlanError
 from acinus.files import hash_file
-from acinus.plan import Decision, Plan
+from acinus.plan import Decision, Plan, Recipe
+from acinus.predict.folder import PREVIOUS
 from acinus.prepare import store_key
 from acinus.scans import read_labelmap
 from acinus.study.folders import RunFolder
@@ -45,12 +47,14 @@ def low_resolution(job: ArmJob) -> ArmJob | None:
         name: source for name, source in recipe.provenance.items() if name != "prepare.spacing_mm"
     }
     name = f"{recipe.name}, low resolution"
+    train = recipe.train.model_copy(update={"pretrained": _pretrained_first(recipe)})
     return replace(
         job,
         model=job.name_of_first(LOW_RESOLUTION),
         recipe=recipe.model_copy(
             update={
                 "nnunet": nnunet,
+                "train": train,
                 "folds_trained": None,
                 "name": name,
                 "provenance": provenance,
@@ -62,6 +66,14 @@ def low_resolution(job: ArmJob) -> ArmJob | None:
         is_judged=False,
         share_left_s=first_share(job.share_left_s, TIME_SHARE),
     )
+
+
+def _pretrained_first(recipe: Recipe) -> str | None:
+    """Whose weights the low resolution begins with: that of a cascade which is fine-tuned."""
+    if recipe.train.pretrained is None:
+        return None
+    folder = Path(recipe.train.pretrained) / PREVIOUS
+    return str(folder) if folder.is_dir() else None
 
 
 def first_share(left_s: Callable[[], float] | None, share: float) -> Callable[[], float] | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from acinus.config import merge
 from acinus.errors import AcinusError, ConfigError, PlanError
-from acinus.files import hash_data, read_json, write_json
+from acinus.files import TEMPORARY_PREFIX, hash_data, read_json, write_json
 from acinus.losses import LOSSES
 from acinus.networks import NETWORKS
 from acinus.plan import Recipe, load_recipe
@@ -153,11 +153,10 @@ def refuse_foreign(folder: StudyFolder, study: Study, identity: dict[str, Any]) 
                         f"made with {then}, this command has {now}. Choose another --out folder, "
                         "repeat the command that made this one, or delete it."
                     )
-    if (
-        not kept
-        and root.is_dir()
-        and not OWN_BEGINNINGS.issuperset(child.name for child in root.iterdir())
-    ):
+    names = [child.name for child in root.iterdir()] if root.is_dir() else []
+    # What a kill left of a file that was being written beside its place.
+    names = [name for name in names if not name.startswith(TEMPORARY_PREFIX)]
+    if not kept and not OWN_BEGINNINGS.issuperset(names):
         raise PlanError(
             f"{root}: must be empty or a folder that this command made; it holds "
             "other files. Choose another --out folder."

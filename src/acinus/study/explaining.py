@@ -26,6 +26,7 @@ from acinus.predict import (
     predict_labels,
     weight_name,
 )
+from acinus.predict.locate.locators import values_of
 from acinus.prepare import Store
 from acinus.report import write_saliency_figure
 from acinus.study.folders import RunFolder
@@ -113,13 +114,13 @@ def explain_image(
     except (DataError, GridError) as error:
         raise DataError(f"{scans[0].where}: {error}") from error
     predicted = predict_labels(loaded.networks, loaded.plan, prepared)
-    sizes = {
-        name: int((predicted == value).sum())
-        for name, value in loaded.labels.items()
+    masks = {
+        name: np.isin(predicted, values)
+        for name, values in values_of(loaded.plan).items()
         if label in (None, name)
     }
+    sizes = {name: int(mask.sum()) for name, mask in masks.items()}
     name = max(sizes, key=lambda one: sizes[one])
-    value = loaded.labels[name]
     n_slices = prepared.image.shape[1]
     if slice_index is None:
         if not sizes[name]:
@@ -127,13 +128,18 @@ def explain_image(
                 f"{image}: the model predicts none of {', '.join(sizes)} here, so there is no "
                 f"slice to choose. Give --slice 0 to {n_slices - 1}."
             )
-        slice_index = int((predicted == value).sum(axis=(1, 2)).argmax())
+        slice_index = int(masks[name].sum(axis=(1, 2)).argmax())
     if not 0 <= slice_index < n_slices:
         raise ConfigError(f"--slice must be 0 to {n_slices - 1}; got {slice_index}.")
     maps = out / "gradcam.npz"
     seen = network_input(loaded.plan, prepared)
-    view = _view(seen, predicted == value, slice_index, loaded.plan)
-    found = grad_cam(loaded.networks[0], torch.from_numpy(view.image), _output(loaded.plan, name))
+    view = _view(seen, masks[name], slice_index, loaded.plan)
+    found = grad_cam(
+        loaded.networks[0],
+        torch.from_numpy(view.image),
+        _output(loaded.plan, name),
+        region=view.region,
+    )
     write_heat_maps(
         maps,
         view.flat(found),

@@ -94,7 +94,7 @@ def _normalisation_of(plan: Plan, batch: int) -> dict[str, Decision]:
     """Normalisation over each image where `auto` chose one over a batch that is now too small."""
     network = plan.settings.network
     decided = plan.decisions.get("network.config")
-    is_ours = plan.recipe == "auto" and decided is not None and decided.source != "user"
+    is_ours = plan.settings.rules == "auto" and decided is not None and decided.source != "user"
     if batch >= BATCH_NORM_FROM or not is_ours or network.config.get("normalisation") != "batch":
         return {}
     return {

@@ -23,7 +23,7 @@ from acinus.evaluate import annotated_scores, read_scores, write_scores
 from acinus.evaluate.wording import decimals, mean_and_sd
 from acinus.files import hash_file, read_json, write_json
 from acinus.plan import Plan, load_recipe, parse_settings
-from acinus.prepare import Store
+from acinus.prepare import Store, is_prepared
 from acinus.report import write_report
 from acinus.study.arm import (
     before,
@@ -313,16 +313,42 @@ def train_part(
             f"{job.folder.plan}: must exist before a part of it is trained; it does not. "
             f"Run 'acinus train {run_folder} --prepare-only' first."
         )
-    plan = plan_arm(job)
+    # As it was prepared: tasks side by side, on machines of different memory, train one plan.
+    plan = plan_arm(job, is_for_here=False)
     if not 0 <= fold < plan.settings.folds:
         raise ConfigError(f"--fold must be one of 1 to {plan.settings.folds}; got {fold + 1}.")
     if fold in plan.folds_to_train:
+        _require_prepared(job, plan, fold)
+        if plan.settings.rules == "nnunet" and not fits_memory(plan, job.places_here):
+            progress.say(
+                f"{job.name}: a batch of {plan.settings.train.batch} may not fit into the free "
+                "memory of this machine; the plan was made for another."
+            )
         keep_found(job, plan)
         train_one_fold(job, plan, fold)
     else:
         n = len(plan.folds_to_train)
         progress.say(f"Fold {fold + 1} is not trained: the plan trains the first {n}.")
     return run_folder
+
+
+def _require_prepared(job: ArmJob, plan: Plan, fold: int) -> None:
+    """Refuse to train a fold whose cases are not prepared for this plan."""
+    cases = [*job.split.cases(job.dataset, "train", fold=fold)]
+    cases += job.split.cases(job.dataset, "validation", fold=fold)
+    missing = [
+        case.case_id for case in cases if not is_prepared(job.open_store(), case.case_id, plan)
+    ]
+    if missing:
+        raise PlanError(
+            f"{job.store}: must hold the prepared cases of fold {fold + 1}; {len(missing)} of "
+            f"{len(cases)} are missing, first '{missing[0]}'. Run 'acinus train "
+            f"{job.folder.root} --prepare-only' first, on the folder of the run or study."
+        )
+
+
+def _locator_of(job: ArmJob) -> ArmJob | None:
+    return locator_arm(job, plan_arm(job, is_for_here=False))
 
 
 def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJob | None:
@@ -336,7 +362,7 @@ def _chosen_job(session: Session, arm: str | None, variant: str | None) -> ArmJo
     firsts = [first for job in models.values() if (first := low_resolution(job)) is not None]
     # Whether a network locates is known once it is planned.
     planned = [job for job in models.values() if job.folder.plan.is_file()]
-    firsts += [first for job in planned if (first := locator_arm(job, plan_arm(job))) is not None]
+    firsts += [first for job in planned if (first := _locator_of(job)) is not None]
     could_locate = [job for job in planned if job.recipe.locate.stage == "auto"]
     if variant in {job.name_of_first(LOCATOR) for job in could_locate}:
         return next((first for first in firsts if first.model == variant), None)

@@ -162,6 +162,7 @@ def plan_configurations(
     facts: PlanningFacts,
     *,
     encoder: Literal["plain", "residual"],
+    preset: Literal["m", "l", "xl"] = "m",
     memory_gb: float,
     wishes: Wishes | None = None,
 ) -> NnunetPlan:
@@ -169,7 +170,8 @@ def plan_configurations(
 
     Args:
         facts: Of the dataset.
-        encoder: plain: the standard planner; residual: ResEncM, L or XL by the memory.
+        encoder: plain: the standard planner; residual: ResEncM, L or XL.
+        preset: Which of these three.
         memory_gb: GPU memory that patch and batch are fitted to.
         wishes: What is set already; a plan with any is not nnU-Net's own.
 
@@ -187,7 +189,7 @@ def plan_configurations(
         for case, shape in zip(facts.spacings_mm, facts.shapes_vox, strict=True)
     ]
     median = np.median(shapes, 0)[list(order)]
-    planner = _Planner(facts, choose_preset(encoder, memory_gb), memory_gb, wishes.patch_vox)
+    planner = _Planner(facts, choose_preset(encoder, preset), memory_gb, wishes.patch_vox)
     configurations = {}
     if median[0] != 1:
         full = planner.configure(spacing_mm, median)

@@ -64,6 +64,7 @@ def nnunet_decisions(
     plan = plan_configurations(
         facts,
         encoder=recipe.nnunet.encoder,
+        preset=recipe.nnunet.preset,
         memory_gb=recipe.nnunet.memory_gb,
         wishes=_wishes(recipe),
     )

@@ -62,20 +62,17 @@ REFERENCE_BATCH = {2: 12, 3: 2}
 
 PLAIN = Preset("plain_unet", {3: 560e6, 2: 85e6}, 8, (2,), 2, 0.05, True)
 
-RESIDUAL = (
-    Preset("resenc_unet", {3: 680e6, 2: 135e6}, 8, (1, 3, 4, 6), 1, 1.0, False),
-    Preset("resenc_unet", {3: 2100e6, 2: 380e6}, 24, (1, 3, 4, 6), 1, 1.0, False),
-    Preset("resenc_unet", {3: 3600e6, 2: 560e6}, 40, (1, 3, 4, 6), 1, 1.0, False),
-)
-"""The planners ResEncM, ResEncL and ResEncXL."""
+RESIDUAL = {
+    "m": Preset("resenc_unet", {3: 680e6, 2: 135e6}, 8, (1, 3, 4, 6), 1, 1.0, False),
+    "l": Preset("resenc_unet", {3: 2100e6, 2: 380e6}, 24, (1, 3, 4, 6), 1, 1.0, False),
+    "xl": Preset("resenc_unet", {3: 3600e6, 2: 560e6}, 40, (1, 3, 4, 6), 1, 1.0, False),
+}
+"""The planners ResEncM, ResEncL and ResEncXL; other memory scales what each was measured with."""
 
 
-def choose_preset(encoder: Literal["plain", "residual"], memory_gb: float) -> Preset:
-    """nnU-Net's planner for an encoder: the largest whose reference is within the memory."""
-    if encoder == "plain":
-        return PLAIN
-    fitting = [preset for preset in RESIDUAL if preset.reference_gb <= memory_gb]
-    return fitting[-1] if fitting else RESIDUAL[0]
+def choose_preset(encoder: Literal["plain", "residual"], preset: str) -> Preset:
+    """nnU-Net's planner for an encoder; a plain one has a single planner."""
+    return PLAIN if encoder == "plain" else RESIDUAL[preset]
 
 
 @dataclass(frozen=True)

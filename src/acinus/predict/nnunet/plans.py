@@ -90,9 +90,14 @@ def read_dataset_json(folder: Path) -> Header:
         # Where its files lay, and how they ended, is of no account to a trained model.
         stated = {**stated, "file_ending": ".nii.gz"}
         stated.pop("dataset", None)
+        if "modality" in stated:  # as of version 1, which version 2 still reads
+            stated.setdefault("channel_names", stated["modality"])
     header, faults = parse_header(stated)
     if faults:
-        raise DataError(f"{folder / DATASET}: {faults[0]}")
+        raise DataError(
+            f"{folder / DATASET}: a model whose dataset this program cannot describe is not "
+            f"imported: {faults[0]}"
+        )
     return header
 
 
