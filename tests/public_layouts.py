@@ -275,11 +275,15 @@ def make_tom500(root: Path) -> Path:
 
 
 def make_brats(root: Path, release: str = "2023") -> Path:
-    """Two cases, under the names of 2021 or of 2023 (two examinations of one patient)."""
+    """Two cases, under the names of 2018, 2021 or 2023 (two examinations of one patient)."""
     folder = root / f"BraTS{release}_Training"
-    old = release == "2021"
+    old = release in ("2018", "2021")
+    if release == "2018":
+        folder = folder / "HGG"
     for number in (0, 2):
         case = f"BraTS2021_{number:05d}" if old else f"BraTS-GLI-00005-{number:03d}"
+        if release == "2018":
+            case = f"Brats18_2013_{number}_1"
         names = ("flair", "t1", "t1ce", "t2") if old else ("t2f", "t1n", "t1c", "t2w")
         for channel, name in enumerate(names):
             path = folder / case / f"{case}{'_' if old else '-'}{name}.nii.gz"

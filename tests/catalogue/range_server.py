@@ -19,6 +19,7 @@ class RangeServer:
         tells_length: Whether Content-Length is sent.
         content_type: Sent with every file.
         compares: Whether If-Range is looked at, as it must be.
+        most: Most bytes of the answer to a range, which says so; None: all the rest.
     """
 
     def __init__(self, contents: dict[str, bytes]) -> None:
@@ -30,6 +31,7 @@ class RangeServer:
         self.tells_length = True
         self.content_type = "application/octet-stream"
         self.compares = True
+        self.most: int | None = None
         self.requests: list[tuple[str, str]] = []
         server = self
 
@@ -55,7 +57,7 @@ class RangeServer:
             handler.send_error(self.status or 404)
             return
         body = self.contents[handler.path]
-        start = 0
+        start, stop = 0, len(body)
         match = re.fullmatch(r"bytes=(\d+)-", asked)
         is_same = handler.headers.get("If-Range", self.etag) == self.etag
         if match and self.knows_ranges and (is_same or not self.compares):
@@ -63,16 +65,17 @@ class RangeServer:
             if start >= len(body):
                 handler.send_error(416)
                 return
+            stop = min(stop, start + (self.most or stop))
             handler.send_response(206)
-            handler.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+            handler.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(body)}")
         else:
             handler.send_response(200)
         handler.send_header("Content-Type", self.content_type)
         handler.send_header("ETag", self.etag)
         if self.tells_length:
-            handler.send_header("Content-Length", str(len(body) - start))
+            handler.send_header("Content-Length", str(stop - start))
         handler.end_headers()
-        end = len(body) if self.cut is None else min(len(body), start + self.cut)
+        end = stop if self.cut is None else min(stop, start + self.cut)
         handler.wfile.write(body[start:end])
         handler.close_connection = True
 

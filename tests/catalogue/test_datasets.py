@@ -305,3 +305,63 @@ def test_links_bombs_and_broken_archives_are_refused(tmp_path) -> None:
     with pytest.raises(DataError, match="must be a whole archive"):
         unpack(tmp_path / "bomb.zip", tmp_path / "out", room_bytes=10**9)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize(
+    "names", [("a", "a/b.txt"), ("x" * 300,)], ids=["below a file", "too long"]
+)
+def test_names_that_no_folder_holds_are_told(names, kind, tmp_path) -> None:
+    path = tmp_path / f"odd.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in names:
+                archive.writestr(name, "text")
+    else:
+        with tarfile.open(path, "w") as archive:
+            for name in names:
+                info = tarfile.TarInfo(name)
+                info.size = 4
+                archive.addfile(info, io.BytesIO(b"text"))
+    with pytest.raises(
+        DataError, match=rf"odd\.{kind}: must hold files that can lie in one folder"
+    ):
+        unpack(path, tmp_path / "out", room_bytes=10**6)
+    assert sorted(one.name for one in tmp_path.iterdir()) == [path.name]
+
+
+def test_folders_of_windows_in_a_zip_are_folders(tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "w.zip", "w") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = "a\\b.txt"
+        archive.writestr(info, "text")
+    unpack(tmp_path / "w.zip", tmp_path / "out", room_bytes=10**6)
+    assert (tmp_path / "out" / "a" / "b.txt").read_text() == "text"
+
+
+def test_archives_without_an_ending_or_of_one_stem_are_all_unpacked(shop, tmp_path) -> None:
+    server, catalogue = shop
+    at = server.address
+    text = catalogue.read_text()
+    catalogue.write_text(
+        text.replace("name: Task07_Pancreas.tar", "name: download")
+        .replace("PDDCA-1.4.1_part1.zip", "heads.zip")
+        .replace("PDDCA-1.4.1_part3.tar.gz", "heads.tar.gz")
+    )
+    assert at in text and "heads.zip" in catalogue.read_text()
+    got = get_dataset("task", tmp_path / "d", convert=tmp_path / "D1", catalogue=catalogue)
+    assert got.imported is not None and got.imported.n_cases == 2
+    got = get_dataset("heads", tmp_path / "d", convert=tmp_path / "D2", catalogue=catalogue)
+    assert got.imported is not None and got.imported.n_cases == 2
+
+
+def test_patients_shared_with_a_dataset_of_another_catalogue_are_shown(
+    shop, tmp_path, capsys
+) -> None:
+    _, catalogue = shop
+    text = catalogue.read_text()
+    catalogue.write_text(
+        text.replace("importer: msd", "importer: msd\n  shares_patients_with: [x1]")
+    )
+    assert main(["datasets", "show", "task", "--catalogue", str(catalogue)]) == 0
+    assert "shares patients with: x1" in capsys.readouterr().out

@@ -199,3 +199,25 @@ def test_a_server_that_goes_on_with_another_file_is_not_trusted(server, tmp_path
     with pytest.raises(DataError, match="has changed on the server"):
         download(file(server), tmp_path)
     assert download(file(server), tmp_path).read_bytes() == BODY
+
+
+def test_a_weak_mark_of_the_version_does_not_cost_the_part(server, tmp_path) -> None:
+    """Servers that compress on the way mark files so; the checksum tells whether they changed."""
+    server.etag, server.cut = 'W/"one"', 1_200_000
+    assert download(file(server, sha256=SHA), tmp_path).read_bytes() == BODY
+    assert [ranges for _, ranges in server.requests] == ["", "bytes=1200000-", "bytes=2400000-"]
+
+
+def test_a_part_whose_notes_are_lost_goes_on_where_a_checksum_decides(server, tmp_path) -> None:
+    partial_of(tmp_path / "data.zip").write_bytes(BODY[:70_000])
+    assert download(file(server, sha256=SHA), tmp_path).read_bytes() == BODY
+    assert server.requests == [("/data.zip", "bytes=70000-")]
+
+
+def test_a_server_may_send_less_than_the_rest_at_a_time(server, tmp_path) -> None:
+    """As some proxies do: none of ten answers is the end of the file but the last."""
+    server.cut = 100_000
+    with pytest.raises(DataError, match="broke off"):
+        download(file(server), tmp_path)
+    server.cut, server.most = None, 300_000
+    assert download(file(server), tmp_path).read_bytes() == BODY

@@ -311,16 +311,16 @@ def test_bids_images_that_the_channel_does_not_tell_apart(tmp_path) -> None:
 
 
 def test_brats_values_of_each_release_and_its_nested_regions(tmp_path) -> None:
-    for release in ("2021", "2023"):
-        folder = make_brats(tmp_path, release)
+    for release in ("2018", "2021", "2023"):
+        folder = make_brats(tmp_path / "downloads" / release, release)
         out = tmp_path / release
         done = imported("brats", folder, out, structures="regions")
         dataset = open_dataset(out)
         assert dataset.channel_names == ("FLAIR", "T1", "T1ce", "T2")
         assert done.labels == ("whole_tumour", "tumour_core", "enhancing_tumour")
         drawn = voxels(next(path for path in (out / "labelsTr").iterdir()))
-        published = label_of((1, 2, 4) if release == "2021" else (1, 2, 3))
-        last = 4 if release == "2021" else 3
+        last = 3 if release == "2023" else 4
+        published = label_of((1, 2, last))
         for name, values in {
             "whole_tumour": (1, 2, last),
             "tumour_core": (1, last),
@@ -585,3 +585,31 @@ def test_a_dataset_is_not_written_into_the_running_folder(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(DataError, match="must not be the folder that this command runs in"):
         imported("brats", folder, Path())
+
+
+def test_an_image_that_was_cut_off_fails_its_case(tmp_path) -> None:
+    folder = made("btcv", tmp_path)
+    image = next(folder.rglob("Training/img/img0001.nii.gz"))
+    image.write_bytes(image.read_bytes()[: int(0.9 * image.stat().st_size)])
+    done = imported("btcv", folder, tmp_path / "out")
+    assert done.n_cases == 1
+    ((_, reason),) = done.failed.items()
+    assert image.name in reason
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ({"0": "background"}, "must name at least one structure beside the background"),
+        (
+            {"0": "background", "1": "Pancreas", "2": "pancreas"},
+            "'pancreas' is what 2 of them are called",
+        ),
+    ],
+)
+def test_labels_without_a_structure_or_of_one_name_are_told(labels, sentence, tmp_path) -> None:
+    folder = made("msd", tmp_path)
+    header = next(folder.rglob("dataset.json"))
+    header.write_text(json.dumps({**json.loads(header.read_text()), "labels": labels}))
+    with pytest.raises(DataError, match=sentence):
+        imported("msd", folder, tmp_path / "out")

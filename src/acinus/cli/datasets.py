@@ -78,7 +78,10 @@ def show(
     entries = acinus.read_catalogue(catalogue)
     one = acinus.dataset_entry(entries, name)
     size = one.size_bytes
-    shared = [f"{other} ({entries[other].title})" for other in one.shares_patients_with]
+    shared = [
+        f"{other} ({entries[other].title})" if other in entries else other
+        for other in one.shares_patients_with
+    ]
     facts = {
         "title": one.title,
         "about": one.about,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import json
+import re
 import shutil
 import tarfile
 import urllib.error
@@ -66,13 +67,13 @@ def download(file: PublicFile, folder: Path) -> Path:
     part = partial_of(target)
     with explain_os_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
-        for _ in range(TRIES):
+        n_cut = 0
+        while n_cut < TRIES:
             before = _size(part)
-            total = _receive(file, part)
-            if total is not None and _size(part) >= total:
+            total, promised = _receive(file, part)
+            if total is None or _size(part) >= total or _size(part) <= before:
                 break
-            if total is None or _size(part) <= before:
-                break
+            n_cut += _size(part) < promised  # some servers send no more than a part at a time
         _check(file, part, total)
         part.replace(target)
         _notes_of(part).unlink(missing_ok=True)
@@ -113,14 +114,20 @@ def _notes_of(part: Path) -> Path:
     return part.with_name(f"{part.name}.json")
 
 
-def _receive(file: PublicFile, part: Path) -> int | None:
-    """Append what the server sends to the part; the size of the whole, None if it is not told.
+def _receive(file: PublicFile, part: Path) -> tuple[int | None, int]:
+    """Append what the server sends to the part.
+
+    Returns:
+        The size of the whole, None if it is not told; and the size that the part has if all came
+        that this answer promised.
 
     A connection that breaks off ends this without an error: what came is kept.
     """
     start = _size(part)
     request = urllib.request.Request(file.url, headers={"User-Agent": f"acinus/{__version__}"})
     version = _known_version(part)
+    if version.startswith("W/"):  # weak: bytes may differ, and no server may go by it
+        version = ""
     if start and (version or file.sha256 or file.md5):  # either tells a file that has changed
         request.add_header("Range", f"bytes={start}-")
         if version:
@@ -130,7 +137,7 @@ def _receive(file: PublicFile, part: Path) -> int | None:
             return _append(answer, file, part)
     except urllib.error.HTTPError as error:
         if error.code == 416 and start:  # nothing left to send
-            return start
+            return start, start
         raise DataError(
             f"{file.url}: the server must send the file; it answers {error.code} "
             f"({error.reason}). Try again later, or get it by hand into {part.parent}."
@@ -147,12 +154,12 @@ def _receive(file: PublicFile, part: Path) -> int | None:
         ) from error
 
 
-def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
-    """Write the body of an answer; the size of the whole file."""
+def _append(answer: Any, file: PublicFile, part: Path) -> tuple[int | None, int]:
+    """Write the body of an answer; returns as `_receive`."""
     version = answer.headers.get("ETag") or answer.headers.get("Last-Modified") or ""
     continues = answer.status == 206
     known = _known_version(part)
-    if continues and version and version != known:
+    if continues and version and known and version != known:
         # The server goes on with another file than it began with.
         part.unlink()
         _notes_of(part).unlink(missing_ok=True)
@@ -175,7 +182,9 @@ def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
     version = version or (known if continues else "")
     length = answer.headers.get("Content-Length")
     start = _size(part) if continues else 0
-    total = start + int(length) if length and length.isdigit() else None
+    total = promised = start + int(length) if length and length.isdigit() else None
+    if continues and (whole := re.search(r"/(\d+)$", begins)):
+        total = int(whole[1])  # what comes now may be less than the rest
     write_json(_notes_of(part), {"url": file.url, "version": version})
     expected = None if total is None else round(total / MEGABYTE)
     with (
@@ -195,16 +204,16 @@ def _append(answer: Any, file: PublicFile, part: Path) -> int | None:
                     f"{file.url}: the connection broke off after {done} bytes. The same command "
                     "goes on from here."
                 ) from error
-    return total
+    return total, promised or 0
 
 
 def _known_version(part: Path) -> str:
-    """What the server said of the file when the part began; empty if that cannot be compared."""
+    """What the server said of the file when the part began; empty if that is not known."""
     try:
         version = json.loads(_notes_of(part).read_text(encoding="utf-8")).get("version", "")
     except (OSError, ValueError, AttributeError):
         return ""
-    return "" if str(version).startswith("W/") else str(version)  # weak: bytes may differ
+    return str(version)
 
 
 def _check(file: PublicFile, part: Path, total: int | None) -> None:

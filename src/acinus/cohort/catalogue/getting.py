@@ -77,9 +77,11 @@ def get_dataset(
     files = tuple(download(one, place) for one in entry.files)
     if convert is None or entry.by_hand:
         return Got(place, files, None, _steps(entry, place) if entry.by_hand else "")
-    for file, path in zip(entry.files, files, strict=True):
-        if file.is_archive:
-            _unpack_once(path, place / _without_ending(path.name))
+    archives = [path for file, path in zip(entry.files, files, strict=True) if file.is_archive]
+    stems = [_without_ending(path.name) for path in archives]
+    for path, stem in zip(archives, stems, strict=True):
+        is_own = stem != path.name and stems.count(stem) == 1
+        _unpack_once(path, place / (stem if is_own else f"{path.name}.unpacked"))
     choices: dict[str, Any] = dict(entry.choices)
     imported = import_dataset(entry.importer or "", place, convert, labels=labels, **choices)
     return Got(place, files, imported, "")

@@ -6,12 +6,15 @@ folder, links and devices are refused, and so is more than the disk holds.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import lzma
 import stat
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from acinus.errors import DataError
@@ -28,6 +31,9 @@ _BROKEN = (
     RuntimeError,
 )
 """What the standard library raises on archives that are damaged, encrypted or packed otherwise."""
+
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+"""Errors that no archive is to blame for."""
 
 
 def unpack(archive: Path, folder: Path, *, room_bytes: int) -> Path:
@@ -70,7 +76,9 @@ def _unzip(packed: zipfile.ZipFile, archive: Path, folder: Path, room_bytes: int
         stage(f"Unpacking {archive.name}", total=len(members), unit="file") as bar,
     ):
         for one in members:
-            packed.extract(one, beside)
+            one.filename = one.filename.replace("\\", "/")  # as some programs write folders
+            with _named(archive, one.filename):
+                packed.extract(one, beside)
             bar.advance()
 
 
@@ -86,8 +94,23 @@ def _untar(tar: tarfile.TarFile, archive: Path, folder: Path, room_bytes: int) -
         stage(f"Unpacking {archive.name}", total=len(members), unit="file") as bar,
     ):
         for one in members:
-            tar.extract(one, beside, set_attrs=False)
+            with _named(archive, one.name):
+                tar.extract(one, beside, set_attrs=False)
             bar.advance()
+
+
+@contextmanager
+def _named(archive: Path, name: str) -> Iterator[None]:
+    """Name the member whose name no folder can hold, such as one below a file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _OF_THE_DISK:
+            raise
+        raise DataError(
+            f"{archive}: must hold files that can lie in one folder; '{name}' cannot "
+            f"({error.strerror}). Download it anew, or unpack it by hand."
+        ) from error
 
 
 def _require_inside(archive: Path, name: str, kind: str) -> None:

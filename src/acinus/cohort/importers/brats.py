@@ -48,7 +48,7 @@ class _Release:
 
 RELEASES = (
     _Release(
-        re.compile(r"(BraTS(?:20)?\d\d_(?:\w+_)?\d+)"),
+        re.compile(r"([Bb]ra[Tt][Ss](?:20)?\d\d_(?:\w+_)?\d+)"),
         "_",
         ("flair", "t1", "t1ce", "t2"),
         (1, 2, 4),
@@ -73,13 +73,12 @@ class BratsChoices(Settings):
 class Brats(Importer):
     """BraTS: glioma on four MRI sequences, without skull, 1 mm.
 
-    Up to 2021 ``BraTS2021_00000/BraTS2021_00000_flair.nii.gz`` with ``_t1``, ``_t1ce``, ``_t2``
-    and ``_seg`` (enhancing tumour is 4). 2023: ``BraTS-GLI-00000-000`` with files that end in
-    ``-t2f.nii.gz``, ``-t1n``, ``-t1c``, ``-t2w`` and ``-seg`` (enhancing tumour is 3); the last
-    number counts the examinations of a patient. The post-treatment release of 2024 is named alike
-    and has a fourth value, the resection cavity: its cases fail.
-
-    Source: Baid et al. 2021, arXiv:2107.02314; https://www.synapse.org/brats.
+    Up to 2021 ``BraTS2021_00000/BraTS2021_00000_flair.nii.gz``, or ``Brats18_2013_10_1`` and the
+    like in folders of grades, with ``_t1``, ``_t1ce``, ``_t2`` and ``_seg`` (enhancing tumour is
+    4). 2023: ``BraTS-GLI-00000-000`` with files that end in ``-t2f.nii.gz``, ``-t1n``, ``-t1c``,
+    ``-t2w`` and ``-seg`` (enhancing tumour is 3); the last number counts the examinations of a
+    patient. The post-treatment release of 2024 is named alike and has a fourth value, the
+    resection cavity: its cases fail.
     """
 
     title = "BraTS"

@@ -110,6 +110,16 @@ def import_dataset(
             f"got {', '.join(labels)}. Leave one of the two out."
         )
     kept = _kept_labels(source.labels, labels)
+    if not kept:
+        raise DataError(
+            f"{folder}: {importer.title} must name at least one structure beside the background; "
+            "it names none. Add it to the list of labels of the dataset."
+        )
+    if same := [name for name, n in Counter(source.labels).items() if n > 1]:
+        raise DataError(
+            f"{folder}: every structure must have a name of its own; '{same[0]}' is what "
+            f"{source.labels.count(same[0])} of them are called. Rename all but one."
+        )
     counts = Counter(case.case_id for case in source.cases)
     if twice := [case for case, n in counts.items() if n > 1]:
         raise DataError(

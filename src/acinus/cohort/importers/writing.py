@@ -21,9 +21,13 @@ from acinus.cohort.importers.align import label_on_grid, read_whole_labels
 from acinus.cohort.importers.source import Channel, LabelFile, SourceCase
 from acinus.cohort.layout import IMAGES, LABELS
 from acinus.errors import AcinusError, DataError
-from acinus.scans import Grid, Volume, read_grid, read_volume, write_volume
+from acinus.scans import Grid, Volume, read_volume, write_volume
 from acinus.scans.nifti import read_nifti_volume
+from acinus.scans.slabs import open_slabs
 from acinus.types import Labelmap
+
+N_PLANES = 16
+"""Planes that are held while an image is read to its end."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,11 @@ def _write_image(channel: Channel, target: Path, place: Place) -> Grid:
     """Link, copy or write one channel; its grid."""
     path = channel.path
     if channel.volume is None and path.is_file() and path.name.endswith(place.ending):
-        grid = read_grid(path)
+        source = open_slabs(path)
+        for _ in source.slabs(N_PLANES):
+            pass  # to the last byte: what was cut off on the way is told now
         _link_or_copy(path, target, use_links=place.use_links)
-        return grid
+        return source.grid
     if channel.volume is not None:
         volume = read_nifti_volume(path, channel.volume)
     else:

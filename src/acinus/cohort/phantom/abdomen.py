@@ -227,7 +227,9 @@ def _truth_row(
 def _finish_dataset(out: Path, contrast: str, people: list[Person], rows: list[Row]) -> Path:
     """Write the tables and ``dataset.json`` of one contrast."""
     folder = out / DATASETS[contrast]
-    own = pd.DataFrame([row for row in rows if row["contrast"] == contrast])
+    own = pd.DataFrame(
+        [{**row, "synthetic": "true"} for row in rows if row["contrast"] == contrast]
+    )
     write_text(folder / "truth.csv", own.to_csv(index=False, lineterminator="\n"))
     table = pd.DataFrame([person.row for person in people if contrast in person.contrasts])
     table["age"] = table["age"].astype("Int64")

@@ -193,7 +193,7 @@ def _finish_dataset(out: Path, name: str, people: list[Patient], rows: list[Row]
     """Write the tables and ``dataset.json`` of one sequence."""
     sequence = SEQUENCES[name]
     folder = out / sequence.dataset
-    own = pd.DataFrame([row for row in rows if row["sequence"] == name])
+    own = pd.DataFrame([{**row, "synthetic": "true"} for row in rows if row["sequence"] == name])
     write_text(folder / "truth.csv", own.to_csv(index=False, lineterminator="\n"))
     write_participants(folder / "participants.tsv", participants_table(people))
     scans = {p.participant_id: p.scan(name) for p in people}

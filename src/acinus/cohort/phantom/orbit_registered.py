@@ -135,7 +135,7 @@ def _truth_row(patient: Patient, plan: ScanPlan, volumes_ml: Sequence[float]) ->
 
 def _write_tables(folder: Path, people: list[Patient], rows: list[Row]) -> None:
     """Write the tables and ``dataset.json``, which comes last."""
-    truth = pd.DataFrame(rows)
+    truth = pd.DataFrame([{**row, "synthetic": "true"} for row in rows])
     write_text(folder / "truth.csv", truth.to_csv(index=False, lineterminator="\n"))
     write_participants(folder / "participants.tsv", participants_table(people))
     write_dataset_json(

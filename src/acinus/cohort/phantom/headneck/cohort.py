@@ -292,7 +292,7 @@ def _finish_dataset(
 ) -> Path:
     """Write the tables and ``dataset.json`` of one contrast."""
     folder = out / DATASETS[contrast]
-    own = [row for row in rows if row["contrast"] == contrast]
+    own = [{**row, "synthetic": "true"} for row in rows if row["contrast"] == contrast]
     write_text(folder / "truth.csv", pd.DataFrame(own).to_csv(index=False, lineterminator="\n"))
     people = {
         participant_of_source(str(row["source"])) if sources else str(row["case"]): source_patient(
