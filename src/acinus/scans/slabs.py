@@ -114,14 +114,8 @@ def label_box(path: Path) -> Box | None:
         if part is None:
             continue
         here = [slice(part[0].start + start, part[0].stop + start), *part[1:]]
-        box = (
-            here
-            if box is None
-            else [
-                slice(min(a.start, b.start), max(a.stop, b.stop))
-                for a, b in zip(box, here, strict=True)
-            ]
-        )
+        pairs = zip(box or here, here, strict=True)
+        box = [slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in pairs]
     return None if box is None else box_of_voxels(source.grid, box)
 
 
