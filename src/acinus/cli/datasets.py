@@ -45,13 +45,16 @@ def list_datasets(
         data = {name: one.model_dump(mode="json") for name, one in entries.items()}
         sys.stdout.write(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
         return 0
-    columns = ("name", "what it is", "modality", "labelled", "licence", "importer", "how to get it")
+    columns = (
+        "name", "what it is", "modality", "labelled", "size", "licence", "importer", "how to get it"
+    )  # fmt: skip
     rows = [
         (
             name,
             one.title,
             one.modality,
             str(one.n_labelled or "?"),
+            f"{one.size_bytes / 1e9:.2f} GB" if one.size_bytes else "?",
             one.licence or "see its address",
             one.importer or "–",
             "by hand" if not one.files else "partly by hand" if one.by_hand else "get",
