@@ -318,7 +318,7 @@ def train_part(
     if not 0 <= fold < plan.settings.folds:
         raise ConfigError(f"--fold must be one of 1 to {plan.settings.folds}; got {fold + 1}.")
     if fold in plan.folds_to_train:
-        _require_prepared(job, plan, fold)
+        _require_prepared(job, plan, fold, run_folder)
         if plan.settings.rules == "nnunet" and not fits_memory(plan, job.places_here):
             progress.say(
                 f"{job.name}: a batch of {plan.settings.train.batch} may not fit into the free "
@@ -332,18 +332,17 @@ def train_part(
     return run_folder
 
 
-def _require_prepared(job: ArmJob, plan: Plan, fold: int) -> None:
+def _require_prepared(job: ArmJob, plan: Plan, fold: int, run_folder: Path) -> None:
     """Refuse to train a fold whose cases are not prepared for this plan."""
     cases = [*job.split.cases(job.dataset, "train", fold=fold)]
     cases += job.split.cases(job.dataset, "validation", fold=fold)
-    missing = [
-        case.case_id for case in cases if not is_prepared(job.open_store(), case.case_id, plan)
-    ]
+    store = job.open_store()
+    missing = [case.case_id for case in cases if not is_prepared(store, case.case_id, plan)]
     if missing:
         raise PlanError(
             f"{job.store}: must hold the prepared cases of fold {fold + 1}; {len(missing)} of "
-            f"{len(cases)} are missing, first '{missing[0]}'. Run 'acinus train "
-            f"{job.folder.root} --prepare-only' first, on the folder of the run or study."
+            f"{len(cases)} are missing, first '{missing[0]}'. Run 'acinus train {run_folder} "
+            "--prepare-only' first."
         )
 
 
