@@ -17,7 +17,7 @@ from small_dataset import SHAPE_XYZ, centred_affine, write_nifti
 from acinus.cohort import CODES, CheckReport, Finding, check_dataset, open_dataset
 from acinus.cohort.check_case import canonical_spacing, count_values
 from acinus.cohort.check_cohort import robust_z
-from acinus.cohort.check_files import suggested_side
+from acinus.cohort.side_names import pairs_by_name, suggested_side
 from acinus.errors import DataError
 from acinus.scans import Grid
 
@@ -697,3 +697,26 @@ def test_real_hippocampus_has_only_the_known_intensity_scales(real_data):
     finding = the_only(check_dataset(real_data / "Dataset004_Hippocampus"), "intensity")
     assert finding.severity == "warning"
     assert "far above the median 874 in 27 of 208 cases" in finding.found
+
+
+def test_partners_that_nobody_stated_are_told_and_compared(make_dataset):
+    """Exchanged labels are found though 'mirror_pairs' is missing."""
+    stated = {"gland_right": "right", "gland_left": "left"}
+    folder = make_dataset(case_ids=IDS, sides=stated, mirror_pairs=[])
+    finding = the_only(check_dataset(folder), "pair-not-stated")
+    assert "gland_right and gland_left" in finding.found
+    exchanged = make_dataset(
+        case_ids=IDS,
+        sides={"gland_right": "left", "gland_left": "right"},
+        mirror_pairs=[],
+    )
+    assert "wrong-side" in {one.code for one in check_dataset(exchanged).findings}
+
+
+def test_pairs_by_name_are_made_of_names_that_differ_by_their_side_alone():
+    sides = {"Parotid_R": "right", "parotid_l": "left", "eye_right": "right", "lung_left": "left"}
+    assert pairs_by_name(sides) == (("Parotid_R", "parotid_l"),)
+    assert pairs_by_name(sides, [("Parotid_R", "parotid_l")]) == ()
+    assert pairs_by_name({"a": "right", "b": "left"}) == (("a", "b"),)
+    assert pairs_by_name({"a": "right", "b": "left", "c": "left"}) == ()
+    assert pairs_by_name({"kidney_right": "right", "lung_left": "left"}) == ()

@@ -15,9 +15,9 @@ import pytest
 from acinus import progress
 from acinus.cli import main
 from acinus.cohort import check_dataset, open_dataset
-from acinus.cohort.check_files import suggested_side, without_side
 from acinus.cohort.importers import IMPORTERS, import_dataset
 from acinus.cohort.importers.source import structure_name
+from acinus.cohort.side_names import suggested_side, without_side
 from acinus.errors import ConfigError, DataError
 from public_layouts import (
     AFFINE,

@@ -94,7 +94,7 @@ def test_the_middle_of_two_glands_counts_and_not_that_of_a_body_with_a_raised_ar
     wide[:, 20:40, 160:200] = 100
     labels = np.zeros(wide.shape, np.uint8)
     labels[:, :, :80] = labels_with(stray=False).array
-    middle_mm, _ = midline_mm(Volume(wide, AFFINE), np.array([10.0, 25.0, 62.0]))
+    middle_mm, _, _ = midline_mm(Volume(wide, AFFINE), np.array([10.0, 25.0, 62.0]))
     assert middle_mm > 66
     assert parts_on_wrong_side([Volume(labels, AFFINE)], Volume(wide, AFFINE), plan) == []
 
@@ -124,6 +124,64 @@ def test_exchanged_glands_are_exchanged_back(plan: Plan) -> None:
     parts = parts_on_wrong_side([exchanged], body(), plan)
     back = relabelled(exchanged, parts, plan)
     np.testing.assert_array_equal(back.array, labels_with(stray=False).array)
+
+
+def test_a_gland_called_right_and_left_in_halves_is_told_by_its_true_partner(plan: Plan) -> None:
+    """The wrong half is the largest part of its name, and lies medially."""
+    array = np.zeros(SHAPE, np.uint8)
+    array[8:12, 20:30, 62:66] = 1  # the right gland, in part
+    array[8:12, 20:30, 12:18] = 2
+    array[8:12, 20:30, 18:28] = 1
+    (part,) = parts_on_wrong_side([Volume(array, AFFINE)], body(), plan)
+    assert part.volume_ml == pytest.approx(0.8)
+    after = relabelled(Volume(array, AFFINE), [part], plan).array
+    np.testing.assert_array_equal(after == 1, np.indices(SHAPE)[2] * (array == 1) > 40)
+
+
+@pytest.mark.parametrize("gap", [0, 2])
+def test_of_a_gland_in_halves_without_its_partner_the_body_tells(plan: Plan, gap: int) -> None:
+    array = np.zeros(SHAPE, np.uint8)
+    array[8:12, 20:30, 8:16] = 2
+    array[8:12, 20:30, 16 + gap : 28] = 1
+    (part,) = parts_on_wrong_side([Volume(array, AFFINE)], body(), plan)
+    assert part.label == "gland_right" and part.is_sure
+
+
+def test_a_turned_head_is_parted_along_itself(plan: Plan) -> None:
+    """A piece in front of the right gland lies left of the middle in the world, and is right."""
+    shape, turn = (20, 140, 140), np.deg2rad(35)
+    z, y, x = np.indices(shape)
+    u = (x - 70) * np.cos(turn) + (y - 70) * np.sin(turn)
+    v = -(x - 70) * np.sin(turn) + (y - 70) * np.cos(turn)
+    array, at_height = np.zeros(shape, np.uint8), (z >= 8) & (z < 12)
+    array[at_height & (abs(u - 32) < 6) & (abs(v) < 8)] = 1
+    array[at_height & (abs(u + 32) < 6) & (abs(v) < 8)] = 2
+    array[at_height & (abs(u - 20) < 4) & (abs(v - 40) < 4)] = 1
+    head = np.where((u / 42) ** 2 + (v / 52) ** 2 < 1, 100, 0).astype(np.int16)
+    assert parts_on_wrong_side([Volume(array, AFFINE)], Volume(head, AFFINE), plan) == []
+
+
+def test_of_a_crop_of_one_side_nothing_is_renamed(plan: Plan) -> None:
+    """Tissue up to every edge: the middle of the image is not that of the patient."""
+    crop = Volume(np.random.default_rng(0).normal(100, 10, SHAPE).astype(np.float32), AFFINE)
+    array = np.zeros(SHAPE, np.uint8)
+    array[8:12, 20:30, 8:14] = 1
+    labelmap = Volume(array, AFFINE)
+    parts = parts_on_wrong_side([labelmap], crop, plan)
+    np.testing.assert_array_equal(relabelled(labelmap, parts, plan).array, array)
+    said = side_notes(parts, partners_of(plan))["gland_right"]
+    assert said.endswith("not relabelled: the image may show one side only")
+    assert "relabelled" not in side_notes(parts)["gland_right"]
+
+
+def test_exchanged_glands_are_told_where_the_body_fills_the_image(plan: Plan) -> None:
+    everywhere = Volume(np.random.default_rng(0).normal(100, 10, SHAPE).astype(np.float32), AFFINE)
+    array = np.zeros(SHAPE, np.uint8)
+    array[8:12, 20:30, 50:54], array[8:12, 20:30, 26:30] = 2, 1
+    labelmap = Volume(array, AFFINE)
+    parts = parts_on_wrong_side([labelmap], everywhere, plan)
+    back = relabelled(labelmap, parts, plan)
+    np.testing.assert_array_equal(back.array, np.array([0, 2, 1], np.uint8)[array])
 
 
 def test_in_boxes_a_part_keeps_its_place_and_changes_its_name() -> None:

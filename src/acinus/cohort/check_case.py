@@ -18,9 +18,9 @@ import numpy as np
 
 from acinus.cohort.check_side import side_findings
 from acinus.cohort.finding import Finding, error, warning
-from acinus.cohort.header import Side
 from acinus.errors import AcinusError
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, axis_codes, canonical, read_volume
+from acinus.scans.coding import Side
 from acinus.types import Array, Spacing
 
 SMALLEST_SPACING_MM = 0.02

@@ -18,6 +18,7 @@ from acinus.cohort.finding import Finding, each_or_together, error, some_of, war
 from acinus.cohort.header import Header
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout
 from acinus.cohort.participants import ID_COLUMN, duplicate_ids, owners_of
+from acinus.cohort.side_names import pairs_by_name, suggested_side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,16 +28,6 @@ OLDEST_YEARS = 120
 
 SEXES = ("M", "F", "O")
 """BIDS: male, female, other; empty or n/a where unknown."""
-
-_SIDE_WORDS = {
-    **dict.fromkeys(("left", "l", "lt", "lft", "sin", "sinistra", "links"), "left"),
-    **dict.fromkeys(("right", "r", "rt", "rgt", "dex", "dextra", "rechts"), "right"),
-}
-
-
-_WORDS = re.compile(r"[A-Za-z]\d+|[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-"""Words of a label's name; a number belongs to a single letter before it (the vertebra L1), not to
-a word (left1)."""
 
 
 def check_files(folder: Path, header: Header, layout: Layout, kept: Sequence[str]) -> list[Finding]:
@@ -117,19 +108,22 @@ def check_side_names(header: Header) -> list[Finding]:
                     "Correct 'sides' or the name.",
                 )
             )
+    pairs = pairs_by_name(header.sides, header.mirror_pairs)
+    if pairs:
+        first = [list(pair) for pair in pairs[:3]]
+        findings.append(
+            warning(
+                "pair-not-stated",
+                "",
+                f"{HEADER}: {' and '.join(pairs[0])} seem to be partners"
+                f"{f' (and {len(pairs) - 1} more pairs)' if len(pairs) > 1 else ''}, "
+                "which 'mirror_pairs' does not state",
+                f'State them, "mirror_pairs": {json.dumps(first)}{" ..." if pairs[3:] else ""}, or '
+                "training never mirrors right and left, and predictions of the other side are "
+                "told by the middle of the body alone.",
+            )
+        )
     return findings
-
-
-def suggested_side(label: str) -> str | None:
-    """``"left"`` or ``"right"`` where the words of a label's name say so."""
-    words = _WORDS.findall(label)
-    sides = {_SIDE_WORDS[word.lower()] for word in words if word.lower() in _SIDE_WORDS}
-    return sides.pop() if len(sides) == 1 else None
-
-
-def without_side(label: str) -> str:
-    """The name with a mark where a word tells the side, by which partners are found."""
-    return _WORDS.sub(lambda m: "|" if m.group(0).lower() in _SIDE_WORDS else m.group(0), label)
 
 
 def _strays(folder: Path, layout: Layout) -> Iterator[Finding]:

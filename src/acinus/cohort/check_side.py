@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from acinus.cohort.finding import Finding, Severity
-from acinus.cohort.header import Side
+from acinus.cohort.side_names import pairs_by_name
 from acinus.scans import Volume
+from acinus.scans.coding import Side
 from acinus.types import Array
 
 SIDE_MARGIN_MM = 5.0
@@ -49,11 +50,12 @@ def side_findings(
 ) -> list[Finding]:
     """Structures on the wrong side.
 
-    Two partners of a mirror pair are compared with each other: an error where the
-    right one lies left of the left one. Otherwise a structure is compared with the
-    midline of the body at its height: an error if the body is seen whole, else, in
-    a crop, a warning. A raised arm moves that midline: where a partner lies on the other
-    side, and so far away that the midline may lie between them, it is a warning, too.
+    Two partners of a mirror pair, stated or by their names (`pairs_by_name`), are compared
+    with each other: an error where the right one lies left of the left one. Otherwise a
+    structure is compared with the midline of the body at its height: an error if the body is
+    seen whole, else, in a crop, a warning. A raised arm moves that midline: where a partner
+    lies on the other side, and so far away that the midline may lie between them, it is a
+    warning, too.
 
     Args:
         case_id: The case.
@@ -81,7 +83,8 @@ def side_findings(
     findings: list[Finding] = []
     swapped: set[str] = set()
     apart_mm: dict[str, float] = {}
-    for pair in mirror_pairs:
+    by_name = pairs_by_name({name: sides[name] for name in sided}, mirror_pairs)
+    for pair in (*mirror_pairs, *by_name):
         if set(pair) <= set(box_of):
             right, left = sorted(pair, key=lambda name: sides[name], reverse=True)
             if sides[right] == "right" and world_x[right] < world_x[left] - SIDE_MARGIN_MM:
@@ -97,7 +100,7 @@ def side_findings(
     return findings
 
 
-def midline_mm(image: Volume, zyx: Array) -> tuple[float, float]:
+def midline_mm(image: Volume, zyx: Array) -> tuple[float, float, bool]:
     """Where the middle of the body lies at a voxel, and how far from there is surely beyond it.
 
     Args:
@@ -105,12 +108,13 @@ def midline_mm(image: Volume, zyx: Array) -> tuple[float, float]:
         zyx: Index of the voxel.
 
     Returns:
-        World x of the middle, mm, and a margin, mm: larger where the body is not seen whole.
+        World x of the middle, mm; a margin, mm, larger where the body is not seen whole; whether
+        it is.
     """
     z, y, _ = (round(float(value)) for value in zyx)
     low, high, is_whole = _lateral_extent(image, (slice(z, z + 1), slice(y, y + 1), slice(None)))
     middle = np.array([zyx[0], zyx[1], (low + high) / 2])
-    return float(image.grid.world(middle)[0]), _margin_mm(image, low, high, is_whole)
+    return float(image.grid.world(middle)[0]), _margin_mm(image, low, high, is_whole), is_whole
 
 
 def _margin_mm(image: Volume, low: float, high: float, is_whole: bool) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from acinus.cohort.header import Header, Side, parse_header
+from acinus.cohort.header import Header, parse_header
 from acinus.cohort.labels import BACKGROUND, IGNORE_NAME, LabelSet
 from acinus.cohort.layout import HEADER, IMAGES, LABELS, PARTICIPANTS, Layout, list_layout
 from acinus.cohort.participants import (
@@ -22,6 +22,7 @@ from acinus.cohort.participants import (
 )
 from acinus.errors import DataError, unknown_name
 from acinus.files import hash_data, hash_file_once, read_json, write_json
+from acinus.scans.coding import Side
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from acinus import progress
 from acinus.cohort.check_side import side_findings
 from acinus.cohort.labels_file import read_labels
 from acinus.errors import ConfigError, DataError
@@ -167,24 +168,23 @@ def _refuse_wrong_sides(
         return
     _refuse_contradictions(structures)
     scan = image or read_series(series)
-    found = [
-        finding
-        for finding in side_findings(
-            "",
-            canonical(on_series(labelmap, scan.grid, series)),
-            canonical(scan),
-            {one.name: one.values for one in structures},
-            sides,
-            mirror_pairs,
-        )
-        if finding.severity == "error"
-    ]
-    if found:
-        raise DataError(
-            f"every structure must lie on the side that its code tells; {found[0].found}. Correct "
-            "the labels or the orientation of the file, or write it all the same "
-            "(--allow-wrong-side)."
-        )
+    found = side_findings(
+        "",
+        canonical(on_series(labelmap, scan.grid, series)),
+        canonical(scan),
+        {one.name: one.values for one in structures},
+        sides,
+        mirror_pairs,
+    )
+    for finding in found:
+        if finding.severity == "error":
+            raise DataError(
+                f"every structure must lie on the side that its code tells; {finding.found}. "
+                "Correct the labels or the orientation of the file, or write it all the same "
+                "(--allow-wrong-side)."
+            )
+    for finding in found:
+        progress.say(f"Warning: {finding.found}. {finding.remedy}")
 
 
 def _refuse_contradictions(structures: Sequence[LabelledStructure]) -> None:

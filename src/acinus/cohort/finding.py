@@ -30,6 +30,8 @@ CODES: dict[str, str] = {
     "participant-without-case": "a participant has no case",
     "participant-value": "an age or sex is implausible",
     "side-not-stated": "a label's name suggests a side that 'sides' does not state",
+    "pair-not-stated": "a right and a left structure seem to be partners, which 'mirror_pairs' "
+    "does not state",
     "unreadable": "a file is truncated, damaged or of another kind",
     "not-3d": "an image is not three-dimensional",
     "affine": "an affine is zero, singular or absent",

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from acinus.cohort.labels import LabelSet, parse_labels, short
 from acinus.errors import unknown_name
 from acinus.scans import KNOWN_SUFFIXES
-
-Side = Literal["left", "right"]
-"""Side of the patient, not of the picture."""
+from acinus.scans.coding import Side
 
 ENDINGS = tuple(suffix for suffix in KNOWN_SUFFIXES if suffix != ".seg.nrrd")
 """What ``file_ending`` may be: a format that holds images and label maps alike."""
@@ -225,10 +223,10 @@ def _structures(
         return {}
     structures: dict[str, tuple[str, ...]] = {}
     for place, names in given.items():
-        strange = [str(name) for name in names if name not in known]
+        strange = [str(name) for name in names if str(name) not in known]
         if strange:
             faults.append(f"'structures' '{place}': {unknown_name('label', strange[0], known)}")
-        structures[place] = tuple(str(name) for name in names if name in known)
+        structures[place] = tuple(str(name) for name in names if str(name) in known)
     return structures
 
 
@@ -243,7 +241,7 @@ def _annotated(
         return {}
     annotated: dict[str, tuple[str, ...]] = {}
     for case, names in given.items():
-        strange = [str(name) for name in names if name not in known]
+        strange = [str(name) for name in names if str(name) not in known]
         if strange:
             faults.append(f"'annotated' '{case}': {unknown_name('label', strange[0], known)}")
         elif not names:

@@ -12,23 +12,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from acinus.cohort.labels import BACKGROUND, EXAMPLE, IGNORE_NAME, short
+from acinus.cohort.side_names import pairs_by_name, suggested_side, without_side
 from acinus.errors import DataError, unknown_name
 from acinus.files import read_json
-
-Side = Literal["right", "left"]
-
-SIDE_WORDS: Mapping[str, Side] = {
-    "right": "right",
-    "rt": "right",
-    "r": "right",
-    "left": "left",
-    "lt": "left",
-    "l": "left",
-}
-"""Words of a label's name, between ``_``, ``-``, ``.`` or blanks, that suggest its side."""
+from acinus.scans.coding import Side
 
 _BETWEEN = re.compile(r"[\s_.\-]+")
 
@@ -65,28 +55,22 @@ class JudgedLabels:
         """Its side as stated, or else as its name suggests; None: neither."""
         if label in self.sides:
             return self.sides[label]
-        found = {SIDE_WORDS[word] for word in _words(label) if word in SIDE_WORDS}
-        return found.pop() if len(found) == 1 else None
+        return suggested_side(label)
 
     def pairs(self) -> dict[str, tuple[str, str]]:
         """Name of a structure to its right and left label: stated pairs, or else by names.
 
         A stated pair whose sides nobody tells stands in its own order.
         """
-        if self.mirror_pairs:
-            named = {}
-            for one, other in self.mirror_pairs:
-                ordered = (other, one) if self.side_of(one) == "left" else (one, other)
-                named[_base(one) if _base(one) == _base(other) else f"{one} + {other}"] = ordered
-            return named
-        by_base: dict[str, dict[Side, str]] = {}
-        for label in self.values:
-            side = self.side_of(label)
-            if side is not None:
-                by_base.setdefault(_base(label), {})[side] = label
-        return {
-            base: (both["right"], both["left"]) for base, both in by_base.items() if len(both) == 2
-        }
+        pairs = self.mirror_pairs
+        if not pairs:
+            sides = {name: side for name in self.values if (side := self.side_of(name))}
+            pairs = pairs_by_name(sides)
+        named = {}
+        for one, other in pairs:
+            ordered = (other, one) if self.side_of(one) == "left" else (one, other)
+            named[_base(one) if _base(one) == _base(other) else f"{one} + {other}"] = ordered
+        return named
 
 
 def read_labels(path: Path | str) -> JudgedLabels:
@@ -208,11 +192,6 @@ def _check_names(path: Path, key: str, names: Any, known: Mapping[str, Any]) -> 
             raise DataError(f"{path}: '{key}': {unknown_name('label', str(name), known)}")
 
 
-def _words(label: str) -> list[str]:
-    return _BETWEEN.split(label.lower())
-
-
 def _base(label: str) -> str:
     """A label without the words of its side."""
-    words = [word for word in _BETWEEN.split(label) if word.lower() not in SIDE_WORDS]
-    return " ".join(words) or label
+    return " ".join(filter(None, _BETWEEN.split(without_side(label).replace("|", " ")))) or label

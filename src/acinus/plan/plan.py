@@ -17,7 +17,6 @@ import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from acinus.cohort import Dataset
-from acinus.cohort.header import Side
 from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
@@ -38,6 +37,7 @@ from acinus.plan.rules import (
     decide_steps_per_epoch,
 )
 from acinus.plan.settings import Recipe
+from acinus.scans.coding import Side
 from acinus.version import __version__
 
 FORMAT = 1

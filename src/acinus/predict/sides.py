@@ -1,16 +1,18 @@
 """Parts of a structure that lie on the other side of the patient: found, and renamed if asked.
 
 Enters: label maps, of a scan or of its boxes, and the scan. Leaves: connected parts beyond the
-midline. Where a structure and its partner are both there, the middle between them is the midline,
-which a raised arm or a couch does not move; else it is that of the body. One centroid a structure
-was rejected: two parts, one on either side, have theirs in the middle.
+midline. Where a structure and its partner are both there, that is the plane halfway between them
+and at a right angle to the line between them, which a raised arm, a couch or a turned head does not
+move; else it is the middle of the body. One centroid a structure was rejected: two parts, one on
+either side, have theirs in the middle. So was the largest part: of a gland that is called right and
+left in halves, it may lie beside its partner's.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
 
 import numpy as np
 
@@ -24,6 +26,10 @@ from acinus.types import Array, Mask
 NEIGHBOURHOOD_MM = 20.0
 """The midline of the body is looked for once in a square of this edge of rows and slices."""
 
+MAIN_SHARE = 0.25
+"""A part of at least this share of the largest may tell where its structure lies: the outermost
+of those does."""
+
 
 @dataclass(frozen=True, eq=False)
 class SidePart:
@@ -36,7 +42,10 @@ class SidePart:
         mask: Its voxels in the box.
         volume_ml: Its volume.
         world_mm: (3,) right, anterior and superior coordinate of its centroid.
+        across_mm: Least and greatest right coordinate of its box.
         is_left_out: Whether no result shows it: in the box of its partner it has no place.
+        is_sure: Whether its partner or a body that is seen whole tells; else the image may show
+            one side only.
     """
 
     label: str
@@ -45,7 +54,31 @@ class SidePart:
     mask: Mask
     volume_ml: float
     world_mm: Array
+    across_mm: tuple[float, float]
     is_left_out: bool = False
+    is_sure: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """What parts right from left.
+
+    Attributes:
+        middle_mm: (3,) world point on it.
+        to_right: (3,) unit vector towards the patient's right.
+        margin_mm: So far beyond it a part is surely on the other side.
+        is_sure: See `SidePart`.
+    """
+
+    middle_mm: Array
+    to_right: Array
+    margin_mm: float
+    is_sure: bool = True
+
+    def has_beyond(self, world_mm: Array, side: str) -> bool:
+        """Whether a point lies on the other side than stated."""
+        to_right_mm = float((world_mm - self.middle_mm) @ self.to_right)
+        return (to_right_mm if side == "right" else -to_right_mm) < -self.margin_mm
 
 
 def parts_on_wrong_side(
@@ -69,22 +102,19 @@ def parts_on_wrong_side(
             if labelmap is not None and (sought is None or name in sought[index]):
                 values = regions.get(name, (plan.dataset.labels[name],))
                 found += _parts(labelmap, name, values, index)
-    by_volume = attrgetter("volume_ml")
-    largest = {name: max(some, key=by_volume) for name, some in parts.items() if some}
     partners, midline = partners_of(plan), _Midline(canonical(image))
+    main = {name: _main_part(some, sides[name]) for name, some in parts.items() if some}
     wrong = []
-    for name, some in parts.items():
-        sign = 1.0 if sides[name] == "right" else -1.0
-        other = largest.get(partners.get(name, ""))
-        for one in some:
-            between = None
-            if other is not None and sides[other.label] != sides[name]:
-                own_mm, other_mm = largest[name].world_mm[0], other.world_mm[0]
-                if sign * (own_mm - other_mm) > 2 * SIDE_MARGIN_MM:
-                    between = (own_mm + other_mm) / 2, SIDE_MARGIN_MM
-            middle_mm, margin_mm = between or midline.at(one.world_mm)
-            if sign * (one.world_mm[0] - middle_mm) < -margin_mm:
-                wrong.append(one)
+    for name, own in main.items():
+        other = main.get(partners.get(name, ""))
+        between = None
+        if other is not None and sides[other.label] != sides[name]:
+            right, left = (own, other) if sides[name] == "right" else (other, own)
+            between = _plane_between(right, left, midline)
+        for one in parts[name]:
+            plane = between or midline.at(one.world_mm)
+            if plane.has_beyond(one.world_mm, sides[name]):
+                wrong.append(replace(one, is_sure=plane.is_sure))
     return wrong
 
 
@@ -123,23 +153,25 @@ def side_notes(
         partners: To whom they were given; None: they are as they were.
     """
     notes: dict[str, list[str]] = {}
-    for name, is_left_out in dict.fromkeys((one.label, one.is_left_out) for one in parts):
-        volumes = [
-            one.volume_ml for one in parts if (one.label, one.is_left_out) == (name, is_left_out)
-        ]
+    kinds = [(one.label, one.is_left_out, one.is_sure) for one in parts]
+    for name, is_left_out, is_sure in dict.fromkeys(kinds):
+        alike = (name, is_left_out, is_sure)
+        volumes = [one.volume_ml for one, kind in zip(parts, kinds, strict=True) if kind == alike]
         in_parts = f" in {len(volumes)} parts" if len(volumes) > 1 else ""
         done = ", left out of the label map" if is_left_out else ""
         if partners and name in partners:
             done = f", relabelled as {partners[name]}"
+            if not is_sure:
+                done = ", not relabelled: the image may show one side only"
         said = f"{sum(volumes):.2f} mL{in_parts} on the wrong side{done}"
         notes.setdefault(name, []).append(said)
     return {name: "; ".join(said) for name, said in notes.items()}
 
 
 def relabelled(labelmap: Volume, parts: Sequence[SidePart], plan: Plan) -> Volume:
-    """The label map with its parts given to their partners, where they have one."""
+    """The label map with its parts given to their partners, where they have one and it is sure."""
     array, table = np.array(labelmap.array), np.array(plan.mirror_table)
-    for one in parts:
+    for one in (one for one in parts if one.is_sure):
         # From what was predicted: of nested structures the inner one is a part of both.
         array[one.box][one.mask] = table[labelmap.array[one.box][one.mask]]
     return labelmap.with_array(array)
@@ -149,7 +181,7 @@ def relabelled_pieces(located: Located, parts: Sequence[SidePart], plan: Plan) -
     """The same for a scan in boxes; what changes its name becomes a piece of its own."""
     partners, pieces = partners_of(plan), list(located.pieces)
     n_pieces = len(pieces)
-    moving = [one for one in parts if one.label in partners]
+    moving = [one for one in parts if one.label in partners and one.is_sure]
     for index in sorted({one.piece for one in moving}):
         piece, own = pieces[index % n_pieces], [one for one in moving if one.piece == index]
         source = piece.labelmap if index < n_pieces else piece.astray
@@ -179,18 +211,50 @@ class _Midline:
 
     def __init__(self, image: Volume) -> None:
         self.image = image
-        self.known: dict[tuple[int, int], tuple[float, float]] = {}
+        self.known: dict[tuple[int, int], _Plane] = {}
 
-    def at(self, world_mm: Array) -> tuple[float, float]:
-        """World x and margin, mm, as of `midline_mm`."""
+    def at(self, world_mm: Array) -> _Plane:
+        """The sagittal plane through the middle of the body at the height of a point."""
         affine = self.image.affine
         index = np.linalg.solve(affine[:3, :3], world_mm - affine[:3, 3])[::-1]
         index = np.clip(index, 0, np.array(self.image.shape) - 1)
         mm = index * self.image.spacing_mm
         key = int(mm[0] // NEIGHBOURHOOD_MM), int(mm[1] // NEIGHBOURHOOD_MM)
         if key not in self.known:
-            self.known[key] = midline_mm(self.image, index)
+            middle_mm, margin_mm, is_whole = midline_mm(self.image, index)
+            self.known[key] = _sagittal(middle_mm, margin_mm, is_whole)
         return self.known[key]
+
+
+def _main_part(parts: Sequence[SidePart], side: str) -> SidePart:
+    """Of the parts that are not small, the outermost on the side that is stated."""
+    least_ml = MAIN_SHARE * max(one.volume_ml for one in parts)
+    sign = 1.0 if side == "right" else -1.0
+    return max(
+        (one for one in parts if one.volume_ml >= least_ml),
+        key=lambda one: sign * float(one.world_mm[0]),
+    )
+
+
+def _plane_between(right: SidePart, left: SidePart, midline: _Midline) -> _Plane | None:
+    """What parts two partners, if both are where they can be told apart; None: the body tells."""
+    line_mm, middle_mm = right.world_mm - left.world_mm, (right.world_mm + left.world_mm) / 2
+    apart_mm, body = float(line_mm[0]), midline.at(middle_mm)
+    off_mm = abs(float(middle_mm[0] - body.middle_mm[0]))
+    if apart_mm > 2 * SIDE_MARGIN_MM:
+        # An arm may move the middle of the body beyond both; but pieces that nearly touch
+        # besides are of one gland.
+        are_beyond = body.is_sure and off_mm > max(apart_mm, body.margin_mm + apart_mm / 2)
+        if are_beyond and right.across_mm[0] - left.across_mm[1] < 2 * SIDE_MARGIN_MM:
+            return None
+        return _Plane(middle_mm, line_mm / np.linalg.norm(line_mm), SIDE_MARGIN_MM)
+    if apart_mm < -2 * SIDE_MARGIN_MM and off_mm < -apart_mm / 2:
+        return _sagittal(float(middle_mm[0]), SIDE_MARGIN_MM)  # each in the place of the other
+    return None
+
+
+def _sagittal(x_mm: float, margin_mm: float, is_sure: bool = True) -> _Plane:
+    return _Plane(np.array([x_mm, 0.0, 0.0]), np.array([1.0, 0.0, 0.0]), margin_mm, is_sure)
 
 
 def _parts(labelmap: Volume, name: str, values: Sequence[int], piece: int) -> list[SidePart]:
@@ -207,7 +271,16 @@ def _parts(labelmap: Volume, name: str, values: Sequence[int], piece: int) -> li
             slice(a.start + b.start, a.start + b.stop) for a, b in zip(around, inner, strict=True)
         )
         own = numbers[inner] == number
-        centre = np.argwhere(own).mean(axis=0) + [edge.start for edge in box]
-        volume_ml = float(own.sum()) * labelmap.grid.voxel_volume_ml
-        found.append(SidePart(name, piece, box, own, volume_ml, labelmap.grid.world(centre)))
+        volume_ml = np.count_nonzero(own) * labelmap.grid.voxel_volume_ml
+        corners = itertools.product(*((edge.start, edge.stop - 1) for edge in box))
+        across_mm = [float(labelmap.grid.world(np.array(one, dtype=float))[0]) for one in corners]
+        centre = labelmap.grid.world(_centre(own) + [edge.start for edge in box])
+        ends_mm = min(across_mm), max(across_mm)
+        found.append(SidePart(name, piece, box, own, volume_ml, centre, ends_mm))
     return found
+
+
+def _centre(mask: Mask) -> Array:
+    """(3,) mean index of its voxels, from sums along axes: a list of all would take much memory."""
+    counts = [np.count_nonzero(mask, axis=others) for others in ((1, 2), (0, 2), (0, 1))]
+    return np.array([np.average(np.arange(len(one)), weights=one) for one in counts])

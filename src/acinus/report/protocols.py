@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from acinus.cohort.labels_file import JudgedLabels, Side
+from acinus.cohort.labels_file import JudgedLabels
 from acinus.evaluate.readings import label_groups
 from acinus.evaluate.tables import (
     BENCHMARK,
@@ -34,6 +34,7 @@ from acinus.report.content import COUNTED, MEASURED, PUBLISHED, ArmContent, Repo
 from acinus.report.numbers import MISSING, count_text, is_number, join_words, number_text
 from acinus.report.record import NOTHING, Draft
 from acinus.report.sequences import draft_sequences
+from acinus.scans.coding import Side
 
 MIB = 2**20
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Side = Literal["right", "left"]
+"""Side of the patient, not of the picture."""
+
 Laterality = Literal["right", "left", "both"]
 """Side of a structure, or of a region that unites right and left."""
 
@@ -52,6 +54,7 @@ _STRUCTURES: tuple[tuple[str, Code], ...] = (
     ("lacrimal", Code("13561001", "Lacrimal gland")),
     ("parotid", Code("45289007", "Parotid gland")),
     ("submandibular", Code("54019009", "Submandibular gland")),
+    ("submand", Code("54019009", "Submandibular gland")),
     ("salivary", Code("385294005", "Salivary gland")),
     ("pancreas", Code("15776009", "Pancreas")),
     ("duodenum", Code("38848004", "Duodenum")),
@@ -91,11 +94,18 @@ _ABNORMAL = {code.value for _, code in _ABNORMAL_WORDS}
 
 _PLAIN_WORDS = {
     *("right", "left", "r", "l", "rt", "lt", "dexter", "sinister", "both", "bilateral"),
-    *("gland", "glands", "organ", "whole", "total", "mask", "label", "roi", "structure", "region"),
+    *("gland", "glands", "glnd", "gld", "organ", "structure", "region"),
+    *("whole", "total", "mask", "label", "roi"),
     *PARTS,
 }
 """Words beside which a structure stays what it is: a lacrimal sac is no lacrimal gland, and nobody
 can list all that make something else of one."""
+
+
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+"""Words of a name, told apart by blanks, punctuation, digits and capitals."""
+
+_NAMES = {word for key, _ in _STRUCTURES for word in key.split()}
 
 
 @dataclass(frozen=True)
@@ -117,12 +127,13 @@ def coding_of(name: str, side: Laterality | None = None) -> Coding:
     """Codes of a structure.
 
     Args:
-        name: e.g. ``"parotid_right"``; words are told apart by blanks and punctuation.
+        name: e.g. ``"parotid_right"``, ``"Glnd_Submand_R"``, ``"kidneys"``; words are told apart
+            by blanks, punctuation and capitals.
         side: Of the patient, where it has one, or both; the name itself tells no side here.
             None: no laterality is coded.
     """
-    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
-    text = f" {' '.join(words)} "
+    words = [word.lower() for word in _WORDS.findall(name)]
+    text = f" {' '.join(map(_singular, words))} "
     code = next((code for key, code in _ABNORMAL_WORDS if f" {key} " in text), None)
     code = code or next((code for key, code in _STRUCTURES if _is_plainly(key, text)), TISSUE)
     if code is TISSUE:
@@ -133,6 +144,12 @@ def coding_of(name: str, side: Laterality | None = None) -> Coding:
     if side is None:
         return Coding(category, code, parts)
     return Coding(category, code, (BILATERAL if side == "both" else SIDES[side], *parts))
+
+
+def _singular(word: str) -> str:
+    """The word without the s of a plural, where that names a structure."""
+    one = word.removesuffix("s")
+    return one if one in _NAMES else word
 
 
 def _is_plainly(key: str, text: str) -> bool:

@@ -14,9 +14,9 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from acinus.cohort.header import Side
 from acinus.config import Settings, read_yaml
 from acinus.scans import Kind, Series
+from acinus.scans.coding import Side
 
 MODALITIES = ("CT", "MR", "PT", "NM")
 """Modalities whose series are volumes of a body."""

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from acinus.cohort.check_files import suggested_side, without_side
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.importers.source import (
     IMPORTERS,
@@ -34,6 +33,7 @@ from acinus.cohort.participants import (
     participant_of,
     write_participants,
 )
+from acinus.cohort.side_names import pairs_by_name, suggested_side
 from acinus.errors import ConfigError, DataError, unknown_name
 from acinus.files import whole_folder, write_json
 from acinus.progress import plural, stage
@@ -243,12 +243,7 @@ def _write_tables(
     import pandas as pd  # here: it takes a while to load
 
     sides = {name: side for name in labels if (side := suggested_side(name))}
-    lefts = {without_side(name): name for name, side in sides.items() if side == "left"}
-    pairs = [
-        (name, lefts[without_side(name)])
-        for name, side in sides.items()
-        if side == "right" and without_side(name) in lefts
-    ]
+    pairs = pairs_by_name(sides)
     numbers = {name: number for number, name in enumerate(labels, start=1)}
     united = {
         name: [numbers[structure] for structure in structures]
