@@ -35,7 +35,7 @@ def made(folder: Path, *, synthetic: bool = True) -> Path:
         nib.save(nib.Nifti1Image(image, affine), folder / f"imagesTr/P{number}_0000.nii.gz")
         nib.save(nib.Nifti1Image(label, affine), folder / f"labelsTr/P{number}.nii.gz")
     (folder / "participants.tsv").write_text(
-        "participant_id\tage\tsex\nP1\t61\tF\nP2\t48\tM\n", encoding="utf-8"
+        "participant_id\tage\tsex\nP1\t61\tF\nP2\t48\tn/a\n", encoding="utf-8"
     )
     told = {
         "channel_names": {"0": "CT"},
@@ -94,7 +94,14 @@ def test_names_tell_nothing_and_every_study_says_that_it_is_synthetic(tmp_path: 
         assert not path.suffix
         header = pydicom.dcmread(path, stop_before_pixels=True)
         assert "SYNTHETIC" in str(header.StudyDescription)
-        assert header.SyntheticData == "YES"
+        if header.Modality == "RTSTRUCT":
+            assert header.SeriesDescription.startswith("SYNTHETIC")
+            assert {one.ROIGenerationAlgorithm for one in header.StructureSetROISequence} == {
+                "AUTOMATIC"
+            }
+        else:
+            assert header.SyntheticData == "YES"
+        assert "SYNTHETIC" not in str(header.PatientID).upper()
     before = {path: path.read_bytes() for path in files}
     acinus.make_dicom_export(tmp_path / "first", export)
     assert {path: path.read_bytes() for path in files} == before

@@ -32,7 +32,7 @@ from acinus.scans import (
 )
 from acinus.scans import coding as coding_module
 from acinus.scans.coding import BILATERAL, SIDES, TISSUE, coding_of
-from made_export import AXIAL, OBLIQUE, write_enhanced
+from made_export import AXIAL, OBLIQUE, write_enhanced, write_seg
 from made_series import PLANES, write_series
 
 SHAPE = (7, 9, 11)
@@ -214,6 +214,47 @@ def test_headers_need_be_no_better_than_the_reader_asks(tmp_path, rng) -> None:
     np.testing.assert_array_equal(found.array, array)
 
 
+def test_names_that_dicom_cannot_hold_are_written_as_it_can(tmp_path, rng) -> None:
+    long = "a structure whose name is longer than the sixty-four characters of DICOM, "
+    given = [f"{long}right", f"{long}left", "back\\slash", "new\nline"]
+    structures = [LabelledStructure(name, (n,)) for n, name in enumerate(given, start=1)]
+    series, grid = made_series(tmp_path / "s"), read_grid(tmp_path / "s")
+    array = rng.integers(0, 5, SHAPE).astype(np.uint8)
+    for write, read in ((write_dicom_seg, read_dicom_seg), (write_rtstruct, read_rtstruct)):
+        path = tmp_path / f"{write.__name__}.dcm"
+        write(Volume(array, grid.affine), structures, series, path, origin=ORIGIN)
+        assert faults_of(path) == []
+        names = [one.name for one in read(path, grid).segments]
+        assert len(set(names)) == 4 and all(len(name) <= 64 for name in names)
+        assert names[2:] == ["back slash", "new line"]
+        found = read(path, grid).labelmap({name: n for n, name in enumerate(names, start=1)})
+        if write is write_dicom_seg:
+            np.testing.assert_array_equal(found.array, array)
+
+
+@pytest.mark.parametrize("write", [write_dicom_seg, write_rtstruct])
+def test_a_result_on_synthetic_images_says_so(write, tmp_path, rng) -> None:
+    write_series(tmp_path / "s", np.zeros(SHAPE))
+    for path in (tmp_path / "s").iterdir():
+        image = pydicom.dcmread(path)
+        image.SyntheticData, image.SeriesNumber = "YES", 2**31 - 1
+        image.save_as(path)
+    series, grid = list_series(tmp_path / "s")[0], read_grid(tmp_path / "s")
+    write(Volume(labels(rng), grid.affine), STRUCTURES, series, tmp_path / "a", origin=ORIGIN)
+    assert pydicom.dcmread(tmp_path / "a").SeriesDescription.startswith("SYNTHETIC ")
+    assert faults_of(tmp_path / "a") == []
+
+
+def test_what_is_abnormal_is_no_organ(tmp_path, rng) -> None:
+    series, grid = made_series(tmp_path / "s"), read_grid(tmp_path / "s")
+    structures = [LabelledStructure("kidney_tumour", (1,)), LabelledStructure("kidney", (2,))]
+    write_rtstruct(
+        Volume(labels(rng), grid.affine), structures, series, tmp_path / "a", origin=ORIGIN
+    )
+    kinds = pydicom.dcmread(tmp_path / "a").RTROIObservationsSequence
+    assert [one.RTROIInterpretedType for one in kinds] == ["", "ORGAN"]
+
+
 def test_frames_may_each_state_what_they_share(tmp_path, rng) -> None:
     write_enhanced(tmp_path / "s" / "mf", np.zeros(SHAPE))
     image = pydicom.dcmread(tmp_path / "s" / "mf")
@@ -222,12 +263,15 @@ def test_frames_may_each_state_what_they_share(tmp_path, rng) -> None:
         for frame in image.PerFrameFunctionalGroupsSequence:
             setattr(frame, keyword, shared[keyword].value)
         delattr(shared, keyword)
+    for frame in image.PerFrameFunctionalGroupsSequence:
+        frame.PixelMeasuresSequence[0].pop("SliceThickness", None)  # they share the item
     image.save_as(tmp_path / "s" / "mf")
     series = list_series(tmp_path / "s")[0]
     grid, array = read_series(series).grid, labels(rng)
     write_dicom_seg(
         Volume(array, grid.affine), STRUCTURES, series, tmp_path / "a.dcm", origin=ORIGIN
     )
+    assert faults_of(tmp_path / "a.dcm") == []
     found = read_dicom_seg(tmp_path / "a.dcm", grid).labelmap(NAMES)
     np.testing.assert_array_equal(found.array, array)
 
@@ -370,6 +414,17 @@ def test_without_a_grid_the_positions_of_frames_count(
     assert told in " ".join(read.notes) and bool(told) == bool(read.notes)
 
 
+def test_a_segmentation_of_no_frames_holds_empty_segments(tmp_path) -> None:
+    series = made_series(tmp_path / "s")
+    write_seg(tmp_path / "a", {"brain": np.ones(SHAPE, bool)})
+    dataset = pydicom.dcmread(tmp_path / "a")
+    dataset.NumberOfFrames, dataset.PerFrameFunctionalGroupsSequence = 0, []
+    dataset.PixelData = b""
+    dataset.save_as(tmp_path / "a")
+    read = read_dicom_seg(tmp_path / "a", read_series(series).grid)
+    assert read.names == ("brain",) and not read.segments[0].mask.array.any()
+
+
 def test_segments_without_a_name_are_called_by_number(tmp_path, rng) -> None:
     series = made_series(tmp_path / "s")
     masks = np.stack([labels(rng) == 1, labels(rng) == 3], axis=-1)
@@ -510,6 +565,12 @@ def test_codes_are_those_of_the_standard() -> None:
         ("parotid_lymph_nodes", "Tissue"),
         ("eye_lens", "Tissue"),
         ("left parotid gland 2", "Parotid gland"),
+        ("Glnd_Submand_R", "Submandibular gland"),
+        ("Glnd_Lacrimal_L", "Lacrimal gland"),
+        ("LacrimalGlandRight", "Lacrimal gland"),
+        ("kidneys", "Kidney"),
+        ("pancreas", "Pancreas"),
+        ("eyes lens", "Tissue"),
     ],
 )
 def test_names_are_coded_or_stay_generic(name: str, meaning: str) -> None:

@@ -20,15 +20,17 @@ from acinus.files import whole_file
 from acinus.scans.coding import Code, coding_of
 from acinus.scans.dicom_source import (
     MANUFACTURER,
-    SERIES_NUMBER_STEP,
     UNICODE,
     LabelledStructure,
     Origin,
     SourceSeries,
     are_apart,
+    dicom_names,
     laterality_of,
+    mark_of,
     on_series,
     read_source,
+    series_number,
 )
 from acinus.scans.segments import SEGMENT_COLORS
 from acinus.scans.series import Series
@@ -87,7 +89,12 @@ def _segmentation(
     values = [value for one in structures for value in one.values]
     filled = np.flatnonzero(np.isin(array, values).any(axis=(1, 2)))
     first, last = (int(filled[0]), int(filled[-1])) if filled.size else (0, 0)
-    described = [_description(n, one, origin) for n, one in enumerate(structures, start=1)]
+    described = [
+        _description(number, one, name, origin)
+        for number, (one, name) in enumerate(
+            zip(structures, dicom_names(structures), strict=True), start=1
+        )
+    ]
     part = slice(first, last + 1)
     headers = _even_headers(source, part)
     with warnings.catch_warnings():
@@ -98,7 +105,7 @@ def _segmentation(
             "BINARY",
             described,
             series_instance_uid=UID(),
-            series_number=int(headers[0].get("SeriesNumber") or 0) + SERIES_NUMBER_STEP,
+            series_number=series_number(headers[0]),
             sop_instance_uid=UID(),
             instance_number=1,
             manufacturer=MANUFACTURER,
@@ -112,7 +119,7 @@ def _segmentation(
         )
     if source.is_multi_frame:
         _keep_sources(dataset, {(one.frame or 0) + 1 for one in source.slices[part]})
-    dataset.SeriesDescription = f"SEG of {source.series.description}"[:64]
+    dataset.SeriesDescription = f"{mark_of(headers[0])}SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):
         modifiers = coding_of(one.name, laterality_of(one, structures)).modifiers
         if modifiers:
@@ -146,6 +153,9 @@ def _even_headers(source: SourceSeries, part: slice) -> list[Any]:
         of_frame = header.PerFrameFunctionalGroupsSequence[frame]
         if keyword not in shared and keyword in of_frame:
             setattr(shared, keyword, copy.deepcopy(of_frame[keyword].value))
+    measures = shared.get("PixelMeasuresSequence")
+    if measures and not measures[0].get("SliceThickness"):
+        measures[0].SliceThickness = float(source.grid.spacing_mm[0])
     return [header]
 
 
@@ -191,7 +201,7 @@ def _segment_numbers(array: Labelmap, structures: Sequence[LabelledStructure]) -
     return numbers
 
 
-def _description(number: int, structure: LabelledStructure, origin: Origin) -> Any:
+def _description(number: int, structure: LabelledStructure, name: str, origin: Origin) -> Any:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentDescription
@@ -206,7 +216,7 @@ def _description(number: int, structure: LabelledStructure, origin: Origin) -> A
     )
     return SegmentDescription(
         segment_number=number,
-        segment_label=structure.name[:64],
+        segment_label=name,
         segmented_property_category=_concept(coding.category),
         segmented_property_type=_concept(coding.structure),
         algorithm_type=origin.maker,

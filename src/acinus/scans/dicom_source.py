@@ -125,6 +125,35 @@ class SourceSeries:
         return self.slices[0].frame is not None
 
 
+def series_number(header: Any) -> int:
+    """Number of the result's series: `SERIES_NUMBER_STEP` above its source, where that fits."""
+    number = int(header.get("SeriesNumber") or 0) + SERIES_NUMBER_STEP
+    return number if number < 2**31 else SERIES_NUMBER_STEP
+
+
+def dicom_names(structures: Sequence[LabelledStructure]) -> list[str]:
+    """Names of structures as DICOM texts hold them: 64 characters, no backslash, none twice.
+
+    Args:
+        structures: Of one label map.
+    """
+    names: list[str] = []
+    for one in structures:
+        plain = "".join(char if char.isprintable() and char != "\\" else " " for char in one.name)
+        name = plain.strip()[:64].strip() or "structure"
+        number, free = 1, name
+        while free in names:
+            number += 1
+            free = f"{name[:58]} ({number})"
+        names.append(free)
+    return names
+
+
+def mark_of(header: Any) -> str:
+    """``"SYNTHETIC "`` for a result on images that are marked as computed; else empty."""
+    return "SYNTHETIC " if header.get("SyntheticData") == "YES" else ""
+
+
 def on_series(labelmap: Volume, grid: Grid, series: Series) -> Volume:
     """A label map in the order of the voxels of a series; axes are turned where need be.
 

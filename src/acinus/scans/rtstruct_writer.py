@@ -16,17 +16,19 @@ import numpy as np
 
 from acinus.errors import DataError
 from acinus.files import whole_file
-from acinus.scans.coding import Code, coding_of
+from acinus.scans.coding import ABNORMAL_STRUCTURE, Code, coding_of
 from acinus.scans.dicom_source import (
     MANUFACTURER,
-    SERIES_NUMBER_STEP,
     UNICODE,
     LabelledStructure,
     Origin,
     SourceSeries,
+    dicom_names,
     laterality_of,
+    mark_of,
     on_series,
     read_source,
+    series_number,
 )
 from acinus.scans.polygons import Points, outline_mask
 from acinus.scans.rtstruct import RTSTRUCT_CLASSES
@@ -46,7 +48,6 @@ _COPIED = (
     "StudyTime",
     "StudyID",
     "StudyDescription",
-    "SyntheticData",
     "AccessionNumber",
     "ReferringPhysicianName",
     "PatientID",
@@ -94,10 +95,11 @@ def write_rtstruct(
     dataset.StructureSetROISequence = []
     dataset.ROIContourSequence = []
     dataset.RTROIObservationsSequence = []
-    for number, one in enumerate(structures, start=1):
-        dataset.StructureSetROISequence.append(_roi(number, one, source, origin))
+    names = dicom_names(structures)
+    for number, (one, name) in enumerate(zip(structures, names, strict=True), start=1):
+        dataset.StructureSetROISequence.append(_roi(number, name, source, origin))
         dataset.ROIContourSequence.append(_contours(number, one, array, source))
-        dataset.RTROIObservationsSequence.append(_observation(number, one, structures))
+        dataset.RTROIObservationsSequence.append(_observation(number, one, name, structures))
     with whole_file(path) as beside:
         dataset.save_as(beside, enforce_file_format=True)
 
@@ -124,8 +126,8 @@ def _general(source: SourceSeries, origin: Origin) -> Any:
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     dataset.SeriesInstanceUID = generate_uid()
-    dataset.SeriesNumber = int(header.get("SeriesNumber") or 0) + SERIES_NUMBER_STEP
-    dataset.SeriesDescription = f"RTSTRUCT of {source.series.description}"[:64]
+    dataset.SeriesNumber = series_number(header)
+    dataset.SeriesDescription = f"{mark_of(header)}RTSTRUCT of {source.series.description}"[:64]
     dataset.Modality = "RTSTRUCT"
     dataset.InstanceNumber = 1
     dataset.OperatorsName = ""
@@ -159,11 +161,11 @@ def _reference(source: SourceSeries) -> Any:
     )
 
 
-def _roi(number: int, structure: LabelledStructure, source: SourceSeries, origin: Origin) -> Any:
+def _roi(number: int, name: str, source: SourceSeries, origin: Origin) -> Any:
     roi = _item(
         ROINumber=number,
         ReferencedFrameOfReferenceUID=source.headers[0].FrameOfReferenceUID,
-        ROIName=structure.name[:64],
+        ROIName=name,
         ROIGenerationAlgorithm=origin.maker,
     )
     if origin.maker != "MANUAL":
@@ -207,7 +209,7 @@ def _in_the_patient(points: Points, place: Slice) -> list[str]:
 
 
 def _observation(
-    number: int, structure: LabelledStructure, structures: Sequence[LabelledStructure]
+    number: int, structure: LabelledStructure, name: str, structures: Sequence[LabelledStructure]
 ) -> Any:
     coding = coding_of(structure.name, laterality_of(structure, structures))
     kind = _coded(coding.structure)
@@ -216,8 +218,8 @@ def _observation(
     return _item(
         ObservationNumber=number,
         ReferencedROINumber=number,
-        ROIObservationLabel=structure.name[:16],
-        RTROIInterpretedType="ORGAN",
+        ROIObservationLabel=name[:16].strip(),
+        RTROIInterpretedType="" if coding.category == ABNORMAL_STRUCTURE else "ORGAN",
         ROIInterpreter="",
         RTROIIdentificationCodeSequence=[kind],
     )

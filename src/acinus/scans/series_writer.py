@@ -28,6 +28,13 @@ _SOP_CLASSES = {"CT": "1.2.840.10008.5.1.4.1.1.2", "MR": "1.2.840.10008.5.1.4.1.
 SQUARE_TOLERANCE = 1e-4
 """Largest cosine between two axes that counts as a right angle."""
 
+_MAY_BE_EMPTY = (
+    *("PatientSex", "PatientBirthDate", "StudyDate", "StudyTime", "StudyID", "AccessionNumber"),
+    *("ReferringPhysicianName", "Manufacturer", "AcquisitionNumber", "PositionReferenceIndicator"),
+    *("Laterality", "PatientPosition", "KVP"),
+)
+"""What the standard wants of every series, if only empty; `KVP` of CT."""
+
 
 def write_series(
     volume: Volume,
@@ -77,6 +84,7 @@ def write_series(
     geometry = _geometry(volume)
     stored, slope, intercept = _stored(volume.array, modality)
     common = {
+        **dict.fromkeys(_MAY_BE_EMPTY, ""),
         "Modality": modality,
         "SOPClassUID": _SOP_CLASSES[modality],
         "PatientID": patient_id,
@@ -90,6 +98,8 @@ def write_series(
         "ImageType": list(image_type),
         **(tags or {}),
     }
+    if modality != "CT":
+        del common["KVP"]
     if modality == "MR" and (slope, intercept) == (1.0, 0.0):
         del common["RescaleSlope"], common["RescaleIntercept"]
     with whole_folder(folder) as aside:

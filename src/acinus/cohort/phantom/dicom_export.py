@@ -19,6 +19,7 @@ from acinus.files import whole_folder
 from acinus.scans import (
     LabelledStructure,
     Origin,
+    Volume,
     list_series,
     read_labelmap,
     read_volume,
@@ -68,11 +69,13 @@ def _write_study(dataset: Dataset, case: Case, folder: Path) -> None:
         if path is None:
             continue
         description = f"{channel} {dataset.name}"
+        image = read_volume(path)
         written = write_series(
-            read_volume(path),
+            image,
             folder / _name(case.case_id, channel),
-            modality="CT" if channel.upper().startswith("CT") else "MR",
-            patient_id=f"PHANTOM-{case.participant_id}",
+            modality=_modality(channel, image),
+            # No word of the mark: whatever hides names would hide the mark with it.
+            patient_id=f"MADE-{_name(dataset.name, case.participant_id)}",
             description=description,
             seed=f"{dataset.name} {case.case_id}",
             tags={
@@ -99,8 +102,14 @@ def _write_study(dataset: Dataset, case: Case, folder: Path) -> None:
             ],
             first,
             folder / _name(case.case_id, "structures"),
-            origin=Origin("", "", "MANUAL", warning=WARNING),
+            origin=Origin("acinus phantom", warning=WARNING),
         )
+
+
+def _modality(channel: str, image: Volume) -> str:
+    """CT for HU, by the name of the channel or, of any contrast, by what only they reach."""
+    is_ct = channel.upper().startswith("CT") or float(image.array.min()) < 0
+    return "CT" if is_ct else "MR"
 
 
 def _person(dataset: Dataset, case: Case) -> dict[str, str]:
@@ -111,7 +120,8 @@ def _person(dataset: Dataset, case: Case) -> dict[str, str]:
     rows = table[table["participant_id"].astype(str) == case.participant_id]
     found: dict[str, str] = {}
     if len(rows) and "sex" in rows:
-        found["PatientSex"] = str(rows["sex"].iloc[0])[:1].upper()
+        sex = str(rows["sex"].iloc[0])[:1].upper()
+        found["PatientSex"] = sex if sex in ("M", "F", "O") else ""  # unknown has no letter
     if len(rows) and "age" in rows and np.isfinite(float(rows["age"].iloc[0])):
         found["PatientAge"] = f"{int(float(rows['age'].iloc[0])):03d}Y"
     return found
