@@ -23,6 +23,10 @@ class DataError(AcinusError, ValueError):
     """A file or folder of the user is missing, unreadable or implausible."""
 
 
+class MemoryLimitError(DataError):
+    """What is asked for would take more memory than it may."""
+
+
 class GridError(AcinusError, ValueError):
     """Two arrays or volumes that must share a grid do not."""
 

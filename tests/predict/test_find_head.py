@@ -115,3 +115,26 @@ def test_the_box_holds_the_glands_of_heads_whose_floor_is_open(tmp_path: Path) -
         assert glands is not None and box is not None
         for gland, found in zip(glands, box, strict=True):
             assert found.start <= gland.start and gland.stop <= found.stop
+
+
+@pytest.mark.parametrize("hole_mm", [10.0, 40.0])
+def test_a_hole_in_the_skull_cuts_nothing_off(hole_mm: float) -> None:
+    """It opens the slices that show it: the room above lies apart then."""
+    scan, centre = body(below_head_mm=170.0, arms_up=False)
+    array = np.array(scan.array)
+    z, y, x = np.indices(array.shape, sparse=True)
+    at = scan.grid.world(np.zeros(3))
+    x_mm, z_mm = at[0] + x * scan.spacing_mm[2], at[2] + z * scan.spacing_mm[0]
+    hole = (x_mm > centre[0]) & (abs(z_mm - centre[2]) < hole_mm / 2 + 2.5) & (array > 200)
+    array[hole & (abs(y - array.shape[1] // 2) < 3)] = 35
+    box, intact = find_head(scan.with_array(array)), find_head(scan)
+    assert box.high_mm[2] == intact.high_mm[2]
+    assert holds(box, centre, top_mm=scan.grid.world(np.array([scan.shape[0] - 0.5, 0, 0]))[2])
+
+
+def test_values_that_are_missing_are_called_so() -> None:
+    scan, _ = body(height_mm=400)
+    array = np.array(scan.array, dtype=np.float32)
+    array[0, 0, 0] = np.nan
+    with pytest.raises(DataError, match="voxel values must be finite"):
+        find_head(scan.with_array(array))

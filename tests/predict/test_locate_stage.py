@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy.ndimage import grey_dilation
 
-from acinus.errors import DataError, GridError
+from acinus.errors import DataError, GridError, MemoryLimitError
 from acinus.plan import Plan
 from acinus.predict import Cleaning, KnownPlaces, Located, Member, Model, boxes_of, examine_located
 from acinus.predict.locate import MaskLocator, Place, clipping, segment_places, stage
 from acinus.predict.model import assembled
-from acinus.scans import Volume, write_volume
+from acinus.scans import Grid, Volume, write_volume
 from acinus.scans.box import Box, Slices, box_of_voxels
 from acinus.scans.slabs import SlabReader, VolumeSlabs, overview
 from made_located import located_plan
@@ -86,6 +86,59 @@ def test_a_box_grows_where_it_is_touched_and_nowhere_else(
     assert piece.cut == ()
     assert piece.labelmap is not None
     assert (piece.labelmap.array == 1).sum() == (labels == 1).sum()
+
+
+def test_a_grown_box_beyond_the_memory_is_given_up_and_flagged(
+    scan: tuple[Volume, np.ndarray], plan: Plan
+) -> None:
+    """The left one fits; the right one fits as found, grown it does not."""
+    image, labels = scan
+    tight = (slice(8, 22), slice(12, 20), slice(25, 36))
+    places = [
+        around(image, tight, "right", "gland_right"),
+        around(image, (slice(9, 20), slice(12, 25), slice(2, 14)), "left", "gland_left"),
+    ]
+
+    def watch(grids: Sequence[Grid]) -> None:
+        if sum(int(np.prod(grid.shape)) for grid in grids) > 1750:
+            raise MemoryLimitError("too large")
+
+    right, left = segment_places([VolumeSlabs(image)], places, by_value, plan, watch)
+    assert (right.part, right.cut, right.n_growths) == (tight, ("gland_right",), 0)
+    assert right.labelmap is not None and left.labelmap is not None
+    np.testing.assert_array_equal(right.labelmap.array, labels[tight])
+    assert (left.labelmap.array == 2).sum() == (labels == 2).sum()
+
+    def refuse(channels: Sequence[Volume | None]) -> Volume:
+        (part,) = channels
+        if part is not None and part.array.size > 1500:
+            raise MemoryLimitError("too large")
+        return by_value(channels)
+
+    (again,) = segment_places([VolumeSlabs(image)], places[:1], refuse, plan)
+    assert (again.part, again.cut) == (tight, ("gland_right",))
+
+
+def test_what_is_too_large_as_found_is_refused_before_it_is_read(
+    scan: tuple[Volume, np.ndarray], plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, _ = scan
+    read: list[int] = []
+    monkeypatch.setattr(stage, "read_parts", lambda *given: read.append(1))
+    whole = (slice(0, 30), slice(0, 40), slice(0, 40))
+
+    def watch(grids: Sequence[Grid]) -> None:
+        raise MemoryLimitError("too large")
+
+    with pytest.raises(MemoryLimitError):
+        segment_places(
+            [VolumeSlabs(image)],
+            [around(image, whole, "right", "gland_right")],
+            by_value,
+            plan,
+            watch,
+        )
+    assert not read
 
 
 def test_what_is_cut_off_at_last_is_flagged(

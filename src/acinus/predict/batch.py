@@ -326,7 +326,7 @@ class _Job:
         findings = examine(labelmap, read.image, plan, of_sides)
         if self.overlay:
             picture = target.parent / f"{scan.case}.png"
-            write_overlay(read.image, labelmap, self.model.labels, picture)
+            write_overlay([(read.image, labelmap)], self.model.labels, picture)
         missing = missing_channels(self.model.channel_names, read.channels)
         notes = missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:

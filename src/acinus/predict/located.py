@@ -18,6 +18,7 @@ from acinus import progress
 from acinus.errors import AcinusError, DataError, GridError
 from acinus.predict.findings import examine_located, finding_rows
 from acinus.predict.locate import Located
+from acinus.predict.locate.stage import GROUP_VOX
 from acinus.predict.memory import check_memory
 from acinus.predict.missing import missing_channels, missing_notes
 from acinus.predict.model import Model, Postprocess, assembled, refuse_nothing_found
@@ -111,8 +112,8 @@ class LocatedJob:
             self.model.refuse_missing(scan.channels)
         except DataError as error:
             raise DataError(f"{scan.where}: {error}") from error
-        # Four bytes a voxel of what is read at once, one of labels that are written at once.
-        if each := 4 * sum(map(_is_read_whole, scan.channels)) + self.results.are_dicom:
+        is_written_whole = self.results.are_dicom or not are_slabs(target)
+        if each := sum(map(_bytes_at_once, scan.channels)) + 2 * is_written_whole:
             watch(each * math.prod(scan.grid().shape))
         sources = [_open(channel) for channel in scan.channels]
         try:
@@ -189,9 +190,16 @@ def box_rows(located: Located, case: str) -> Rows:
     return rows
 
 
-def _is_read_whole(channel: Path | Series | None) -> bool:
-    """Whether all voxels of a channel are held, since its format has no slabs."""
-    return channel is not None and (isinstance(channel, Series) or not are_slabs(channel))
+def _bytes_at_once(channel: Path | Series | None) -> int:
+    """For each voxel of a channel, while it is read; 0 where that goes slab by slab.
+
+    The library that reads files holds a copy of its own meanwhile.
+    """
+    if channel is None:
+        return 0
+    if isinstance(channel, Series):
+        return 4
+    return 0 if are_slabs(channel) else 8
 
 
 def _open(channel: Path | Series | None) -> SlabReader | None:
@@ -203,13 +211,21 @@ def _open(channel: Path | Series | None) -> SlabReader | None:
 
 
 def _draw(source: SlabReader, located: Located, model: Model, path: Path) -> None:
-    """The contours on the part of the scan that holds all boxes."""
+    """The contours on the part of the scan that holds all boxes, or on each if that is large."""
     parts = [part for part, _ in located.parts()]
     hull = tuple(
         slice(min(edge.start for edge in edges), max(edge.stop for edge in edges))
         for edges in zip(*parts, strict=True)
     )
     z, y, x = hull
+    if math.prod(edge.stop - edge.start for edge in hull) > GROUP_VOX:
+        held = [one for one in located.parts() if one[1].any()] or located.parts()
+        images = read_parts(source, [part for part, _ in held])
+        shown = [
+            (image, image.with_array(own)) for image, (_, own) in zip(images, held, strict=True)
+        ]
+        write_overlay(shown, model.labels, path)
+        return
     image = read_parts(source, [(z, y, x)])[0]
     labels = image.array.astype("uint8") * 0
     moved: list[tuple[Slices, object]] = []
@@ -221,4 +237,4 @@ def _draw(source: SlabReader, located: Located, model: Model, path: Path) -> Non
         moved.append(((a, b, c), array))
     paste(moved, 0, labels)  # type: ignore[arg-type]
     affine = part_affine(located.grid.affine, hull)
-    write_overlay(image, Volume(labels, affine), model.labels, path)
+    write_overlay([(image, Volume(labels, affine))], model.labels, path)

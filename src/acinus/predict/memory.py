@@ -18,7 +18,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from acinus.errors import ConfigError, DataError
+from acinus.errors import ConfigError, MemoryLimitError
 from acinus.networks import SegmentationNetwork
 from acinus.plan import Plan
 from acinus.predict.device import tile_batch
@@ -33,6 +33,9 @@ GIGABYTE = 1e9
 LIBRARY_COPIES = 1.5
 """Largest share by which convolutions of a CPU exceed the tensors that one sees: they put
 inputs and outputs into an order of their own."""
+
+COUNTING_BYTES = 6
+"""Of each voxel, while connected parts of a label are looked at."""
 
 MINIMUM_SHARE = 0.9
 """Share of the free memory from which a forecast is called too large."""
@@ -97,20 +100,22 @@ def case_bytes(plan: Plan, prepared: PreparedCase, tile: int, device: torch.devi
     if prepared.previous is not None:  # itself, and a copy of the image with it as a channel
         total += prepared.image.nbytes + 5 * prepared.previous.nbytes
     total += 2 * CHUNK_BYTES + 2 * 4 * SLAB_VALUES
+    on_tiles = 0
     if device.type == "cpu":
         batch = tile_batch(plan, device)
         depth = plan.patch_vox[0] if plan.n_dims == 3 else batch
-        total += 4 * n_classes * depth * math.prod(plane)
-        total += int(LIBRARY_COPIES * batch * tile)
-    return total
+        on_tiles = 4 * n_classes * depth * math.prod(plane) + int(LIBRARY_COPIES * batch * tile)
+    # When the network is through, the parts of a label are counted: a mask and their numbers.
+    return total + max(on_tiles, COUNTING_BYTES * n_native)
 
 
-def reading_bytes(grid: Grid, plans: Sequence[Plan]) -> int:
+def reading_bytes(grid: Grid, plans: Sequence[Plan], *, held: bool = True) -> int:
     """Memory that reading and preparing a scan takes at least, bytes.
 
     Args:
         grid: Of the scan.
         plans: Of the members of a model; the arrays of all are held at a time.
+        held: Whether the scan itself is counted.
     """
     # A view without voxels of its own: only its axes are turned.
     stands = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
@@ -122,7 +127,9 @@ def reading_bytes(grid: Grid, plans: Sequence[Plan]) -> int:
         # Cropping to what is not 0 may make the image smaller; how much is not known yet.
         n_prepared = 0 if settings.crop_to_nonzero else math.prod(geometry.prepared_vox)
         total += 4 * n_channels * n_prepared
-    return total + 4 * math.prod(grid.shape) * len(plans[0].dataset.channel_names)
+    # The scan, and one of its channels on the way to the network.
+    n_held = len(plans[0].dataset.channel_names) if held else 0
+    return total + 4 * math.prod(grid.shape) * (n_held + 1)
 
 
 def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
@@ -134,7 +141,7 @@ def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
         case: Its name.
 
     Raises:
-        DataError: The ceiling would be passed.
+        MemoryLimitError: The ceiling would be passed.
     """
     process = psutil.Process()
     if ceiling is None:
@@ -148,7 +155,7 @@ def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
         )
     total = process.memory_info().rss + needed
     if total > ceiling:
-        raise DataError(
+        raise MemoryLimitError(
             f"case '{case}': predicting it must stay below --memory {ceiling / GIGABYTE:.2f} GB; "
             f"it needs about {total / GIGABYTE:.2f} GB. Crop the scan, or allow more."
         )

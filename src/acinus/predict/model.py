@@ -9,6 +9,7 @@ label maps was rejected, as it forgets how sure each member was.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -48,11 +49,11 @@ from acinus.predict.locate import (
 )
 from acinus.predict.locate.locators import Watch
 from acinus.predict.locate.stage import common_grid, still_cut
-from acinus.predict.memory import case_bytes, tile_bytes
+from acinus.predict.memory import case_bytes, reading_bytes, tile_bytes
 from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
 from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
-from acinus.scans import Volume
+from acinus.scans import Grid, Volume
 from acinus.scans.slabs import SlabReader, VolumeSlabs, paste
 
 Postprocess = Literal["plan", "none", "largest_component"]
@@ -224,7 +225,13 @@ class Model:
         def segment(channels: Sequence[Volume | None]) -> Volume:
             return self._segment(self.channels(channels), "none", watch)
 
-        pieces = segment_places(sources, found, segment, self.plan)
+        def watch_grids(grids: Sequence[Grid]) -> None:
+            if watch is not None:
+                plans, largest = [one.plan for one in self.members], max(grids, key=_n_voxels)
+                held = 4 * sum(map(_n_voxels, grids)) * len(self.channel_names)
+                watch(held + reading_bytes(largest, plans, held=False))
+
+        pieces = segment_places(sources, found, segment, self.plan, watch_grids)
         grid = common_grid(sources)
         located = Located(grid, tuple(pieces), seen, locate_s, time.monotonic() - begin)
         # Cleaned at last: what a box cuts off must grow it first, however small the rest looks.
@@ -406,6 +413,10 @@ def refuse_nothing_found(located: Located) -> None:
     """Raise `DataError` with the reason if no place of a scan was found."""
     if all(piece.part is None for piece in located.pieces):
         raise DataError(f"{located.pieces[0].place.reason}.")
+
+
+def _n_voxels(grid: Grid) -> int:
+    return math.prod(grid.shape)
 
 
 def assembled(located: Located) -> Volume:

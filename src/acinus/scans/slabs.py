@@ -134,18 +134,29 @@ def overview(
     Returns:
         Volume of float32, on the grid of the centres of whole blocks.
     """
-    factors = [max(1, math.floor(spacing_mm / own + 1e-3)) for own in source.grid.spacing_mm]
+    factors = _factors(source.grid, spacing_mm)
     n_planes = _run_length(source.grid) // factors[0] * factors[0] or factors[0]
     low, high = (np.float32(end) for end in limits or (-np.inf, np.inf))
-    parts = [
-        _block_means(planes if limits is None else np.clip(planes, low, high), factors)
-        for _, planes in source.slabs(n_planes)
-    ]
+    array = np.empty(overview_shape(source.grid, spacing_mm), dtype=np.float32)
+    for start, planes in source.slabs(n_planes):
+        means = _block_means(planes if limits is None else np.clip(planes, low, high), factors)
+        array[start // factors[0] :][: len(means)] = means
     x, y, z = factors[::-1]
     affine = np.array(source.grid.affine, dtype=np.float64)
     affine[:3, 3] += affine[:3, :3] @ ((np.array([x, y, z]) - 1) / 2)
     affine[:3, :3] *= [x, y, z]
-    return Volume(np.concatenate(parts), affine, source.meta)
+    return Volume(array, affine, source.meta)
+
+
+def overview_shape(grid: Grid, spacing_mm: float) -> tuple[int, int, int]:
+    """(Z, Y, X) of an `overview`.
+
+    Args:
+        grid: Of the scan.
+        spacing_mm: As of `overview`.
+    """
+    z, y, x = (-(-n // by) for n, by in zip(grid.shape, _factors(grid, spacing_mm), strict=True))
+    return z, y, x
 
 
 def read_parts(source: SlabReader, parts: Sequence[Slices]) -> list[Volume]:
@@ -227,6 +238,10 @@ def write_pieces(
 
 def _run_length(grid: Grid) -> int:
     return max(1, SLAB_VOX // math.prod(grid.shape[1:]))
+
+
+def _factors(grid: Grid, spacing_mm: float) -> list[int]:
+    return [max(1, math.floor(spacing_mm / own + 1e-3)) for own in grid.spacing_mm]
 
 
 def _block_means(planes: Array, factors: Sequence[int]) -> Array:

@@ -41,6 +41,10 @@ ABOVE_MM, BELOW_MM = 25.0, (125.0, 165.0, 205.0)
 """From the cavity to above the scalp; and to below the chin and the submandibular glands: least,
 where the vertex is missing, and most."""
 
+LEAST_ROOM_ML, HOLE_MM = 20.0, 60.0
+"""A hole in the skull opens the slices that show it, and parts the cavity: rooms of this size, one
+above the other, belong together over gaps of so much."""
+
 VERTEX_TO_NECK_MM = 255.0
 """From the top of the cavity to below the submandibular glands. The floor of the cavity tells less:
 in some skulls bone still encloses the slices behind the nose, in others it does not."""
@@ -69,6 +73,11 @@ def find_head(image: Volume) -> Box:
     """
     ct = canonical(image)
     array = np.asarray(ct.array, dtype=np.float32)
+    if not np.isfinite(array).all():
+        raise DataError(
+            "no head was looked for: voxel values must be finite; some are not. Export the scan "
+            "again, or replace them by the value of air."
+        )
     if cause := wrong_rescale(array):
         raise DataError(
             f"no head was looked for: values run from {float(array.min()):.0f} to "
@@ -142,7 +151,38 @@ def _cranial_cavity(array: Array, spacing_mm: tuple[float, float, float]) -> Mas
     largest = int(np.argmax(sizes)) + 1
     if sizes[largest - 1] * float(np.prod(spacing_mm)) / 1000 < LEAST_CAVITY_ML:
         return np.zeros_like(enclosed)
-    return np.asarray(parts == largest)
+    return _with_rooms_beyond_holes(parts, largest, spacing_mm)
+
+
+def _with_rooms_beyond_holes(
+    parts: Array, largest: int, spacing_mm: tuple[float, float, float]
+) -> Mask:
+    """The largest room with those above and below it that a hole in the skull has cut off."""
+    from scipy import ndimage  # here: it takes a while to load
+
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    sizes, boxes = np.bincount(parts.ravel()), ndimage.find_objects(parts)
+    cavity = np.asarray(parts == largest)
+    others = [
+        number
+        for number in range(1, len(sizes))
+        if number != largest and sizes[number] * voxel_ml >= LEAST_ROOM_ML
+    ]
+    low, high = boxes[largest - 1][0].start, boxes[largest - 1][0].stop
+    while True:
+        from_above = cavity.any(axis=0)
+        for number in others:
+            z = boxes[number - 1][0]
+            gap = max(z.start - high, low - z.stop)
+            room = (parts == number).any(axis=0)
+            is_over = np.count_nonzero(room & from_above) > 0.5 * np.count_nonzero(room)
+            if 0 <= gap * spacing_mm[0] <= HOLE_MM and is_over:
+                break
+        else:
+            return cavity
+        cavity |= parts == number
+        others.remove(number)
+        low, high = min(low, z.start), max(high, z.stop)
 
 
 def _outline(body: Mask, cavity: Mask) -> tuple[slice | None, slice | None]:

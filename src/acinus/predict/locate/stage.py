@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acinus.errors import DataError, GridError
+from acinus.errors import DataError, GridError, MemoryLimitError
 from acinus.plan import Plan
-from acinus.predict.locate.locators import Locator, Watch, values_of
+from acinus.predict.locate.locators import KnownPlaces, Locator, Watch, values_of
 from acinus.predict.locate.place import LabelValues, Place
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
-from acinus.scans.box import Box, Slices, box_of_voxels, voxels_in
-from acinus.scans.slabs import SlabReader, overview, read_parts
+from acinus.scans.box import Box, Slices, box_of_voxels, part_affine, voxels_in
+from acinus.scans.slabs import SlabReader, overview, overview_shape, read_parts
 from acinus.types import Labelmap
 
 FACE_MM = 1.0
@@ -30,6 +30,9 @@ FACE_MM = 1.0
 GROUP_VOX = 2**25
 """Boxes are read together up to so many voxels, or one box: memory must not grow with their
 number."""
+
+WatchGrids = Callable[[Sequence[Grid]], None]
+"""Told the grids of the parts that will be read together and then segmented one by one."""
 
 Segment = Callable[[Sequence[Volume | None]], Volume]
 """Channels of a part of a scan to its label map on the same grid."""
@@ -71,7 +74,7 @@ class Located:
         grid: Of the scan.
         pieces: One a place.
         overview: First channel at coarse resolution.
-        locate_s: Seconds to read the overview and find the places.
+        locate_s: Seconds to read the overview and find the places; NaN if they were known.
         segment_s: Seconds for the rest.
     """
 
@@ -98,7 +101,8 @@ def locate(
     Args:
         sources: The channels, on one grid.
         locator: Finds the places.
-        watch: Told the bytes that a network which locates will take, before it does.
+        watch: Told the bytes that the overview, and a network which locates, will take, before
+            they do.
 
     Raises:
         GridError: Channels lie on different grids.
@@ -106,24 +110,41 @@ def locate(
     begin = time.monotonic()
     grid = common_grid(sources)
     spacing_mm = min(locator.overview_mm, max(4.0, min(grid.spacing_mm)))
+    if watch is not None:
+        there = sum(one is not None for one in sources)
+        watch(4 * there * math.prod(overview_shape(grid, spacing_mm)))
     seen = [
         None if one is None else overview(one, spacing_mm, limits)
         for one, limits in zip(sources, locator.limits or (None,) * len(sources), strict=True)
     ]
     first = next(one for one in seen if one is not None)
-    return locator.find(seen, watch), first, time.monotonic() - begin
+    found = locator.find(seen, watch)
+    # Of places that were found before, nobody knows here how long that took.
+    seconds = math.nan if isinstance(locator, KnownPlaces) else time.monotonic() - begin
+    return found, first, seconds
 
 
 def segment_places(
-    sources: Sequence[SlabReader | None], places: Sequence[Place], segment: Segment, plan: Plan
+    sources: Sequence[SlabReader | None],
+    places: Sequence[Place],
+    segment: Segment,
+    plan: Plan,
+    watch: WatchGrids | None = None,
 ) -> list[Piece]:
     """Every place segmented, its box grown where a mask touched it.
+
+    A grown box for which the memory does not suffice is given up: the place stays as its smaller
+    box showed it, and what that cuts off is flagged.
 
     Args:
         sources: The channels, on one grid.
         places: With their boxes.
         segment: The segment stage.
         plan: Labels, margin and the most times that a box grows.
+        watch: May refuse what is too large, before it is read.
+
+    Raises:
+        MemoryLimitError: `watch` or `segment` refuses a box that has not grown.
     """
     settings, values, grid = plan.settings.locate, values_of(plan), common_grid(sources)
     pieces: list[Piece] = []
@@ -132,12 +153,21 @@ def segment_places(
         if place.box is not None and part is None:
             place = Place(place.name, place.labels, None, "the box lies outside of the scan")
         pieces.append(Piece(place, part, None))
+    smaller: dict[int, Piece] = {}
     waiting = [index for index, piece in enumerate(pieces) if piece.part is not None]
     for n_growths in range(settings.growths + 1):
         grown: list[int] = []
-        for index, channels in _read_in_groups(sources, pieces, waiting):
+        for index, channels in _read_in_groups(sources, pieces, waiting, watch):
             place, part = pieces[index].place, pieces[index].part
-            answer = segment(channels)
+            try:
+                answer = channels if isinstance(channels, MemoryLimitError) else segment(channels)
+            except MemoryLimitError as error:
+                answer = error
+            if isinstance(answer, MemoryLimitError):
+                if index not in smaller:
+                    raise answer
+                pieces[index] = smaller[index]
+                continue
             labelmap = _only(answer, [values[name] for name in place.labels])
             others = tuple(name for name in _present(answer, values) if name not in place.labels)
             if part is None:
@@ -148,6 +178,7 @@ def segment_places(
             cut = _labels_at(labelmap, touched, {name: values[name] for name in place.labels})
             pieces[index] = Piece(place, part, labelmap, n_growths, cut, others, astray)
             if cut and n_growths < settings.growths:
+                smaller[index] = pieces[index]
                 pieces[index] = Piece(
                     place, _grown(part, touched, grid, settings.margin_mm), None, n_growths
                 )
@@ -198,29 +229,46 @@ def common_grid(sources: Sequence[SlabReader | None]) -> Grid:
 
 
 def _read_in_groups(
-    sources: Sequence[SlabReader | None], pieces: Sequence[Piece], waiting: Sequence[int]
-) -> Iterator[tuple[int, list[Volume | None]]]:
+    sources: Sequence[SlabReader | None],
+    pieces: Sequence[Piece],
+    waiting: Sequence[int],
+    watch: WatchGrids | None,
+) -> Iterator[tuple[int, list[Volume | None] | MemoryLimitError]]:
     """Index and channels of each waiting piece; the scan is read once for as many as fit."""
+    n_channels = sum(one is not None for one in sources)
     group: list[tuple[int, Slices]] = []
     held = 0
     for index in waiting:
         part = pieces[index].part
         if part is None:
             continue
-        n = math.prod(edge.stop - edge.start for edge in part)
+        n = n_channels * math.prod(edge.stop - edge.start for edge in part)
         if group and held + n > GROUP_VOX:
-            yield from _read_group(sources, group)
+            yield from _read_group(sources, group, watch)
             group, held = [], 0
         group.append((index, part))
         held += n
     if group:
-        yield from _read_group(sources, group)
+        yield from _read_group(sources, group, watch)
 
 
 def _read_group(
-    sources: Sequence[SlabReader | None], group: Sequence[tuple[int, Slices]]
-) -> Iterator[tuple[int, list[Volume | None]]]:
+    sources: Sequence[SlabReader | None],
+    group: Sequence[tuple[int, Slices]],
+    watch: WatchGrids | None,
+) -> Iterator[tuple[int, list[Volume | None] | MemoryLimitError]]:
     numbers, parts = zip(*group, strict=True)
+    if watch is not None:
+        affine = common_grid(sources).affine
+        try:
+            watch([Grid(_shape(part), part_affine(affine, part)) for part in parts])
+        except MemoryLimitError as error:
+            if len(group) == 1:
+                yield numbers[0], error
+                return
+            for one in group:  # one alone may fit
+                yield from _read_group(sources, [one], watch)
+            return
     yield from zip(numbers, _read(sources, parts), strict=True)
 
 
@@ -230,6 +278,11 @@ def _read(
     """For each part its channels; every channel is read once."""
     read = [None if one is None else read_parts(one, parts) for one in sources]
     return [[None if one is None else one[i] for one in read] for i in range(len(parts))]
+
+
+def _shape(part: Slices) -> tuple[int, int, int]:
+    z, y, x = (edge.stop - edge.start for edge in part)
+    return z, y, x
 
 
 def _only(labelmap: Volume, kept: Sequence[tuple[int, ...]]) -> Volume:
