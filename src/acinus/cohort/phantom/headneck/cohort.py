@@ -53,7 +53,7 @@ DESCRIPTION = "synthetic head and neck phantom"
 FORMAT = 2
 """Raised when the same seed gives other bytes than before; since 2 each side is a place of its
 own."""
-FORMAT_OF_MAPS = 3
+FORMAT_OF_MAPS = 4
 """The same for cohorts made from maps; since 2 the participant is the map's patient."""
 LOOKS: dict[Contrast, int] = {"random": 2}
 """The same for one contrast alone; since 2 tissues of random looks are uneven."""
