@@ -187,22 +187,53 @@ def test_boxes_of_one_size_are_planned_as_large_as_they_will_be() -> None:
         plan_of(far_apart(), locate={"stage": "rules", "box_mm": [375, 0, 300]})
 
 
-@pytest.mark.parametrize(("step_mm", "edge"), [(1.0, 600), (9.0, 67)])
-def test_the_sizes_of_the_report_on_glands_can_be_planned(step_mm: float, edge: int) -> None:
+@pytest.mark.parametrize(
+    ("step_mm", "size"), [(1.0, (375, 600, 600)), (3.0, (125, 200, 200)), (9.0, (42, 67, 67))]
+)
+@pytest.mark.parametrize("slice_mm", [1.0, 1.37, 1.9, 5.0])
+def test_the_sizes_of_the_report_on_glands_are_made(
+    step_mm: float, size: tuple[int, int, int], slice_mm: float
+) -> None:
     plan = plan_of(
         far_apart(),
         recipe="nnunet-3d",
         locate={"stage": "rules", "box_mm": [375, 600, 600]},
-        prepare={"spacing_mm": [step_mm] * 3, "size_vox": [edge, edge]},
+        prepare={"spacing_mm": [step_mm] * 3, "size_vox": list(size)},
     )
     assert plan.settings.prepare.spacing_mm == (step_mm,) * 3
-    assert plan.settings.prepare.size_vox == (edge, edge)
-    assert all(0 < n <= 2 * edge for n in plan.patch_vox)
-    whole = Volume(np.zeros((600, 130, 130), np.int16), np.diag([5.0, 5.0, 1.0, 1.0]))
+    assert plan.settings.prepare.size_vox == size
+    assert all(0 < n <= 2 * size[1] for n in plan.patch_vox)
+    shape = round(600 / slice_mm), 130, 130
+    whole = Volume(np.zeros(shape, np.int16), np.diag([5.0, 5.0, slice_mm, 1.0]))
     middle = Box((322, 322, 300), (322, 322, 300)).sized((600, 600, 375))
     voxels = voxels_in(whole.grid, middle)
     assert voxels is not None
     part = crop(whole, voxels)
     geometry = make_geometry(part.grid, part.grid, plan.settings.prepare, None)
-    assert geometry.prepared_vox[1:] == (edge, edge)
-    assert abs(geometry.prepared_vox[0] * step_mm - 375) <= max(step_mm, 2)
+    assert geometry.prepared_vox == size
+
+
+def test_cases_without_a_structure_do_not_make_it_look_small() -> None:
+    """Three of five CTs lack what fills a quarter of the others."""
+    shape = (600, 512, 512)
+    large = case_facts(
+        shape,
+        volume_ml={**dict.fromkeys(GLANDS, 0.0), "parotid_right": 20_000.0},
+        extent_mm={"parotid_right": (400.0, 300.0, 300.0)},
+        centroid_mm={"parotid_right": (300.0, 250.0, 250.0)},
+    )
+    without = case_facts(shape, volume_ml=dict.fromkeys(GLANDS, 0.0))
+    assert not plan_of(on_ct([large] * 2 + [without] * 3)).is_located
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        ([["a", ["parotid_right"]], ["a", list(GLANDS)[1:]]], "each place once.*'a'"),
+        ([["a", list(GLANDS)], ["b", ["parotid_right"]]], "each label once.*'parotid_right'"),
+        ([["a", list(GLANDS)], ["b", []]], "each place a label; 'b' has none"),
+    ],
+)
+def test_places_that_would_lose_a_label_are_refused(places: Any, told: str) -> None:
+    with pytest.raises(PlanError, match=told):
+        plan_of(far_apart(), locate={"stage": "network", "places": places})

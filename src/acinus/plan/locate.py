@@ -165,12 +165,13 @@ def _facts(fingerprint: Fingerprint, places: Places, margin_mm: float) -> dict[s
         scan_mm = np.multiply(case.shape_vox, case.spacing_mm)
         boxes = [_box_mm(case, labels, margin_mm) for _, labels in places]
         found = [np.minimum(box, scan_mm).prod() for box in boxes if box is not None]
-        shares.append(float(sum(found) / scan_mm.prod()))
-        structures.append(sum(case.volume_ml.values()) * 1000 / float(scan_mm.prod()))
         sizes.append(math.prod(case.shape_vox))
+        if found:  # a scan without any structure tells nothing of their size
+            shares.append(float(sum(found) / scan_mm.prod()))
+            structures.append(sum(case.volume_ml.values()) * 1000 / float(scan_mm.prod()))
     return {
-        "share_of_scan_in_boxes": round(float(np.median(shares)), 4),
-        "share_of_scan_in_structures": round(float(np.median(structures)), 6),
+        "share_of_scan_in_boxes": round(float(np.median(shares or [0.0])), 4),
+        "share_of_scan_in_structures": round(float(np.median(structures or [0.0])), 6),
         "median_scan_voxels": int(np.median(sizes)),
         "n_places": len(places),
     }
@@ -222,7 +223,15 @@ def _refuse_impossible(dataset: Dataset, recipe: Recipe, places: Places) -> None
         for label in labels:
             if label not in dataset.labels:
                 raise PlanError(f"locate.places: {unknown_name('label', label, dataset.labels)}")
-    placed = {label for _, labels in places for label in labels}
+    placed = [label for _, labels in places for label in labels]
+    for what, given in (("place", [name for name, _ in places]), ("label", placed)):
+        if twice := [name for name in given if given.count(name) > 1]:
+            raise PlanError(
+                f"locate.places must name each {what} once, since a label has one place; "
+                f"'{twice[0]}' stands there {given.count(twice[0])} times."
+            )
+    if empty := [name for name, labels in places if not labels]:
+        raise PlanError(f"locate.places must give each place a label; '{empty[0]}' has none.")
     if lost := [label for label in dataset.labels if label not in placed]:
         raise PlanError(
             f"locate.places must hold every label, or it would never be predicted; "

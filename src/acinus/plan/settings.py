@@ -68,8 +68,8 @@ class PrepareSettings(Settings):
     grow_mm: float = Field(0.0, ge=0)
     """By how much each label is grown once it is resampled, so that none is lost between coarse
     voxels: for what is to be found, not measured."""
-    size_vox: tuple[int, int] | None = None
-    """(R, Q) size to crop or pad to, never squeezed; None: each case keeps its own."""
+    size_vox: tuple[int, int] | tuple[int, int, int] | None = None
+    """(R, Q) or (S, R, Q) size to crop or pad to, never squeezed; None: each case keeps its own."""
     slice_axis: Literal["auto", "Z", "Y", "X"] = "auto"
     """Anatomical axis that comes first, S; auto: the one of coarsest spacing."""
     orientation: str = "canonical"
@@ -91,9 +91,9 @@ class PrepareSettings(Settings):
 
     @field_validator("size_vox")
     @classmethod
-    def _size_is_positive(cls, size: tuple[int, int] | None) -> tuple[int, int] | None:
+    def _size_is_positive(cls, size: Any) -> Any:
         if size is not None and min(size) < 1:
-            raise ValueError("must be two lengths of at least 1 voxel")
+            raise ValueError("must be two or three lengths of at least 1 voxel")
         return size
 
     @field_validator("spacing_mm")

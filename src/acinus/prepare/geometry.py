@@ -38,7 +38,7 @@ class Geometry(Settings):
         cropped_vox: Voxels of the nonzero box.
         resampled_vox: Voxels at the plan's spacing.
         resampled_mm: That spacing.
-        prepared_vox: Voxels after cropping or padding the plane.
+        prepared_vox: Voxels after cropping or padding to a fixed size.
     """
 
     native_shape: tuple[int, int, int]
@@ -117,6 +117,7 @@ def make_geometry(
         max(1, round(old / new * n))
         for n, old, new in zip(cropped, (s, r, q), spacing, strict=True)
     )
+    fixed = settings.size_vox or ()
     return Geometry(
         native_shape=native.shape,
         native_affine=tuple(tuple(map(float, row)) for row in native.affine),
@@ -129,7 +130,7 @@ def make_geometry(
         cropped_vox=cropped,
         resampled_vox=resampled,
         resampled_mm=spacing,
-        prepared_vox=(resampled[0], *settings.size_vox) if settings.size_vox else resampled,
+        prepared_vox=(*resampled[: 3 - len(fixed)], *fixed),
     )
 
 
