@@ -274,7 +274,9 @@ def test_hostile_tars_leave_nothing(name, kind, found, tmp_path) -> None:
     assert not (tmp_path / "out.txt").exists()
 
 
-@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt"])
+@pytest.mark.parametrize(
+    "name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt", "C:/out.txt"]
+)
 def test_hostile_zips_leave_nothing(name, tmp_path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed_zip:
         packed_zip.writestr("good.txt", "good")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import shutil
+import ssl
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +82,25 @@ def test_the_next_call_goes_on_where_this_one_ended(server, tmp_path) -> None:
     assert download(file(server, sha256=SHA), tmp_path).read_bytes() == BODY
     assert server.requests == [("/data.zip", "bytes=500000-")]
     assert names(tmp_path) == ["data.zip"]
+
+
+@pytest.mark.parametrize(
+    "fault", [ssl.SSLError(1, "bad record"), OSError(errno.ENETUNREACH, "Network is unreachable")]
+)
+def test_a_fault_of_any_layer_of_the_network_is_a_connection_that_broke(
+    fault: OSError, server, tmp_path, monkeypatch
+) -> None:
+    real, n_read = http.client.HTTPResponse.read, []
+
+    def read(self, *given):
+        n_read.append(1)
+        if len(n_read) == 2:
+            raise fault
+        return real(self, *given)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", read)
+    assert download(file(server, sha256=SHA), tmp_path).read_bytes() == BODY
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("change", ["another file", "no ranges"])

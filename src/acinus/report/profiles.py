@@ -98,8 +98,11 @@ def _draw_profiles(rows: pd.DataFrame, arm: ArmContent, pairs: Sequence[tuple[st
         for axes in line:
             axes.set_ylim(0, 1.08 * tallest or 1)
             axes.set_xlim(ends[0], ends[-1])
-    named = next(axes for axes in panels.ravel() if axes.has_data())
-    handles, words = named.get_legend_handles_labels()
+    drawn = [axes.get_legend_handles_labels() for axes in panels.ravel()]
+    # A gland that was never predicted has no curve of predictions; another one may.
+    named = {word: handle for pair in drawn for handle, word in zip(*pair, strict=True)}
+    words = [name for name, *_ in _GROUPS if name in named]
+    handles = [named[word] for word in words]
     figure.legend(handles, words, loc="upper right", ncols=3, handlelength=1.4, borderaxespad=0.3)
     for axes in panels[-1]:
         axes.set_xlabel("Value inside the label")

@@ -12,6 +12,7 @@ import http.client
 import json
 import re
 import shutil
+import ssl
 import tarfile
 import urllib.error
 import urllib.request
@@ -147,7 +148,7 @@ def _receive(file: PublicFile, part: Path) -> tuple[int | None, int]:
             f"{file.url}: the server must be reachable; {error.reason}. Check the network; the "
             "same command goes on from here."
         ) from error
-    except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
+    except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
         raise DataError(
             f"{file.url}: the connection broke off ({type(error).__name__}). The same command goes "
             "on from here."
@@ -193,17 +194,21 @@ def _append(answer: Any, file: PublicFile, part: Path) -> tuple[int | None, int]
     ):
         bar.resume_at(start // MEGABYTE)
         done = start
-        try:
-            while chunk := answer.read(CHUNK_BYTES):
-                stream.write(chunk)
-                done += len(chunk)
-                bar.advance(done // MEGABYTE - bar.done)
-        except (ConnectionError, TimeoutError, http.client.HTTPException) as error:
-            if total is None:  # nobody could see that it is too little
-                raise DataError(
-                    f"{file.url}: the connection broke off after {done} bytes. The same command "
-                    "goes on from here."
-                ) from error
+        while True:
+            try:
+                chunk = answer.read(CHUNK_BYTES)
+            except (OSError, http.client.HTTPException) as error:  # of the network, in any layer
+                if total is None:  # nobody could see that it is too little
+                    raise DataError(
+                        f"{file.url}: the connection broke off after {done} bytes. The same "
+                        "command goes on from here."
+                    ) from error
+                break
+            if not chunk:
+                break
+            stream.write(chunk)
+            done += len(chunk)
+            bar.advance(done // MEGABYTE - bar.done)
     return total, promised or 0
 
 

@@ -102,9 +102,11 @@ def _state_size(entry: PublicDataset, place: Path) -> None:
     missing = [bytes_missing(one, place) for one in entry.files]
     known = sum(size for size in missing if size is not None)
     free = free_bytes(place)
-    more = "at least " if None in missing else ""
+    size = f"{known / 1e9:.2f} GB"
+    if None in missing:
+        size = f"at least {size}" if known else "files of unknown size"
     say(
-        f"{entry.title}: {more}{known / 1e9:.2f} GB to download into {place}, where "
+        f"{entry.title}: {size} to download into {place}, where "
         f"{free / 1e9:.1f} GB are free. Licence: {entry.licence or 'see ' + entry.address}."
     )
     if known > free:

@@ -115,7 +115,7 @@ def _named(archive: Path, name: str) -> Iterator[None]:
 
 def _require_inside(archive: Path, name: str, kind: str) -> None:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[:1]:
+    if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
         kind = "a name that leads out of the folder"
     if kind:
         raise DataError(
