@@ -12,8 +12,13 @@ from acinus.cohort.convert.censor import Censor
 
 
 def censor(**tags: str) -> Censor:
-    export = SimpleNamespace(series=(SimpleNamespace(tags=tags),), segmentations=(), skipped=())
-    return Censor(export, Path("/export"))
+    return of_slices({}, tags)
+
+
+def of_slices(*headers: dict[str, str]) -> Censor:
+    slices = tuple(SimpleNamespace(tags=tags) for tags in headers)
+    series = SimpleNamespace(slices=slices)
+    return Censor(SimpleNamespace(series=(series,), segmentations=(), skipped=()), Path("/export"))
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,13 @@ def test_ids_are_hidden_and_numbers_that_tell_of_nobody_stay() -> None:
         PatientID="77", AccessionNumber="A123", StudyID="1", OtherPatientIDsSequence="ALTID998877"
     )
     assert hide("77 A123 xALTID998877x part 1 of 3, 177 mm") == "*** *** x***x part 1 of 3, 177 mm"
+
+
+def test_what_one_slice_alone_says_is_hidden() -> None:
+    hide = of_slices(
+        {"PatientName": ""}, {"PatientName": "Zimmermann^Eva"}, {"PatientID": "X998877"}
+    )
+    assert hide("AX Zimmermann X998877") == "AX *** ***"
 
 
 def test_uids_are_hidden_and_versions_are_not() -> None:

@@ -350,6 +350,69 @@ def test_labels_reach_through_a_slice_that_was_interpolated(tmp_path) -> None:
     np.testing.assert_array_equal(found, mask_of(RIGHT) + 2 * mask_of(LEFT).astype(int))
 
 
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+@pytest.mark.parametrize(
+    ("lost", "drawn", "filled"),
+    [
+        ([3], [1, 2], []),
+        ([3], [4], []),
+        ([2, 3], [1], []),
+        ([2, 3], [1, 4], [2, 3]),
+        ([3], [2, 3, 4], []),
+    ],
+)
+def test_only_what_goes_on_beyond_a_lost_slice_fills_it(
+    kind, lost, drawn, filled, tmp_path
+) -> None:
+    paths = write_series(tmp_path / "export" / "a", ct_values())
+    for z in lost:
+        paths[z].unlink()
+    mask = mask_of(RIGHT)
+    mask[:] = False
+    mask[(drawn, *RIGHT[1:])] = True
+    if kind == "seg":
+        write_seg(tmp_path / "export" / "x", {"gland": mask})
+    else:
+        write_rtstruct(
+            tmp_path / "export" / "x", {"gland": (slice(0, 6), *RIGHT[1:])}, affine_of(AXIAL)
+        )
+        dataset = pydicom.dcmread(tmp_path / "export" / "x")
+        contours = dataset.ROIContourSequence[0].ContourSequence
+        dataset.ROIContourSequence[0].ContourSequence = [contours[z] for z in drawn]
+        dataset.save_as(tmp_path / "export" / "x")
+    rules = mapped(tmp_path, labels={"gland": {"roi": ["gland"]}}, mirror_pairs=[])
+    outcome = convert(tmp_path, mapping=rules, repair=True)
+    assert outcome.failed == {}
+    found = np.flatnonzero(np.asarray(labels(tmp_path).dataobj).T.any(axis=(1, 2)))
+    assert found.tolist() == sorted([*drawn, *filled])
+    told = "'gland': filled from its neighbours on 2 interpolated slices, on which nothing is drawn"
+    assert (told in str(outcome.notes)) == bool(filled)
+    assert "stay empty" not in str(outcome.notes)
+
+
+@pytest.mark.parametrize("kind", ["rtstruct", "seg"])
+def test_labels_of_a_tilted_stack_that_was_repaired_lie_where_they_were_drawn(
+    kind, tmp_path
+) -> None:
+    """By half voxels: the grid without shear has no voxel where the segmentation has one."""
+    export, step = tmp_path / "export", np.array([0.0, 0.4, 3.0])
+
+    def at(z: int) -> np.ndarray:
+        return np.array(CORNER) + step * z
+
+    write_series(export / "a", ct_values(), positions=at)[5 - 1].unlink()
+    if kind == "seg":
+        write_seg(export / "x", {n: mask_of(b) for n, b in GLANDS.items()}, positions=at)
+    else:
+        write_rtstruct(export / "x", GLANDS, affine_of(AXIAL, step))
+    outcome = convert(tmp_path, repair=True)
+    assert outcome.failed == {}
+    assert any("gantry tilt" in note for note in outcome.notes["P001_1"])
+    found = np.asarray(labels(tmp_path).dataobj).T
+    np.testing.assert_array_equal(found[2, 4:7, 2:5], 1)  # shifted by one whole voxel there
+    assert np.bincount(found.ravel()).tolist()[1:] == [27, 27]
+
+
 def failure(tmp_path: Path, **changes: Any) -> str:
     """The reason why the only case fails, beside one that does not."""
     patient(tmp_path / "export", 2)
@@ -589,6 +652,42 @@ def test_two_persons_under_one_id_are_told(tmp_path) -> None:
     outcome = convert(tmp_path)
     assert outcome.notes["P001"] == ("headers under one id differ in sex: two persons?",)
     assert outcome.written == ("P001_1", "P001_2")
+
+
+def test_slices_that_lost_their_patient_id_stay_with_the_others(tmp_path) -> None:
+    """Were they a patient of their own, he would have one slice in the middle of nowhere."""
+    ids = {0: "", 4: " MRN123456"}
+    write_series(
+        tmp_path / "export", ct_values(), each=lambda z: {"PatientID": ids.get(z, "MRN123456")}
+    )
+    rules = mapped(tmp_path, labels={}, mirror_pairs=[])
+    outcome = convert(tmp_path, mapping=rules)
+    assert (outcome.written, outcome.failed, outcome.notes) == (("P001_1",), {}, {})
+    image = nibabel.load(tmp_path / "dataset" / "imagesTr" / "P001_1_0000.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj).T, ct_values())
+    assert "\tMRN123456\t" in (tmp_path / "dataset-ids.tsv").read_text()
+
+
+def test_one_series_under_several_patient_ids_is_told(tmp_path) -> None:
+    ids = ["MRN1", "MRN1", "MRN1", "MRN2", "MRN2", ""]
+    write_series(tmp_path / "export", ct_values(), each=lambda z: {"PatientID": ids[z]})
+    listed = acinus.list_scans(tmp_path / "export").series
+    doubt = "slices of one series lie under several ids: one person?"
+    assert sorted(one.n_slices for one in listed) == [1, 2, 3]
+    assert all(doubt in one.faults for one in listed)
+    outcome = convert(tmp_path, mapping=mapped(tmp_path, labels={}, mirror_pairs=[]))
+    assert outcome.notes == dict.fromkeys(("P001", "P002", "P003"), (doubt,))
+
+
+def test_listing_without_a_dataset_takes_pseudonyms_of_no_other(tmp_path, monkeypatch) -> None:
+    patient(tmp_path / "export")
+    convert(tmp_path)
+    write_series(tmp_path / "second", ct_values(), patient="MRN777777")
+    monkeypatch.chdir(tmp_path)  # beside dataset-ids.tsv
+    assert [one.case for one in acinus.list_scans("second").series] == ["P001_1"]
+    assert [one.case for one in acinus.list_scans("second", "dataset").series] == ["P002_1"]
+    known = acinus.list_scans("second", ids="dataset-ids.tsv").series
+    assert [one.case for one in known] == ["P002_1"]
 
 
 def test_a_structure_set_in_an_archive_is_read(tmp_path) -> None:

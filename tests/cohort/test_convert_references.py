@@ -12,12 +12,14 @@ from pydicom.dataset import Dataset
 from pydicom.uid import MultiFrameGrayscaleByteSecondaryCaptureImageStorage
 from test_convert import GLANDS, MAPPING, RIGHT, convert, labels, mapped, mask_of
 
+import acinus
 from acinus.cli import main
 from acinus.cohort.convert.choosing import possible_series
 from acinus.errors import DataError
 from acinus.scans import list_export, list_series
 from made_export import (
     AXIAL,
+    CORNER,
     affine_of,
     ct_values,
     head,
@@ -26,6 +28,7 @@ from made_export import (
     write,
     write_enhanced,
     write_rtstruct,
+    write_seg,
     write_series,
 )
 
@@ -243,6 +246,68 @@ def test_all_faults_of_a_stack_are_told_and_what_mends_them(tmp_path) -> None:
     assert convert(tmp_path, mapping=plain, repair=True).failed == {}
 
 
+def told_of_faults(folder: Path) -> tuple[str, str]:
+    """What the list says of the only series, and why it cannot be converted."""
+    ((fault,),) = (one.faults for one in acinus.list_scans(folder / "export").series)
+    plain = mapped(folder, labels={}, mirror_pairs=[])
+    (reason,) = convert(folder, mapping=plain).failed.values()
+    return fault, reason
+
+
+def test_no_repair_is_promised_that_is_refused(tmp_path) -> None:
+    def at(z: int) -> np.ndarray:
+        return np.add(CORNER, (0, 0, 3.0 * z + (30 if z > 2 else 0)))
+
+    write_series(tmp_path / "export", ct_values(), positions=at)
+    assert not any("--repair" in text for text in told_of_faults(tmp_path))
+
+
+@pytest.mark.parametrize("is_alike", [True, False])
+def test_a_copy_under_a_new_uid_is_mended_if_its_pixels_are_the_same(is_alike, tmp_path) -> None:
+    paths = write_series(tmp_path / "export", ct_values())
+    dataset = pydicom.dcmread(paths[1])
+    dataset.SOPInstanceUID = "1.2.3.99"
+    if not is_alike:
+        dataset.PixelData = bytes(len(dataset.PixelData))
+    dataset.save_as(tmp_path / "export" / "copy")
+    fault, reason = told_of_faults(tmp_path)
+    assert fault.endswith(
+        "two images of different UIDs; --repair leaves one out if their pixels are the same"
+    )
+    assert "Or let --repair mend it, if images at one position have the same pixels." in reason
+    plain = mapped(tmp_path, labels={}, mirror_pairs=[])
+    failed = convert(tmp_path, mapping=plain, repair=True).failed
+    assert not failed if is_alike else "this cannot be repaired" in str(failed)
+
+
+def test_names_of_who_drew_do_not_leak(tmp_path, capfd) -> None:
+    path = case(tmp_path / "export")
+
+    def drawn_by(dataset: Dataset) -> None:
+        dataset.ReviewerName = "Reviewer^Rita"
+        one, other = Dataset(), Dataset()
+        one.ReferencedROINumber, one.ROIInterpreter = 1, "Interpret^Ida"
+        other.ReferencedROINumber = 2
+        dataset.RTROIObservationsSequence = [one, other]
+        dataset.StructureSetROISequence[1].ROIName = "tumour reviewer ida"
+
+    changed(path, drawn_by)
+    masks = {"by Quacksalber": mask_of(RIGHT)}
+    write_seg(tmp_path / "export" / "seg", masks)
+    changed(
+        tmp_path / "export" / "seg", lambda d: setattr(d, "ContentCreatorName", "Quacksalber^Otto")
+    )
+    rules = {"parotid": {"roi": ["Parotid_R"]}, "other": {"pattern": "by .*"}}
+    plain = mapped(tmp_path, labels=rules, mirror_pairs=[])
+    words = ["convert", str(tmp_path / "export")]
+    assert main([*words, "--list"]) == 0
+    main([*words, str(tmp_path / "dataset"), "--map", str(plain)])
+    told = "".join(capfd.readouterr()).lower()
+    for secret in ("quacksalber", "reviewer", "ida"):
+        assert secret not in told, secret
+    assert "tumour *** ***" in told and "by ***" in told
+
+
 def test_an_export_of_structures_alone_says_what_it_holds(tmp_path) -> None:
     write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL))
     with pytest.raises(DataError, match="1 RTSTRUCT without images"):
@@ -268,6 +333,50 @@ def test_contours_that_name_only_their_world_belong_to_what_lies_in_it(tmp_path)
     rule = {"CT": {"description": "AX"}}
     (reason,) = convert(tmp_path, mapping=mapped(tmp_path, channels=rule)).failed.values()
     assert "must say on which of 2 series it was drawn" in reason and "'COR'" in reason
+
+
+def studies_alike(folder: Path, *, study: str, names_series: bool) -> None:
+    """Two studies of one patient in one world, and structures that name no image, of a study."""
+    world, series = uid("world"), uid("series")
+    for one in ("first", "second"):
+        for path in write_series(folder / one, ct_values(), study=one, FrameOfReferenceUID=world):
+            changed(path, lambda d: setattr(d, "SeriesInstanceUID", series))
+    write_rtstruct(folder / "rs", GLANDS, affine_of(AXIAL), study=study)
+
+    def silent(dataset: Dataset) -> None:
+        (frame,) = dataset.ReferencedFrameOfReferenceSequence
+        within = frame.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+        within.SeriesInstanceUID = series
+        del within.ContourImageSequence
+        if not names_series:
+            del frame.RTReferencedStudySequence
+        dataset.FrameOfReferenceUID = frame.FrameOfReferenceUID = world
+
+    changed(folder / "rs", silent)
+
+
+@pytest.mark.parametrize("names_series", [True, False])
+@pytest.mark.parametrize("study", ["first", "second"])
+def test_structures_that_name_no_image_belong_to_their_own_study(
+    study, names_series, tmp_path
+) -> None:
+    studies_alike(tmp_path / "export", study=study, names_series=names_series)
+    assert convert(tmp_path).failed == {}
+    (drawn,) = (tmp_path / "dataset" / "labelsTr").iterdir()
+    row = next(
+        line
+        for line in (tmp_path / "dataset-ids.tsv").read_text().splitlines()
+        if uid("MRN123456", study) in line
+    )
+    assert drawn.name == f"{row.split()[0]}.nii.gz"
+
+
+@pytest.mark.parametrize("names_series", [True, False])
+def test_structures_that_fit_two_studies_alike_are_refused(names_series, tmp_path) -> None:
+    studies_alike(tmp_path / "export", study="third", names_series=names_series)
+    (reason,) = convert(tmp_path).failed.values()
+    assert "must say in which of 2 studies it was drawn; series of P001_1 and P001_2" in reason
+    assert not (tmp_path / "dataset" / "labelsTr").exists()
 
 
 @pytest.mark.parametrize("echo", [10, 80])

@@ -91,7 +91,8 @@ def test_images_at_one_place_that_nothing_tells_apart_are_a_fault(tmp_path) -> N
     one = only_series(tmp_path)
     assert one.n_slices == 12 and [fault.code for fault in one.faults] == ["repeated"]
     assert (
-        "found 6 repeated" in one.faults[0].found and "two different images" in one.faults[0].found
+        "found 6 repeated" in one.faults[0].found
+        and "two images of different UIDs" in one.faults[0].found
     )
     for repair in (False, True):
         with pytest.raises(DataError, match=r"each position must hold one slice"):
@@ -131,6 +132,20 @@ def test_two_stacks_of_one_series_are_divided_by_acquisition(tmp_path) -> None:
         "AX [AcquisitionNumber 2]",
     ]
     np.testing.assert_array_equal(read_series(two).array, values[3:])
+
+
+@pytest.mark.parametrize("lost", [(3,), (4,), (3, 4), (3, 8)])
+def test_a_stack_that_lost_slices_between_acquisitions_stays_one(lost, tmp_path) -> None:
+    """A table that moves in steps of four slices: each part by itself would look whole."""
+    values = ct_values((12, 10, 12))
+    paths = write_series(tmp_path, values, each=lambda z: {"AcquisitionNumber": z // 4 + 1})
+    for z in lost:
+        paths[z].unlink()
+    one = only_series(tmp_path)
+    assert one.description == "AX" and [fault.code for fault in one.faults] == ["missing"]
+    found = read_series(one, repair=True)
+    assert found.meta["interpolated"] == lost
+    np.testing.assert_array_equal(np.delete(found.array, lost, 0), np.delete(values, lost, 0))
 
 
 def test_localizers_and_derived_images_stand_apart(tmp_path) -> None:

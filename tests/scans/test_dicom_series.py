@@ -162,6 +162,19 @@ def test_rescaling_is_applied(tmp_path) -> None:
     np.testing.assert_allclose(part.array, by_itk(list_series(tmp_path / "part")[0].paths)[0])
 
 
+@pytest.mark.parametrize(
+    ("stored", "shift"),
+    [(np.uint16([39_000, 40_050]), -40_000), (np.int16([-32_768, -32_700]), 32_768)],
+)
+def test_an_intercept_may_be_larger_than_the_values_it_leads_to(stored, shift, tmp_path) -> None:
+    pixels = np.tile(stored, (5, 2))
+    for z in range(2):
+        place = np.array([0, 0, 2.0 * z])
+        slice_file(tmp_path / str(z), pixels, place, RescaleSlope=1, RescaleIntercept=shift)
+    volume = read_volume(tmp_path)
+    np.testing.assert_array_equal(volume.array[0], pixels.astype(int) + shift)
+
+
 def test_a_tilted_gantry_stays_in_the_affine(tmp_path) -> None:
     values = series_files(tmp_path, step=lambda z: np.array([0.0, 0.8 * z, 3.0 * z]))
     volume = read_volume(tmp_path)
@@ -211,7 +224,7 @@ def test_a_repeated_slice_names_both_files(tmp_path) -> None:
         read_volume(tmp_path)
     (tmp_path / "copy").unlink()
     slice_file(tmp_path / "other", np.ones((5, 4), np.int16), np.array([-20.0, 30, -7]))
-    with pytest.raises(DataError, match="two different images"):
+    with pytest.raises(DataError, match="two images of different UIDs"):
         read_volume(tmp_path)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +186,44 @@ def test_overlapping_and_repeated_contours_are_united(tmp_path, grid) -> None:
     np.testing.assert_array_equal(mask, expected)
 
 
+def rectangle(rows: tuple[float, float], columns: tuple[float, float]) -> list[tuple[float, float]]:
+    return [
+        (rows[0], columns[0]),
+        (rows[0], columns[1]),
+        (rows[1], columns[1]),
+        (rows[1], columns[0]),
+    ]
+
+
+def test_a_contour_across_two_that_overlap_is_no_hole(tmp_path, grid) -> None:
+    """Strokes of a brush: the third lies within both together, and within neither."""
+    strokes = [((1.6, 7.4), (0.6, 7.4)), ((1.6, 7.4), (5.6, 13.4)), ((3.6, 5.4), (4.6, 8.4))]
+    contours = [("CLOSED_PLANAR", 2, rectangle(*stroke)) for stroke in strokes]
+    mask, _ = drawn(structure_set(tmp_path / "a", contours), grid)
+    expected = np.zeros(SHAPE, bool)
+    expected[2, 2:8, 1:14] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_wall_thinner_than_a_voxel_is_not_filled(tmp_path, grid) -> None:
+    """Two outlines around the same centres are a ring without voxels, and not one stored twice."""
+    ring = [("CLOSED_PLANAR", 2, box(1.3, 8.7)), ("CLOSED_PLANAR", 2, box(1.4, 8.6))]
+    mask, _ = drawn(structure_set(tmp_path / "a", ring), grid)
+    assert not mask.any()
+    around = [("CLOSED_PLANAR", 2, box(0.5, 11.5)), *ring]  # an island that fills its hole
+    mask, _ = drawn(structure_set(tmp_path / "b", around[::-1]), grid)
+    expected = np.zeros(SHAPE, bool)
+    expected[2, 1:12, 1:12] = True
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_a_contour_stored_twice_from_another_corner_is_no_hole(tmp_path, grid) -> None:
+    corners = box(1.3, 8.7)
+    again = [("CLOSED_PLANAR", 2, corners), ("CLOSED_PLANAR", 2, corners[2::-1] + corners[3:])]
+    mask, _ = drawn(structure_set(tmp_path / "a", again), grid)
+    assert np.count_nonzero(mask) == 49
+
+
 def test_points_and_open_lines_are_left_out_with_a_note(tmp_path, grid) -> None:
     contours = [("POINT", 1, [(3, 3)]), ("OPEN_PLANAR", 1, box(1, 4))]
     mask, notes = drawn(structure_set(tmp_path / "a", contours), grid)
@@ -203,6 +242,14 @@ def test_contours_between_slices_go_to_the_nearest_and_are_named(tmp_path, grid)
     expected[1, 1:5, 1:5] = expected[3, 3:5, 3:5] = True
     np.testing.assert_array_equal(mask, expected)
     assert "contours at 2 places between slices (slice 1.4, 2.6)" in notes[0]
+
+
+def test_contours_half_way_between_slices_go_to_one_slice_each(tmp_path, grid) -> None:
+    contours = [("CLOSED_PLANAR", z + 0.5, box(0.5, 4.5)) for z in range(4)]
+    contours.append(("CLOSED_PLANAR", 0, box(0.5, 4.5)))
+    mask, notes = drawn(structure_set(tmp_path / "a", contours), grid)
+    assert mask.any(axis=(1, 2)).all()
+    assert len(notes) == 1 and "contours at 4 places between slices" in notes[0]
 
 
 def test_contours_of_one_slice_are_drawn_together_however_they_were_rounded(tmp_path, grid) -> None:
@@ -252,6 +299,45 @@ def test_damaged_and_other_files_are_refused(tmp_path, grid) -> None:
         read_rtstruct(path, grid)
 
 
+def test_a_structure_that_is_damaged_does_not_stop_the_others(tmp_path, grid) -> None:
+    path = structure_set(tmp_path / "a", [("CLOSED_PLANAR", 1, box(0.5, 4.5))])
+    dataset = pydicom.dcmread(path)
+    roi, contour = (
+        deepcopy(one[0]) for one in (dataset.StructureSetROISequence, dataset.ROIContourSequence)
+    )
+    roi.ROINumber = contour.ReferencedROINumber = 8
+    roi.ROIName = "couch"
+    contour.ContourSequence[0].ContourData = list(contour.ContourSequence[0].ContourData)[:-1]
+    dataset.StructureSetROISequence.append(roi)
+    dataset.ROIContourSequence.append(contour)
+    dataset.save_as(path)
+    read = read_rtstruct(path, grid)
+    gland, couch = read.structures
+    assert np.count_nonzero(read.draw(gland)) == 16
+    with pytest.raises(DataError, match="with the contours of 'couch'; it cannot be read"):
+        read.draw(couch)
+
+
+def test_what_only_decorates_a_structure_may_be_wrong(tmp_path, grid) -> None:
+    path = structure_set(tmp_path / "a", [("CLOSED_PLANAR", 1, box(0.5, 4.5))])
+    dataset = pydicom.dcmread(path)
+    dataset.ROIContourSequence[0].ROIDisplayColor = 255
+    of_nothing = Dataset()
+    of_nothing.ObservationNumber = 1
+    dataset.RTROIObservationsSequence = [of_nothing]
+    dataset.save_as(path)
+    assert np.count_nonzero(drawn(path, grid)[0]) == 16
+
+
+def test_structures_without_any_contour_are_empty(tmp_path, grid) -> None:
+    path = structure_set(tmp_path / "a", [])
+    dataset = pydicom.dcmread(path)
+    del dataset.ROIContourSequence
+    dataset.save_as(path)
+    mask, notes = drawn(path, grid)
+    assert not mask.any() and notes == ()
+
+
 @pytest.mark.real_data
 def test_real_glands_return_on_a_real_oblique_series(real_data, tmp_path) -> None:
     """Shapes of real readers, on the slices of a real scanner."""
@@ -273,4 +359,4 @@ def test_slices_that_were_left_out_of_a_structure_are_told(tmp_path, grid) -> No
     contours = [("CLOSED_PLANAR", z, box(1, 4)) for z in (0, 2, 4)]
     mask, notes = drawn(structure_set(tmp_path / "a", contours), grid)
     assert mask.any(axis=(1, 2)).tolist() == [True, False, True, False, True]
-    assert "'gland': nothing is drawn on 2 of the 5 slices that it reaches over" in notes[0]
+    assert notes == ("'gland': nothing is drawn on 2 of the 5 slices that it reaches over.",)

@@ -121,6 +121,22 @@ def test_damaged_and_encrypted_archives_do_not_stop_the_others(tmp_path) -> None
     assert "encrypted in an archive" in found
 
 
+def test_members_that_are_packed_by_an_unknown_method_are_told(tmp_path) -> None:
+    """Deflate64, as Windows packs archives of more than 2 GB."""
+    write_series(tmp_path / "good", ct_values())
+    archive = zipped(tmp_path / "good", tmp_path / "export.zip")
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(archive) as opened:
+        first = opened.infolist()[0]
+    for at in (data.find(b"PK\x03\x04") + 8, data.find(b"PK\x01\x02") + 10):
+        data[at] = 9
+    archive.write_bytes(data)
+    files, skipped = list_stored(archive)
+    assert len(files) == 5
+    assert [(one.path.name, one.is_fault) for one in skipped] == [(first.filename, True)]
+    assert "packed by a method that cannot be read (unpack it first)" in skipped[0].reason
+
+
 def test_links_in_circles_end(tmp_path) -> None:
     root = tmp_path / "export"
     write_series(root / "a", ct_values())

@@ -41,8 +41,9 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     """The series as (Z, Y, X) values after rescale slope and intercept.
 
     Values are integers where slope is 1 and intercept whole in all slices, else
-    float32. ``meta["notes"]`` tells what was done to the stack, and
-    ``meta["interpolated"]`` the indices of slices that were not measured.
+    float32. ``meta["notes"]`` tells what was done to the stack,
+    ``meta["interpolated"]`` the indices of slices that were not measured, and
+    ``meta["even_grid"]`` the grid before a tilt was removed.
 
     Args:
         series: As listed.
@@ -69,6 +70,7 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     else:
         grid = stack_grid(slices, series.description, series.skipped)
     array = _stack(layers)
+    even_grid = grid
     if orthogonal and tilt:
         grid, array, note = without_tilt(grid, array, tilt)
         notes.append(note)
@@ -85,6 +87,7 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
         "skipped": dict(series.skipped),
         "notes": tuple(notes),
         "interpolated": interpolated,
+        "even_grid": even_grid,
     }
     return Volume(array, grid.affine, meta)
 
@@ -137,7 +140,8 @@ def _rescaled(stored: Array, item: Slice) -> Array:
         shift = int(item.intercept)
         low, high = int(stored.min()) + shift, int(stored.max()) + shift
         small = np.result_type(np.int16, np.min_scalar_type(low), np.min_scalar_type(high))
-        return stored.astype(small) + small.type(shift)
+        wide = np.result_type(small, np.min_scalar_type(shift))  # -40000 may lead to small values
+        return (stored.astype(wide) + wide.type(shift)).astype(small, copy=False)
     return np.asarray(stored * item.slope + item.intercept, dtype=np.float32)
 
 

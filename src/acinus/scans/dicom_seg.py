@@ -136,7 +136,8 @@ def read_dicom_seg(
 def _frames(dataset: Any, path: Path) -> list[_Frame]:
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
     own = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
-    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    stated = dataset.get("NumberOfFrames")
+    n_frames = 1 if stated in (None, "") else int(stated)  # 0: every segment is empty
     if len(own) != n_frames:
         raise DataError(
             f"{path}: each of the {n_frames} frames must say where it lies; found "

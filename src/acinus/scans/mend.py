@@ -16,6 +16,7 @@ from acinus.errors import DataError
 from acinus.progress import plural
 from acinus.scans.slices import Slice
 from acinus.scans.stack import (
+    MAX_BRIDGED_GAP,
     SAME_POSITION_MM,
     along_mm,
     gap_tolerance_mm,
@@ -25,9 +26,6 @@ from acinus.scans.stack import (
 )
 from acinus.scans.volume import Grid
 from acinus.types import Array
-
-MAX_BRIDGED_GAP = 4.5
-"""Widest distance that is bridged by interpolation, in usual distances: three missing slices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +68,7 @@ def even_stack(slices: Sequence[Slice], layers: Sequence[Array], description: st
                 f"{where}: two images of one UID must be one image; their pixels differ, and which "
                 f"is right cannot be told. {fault.found}. {fault.remedy}"
             )
-        if not fault.is_repairable:
+        if fault.code not in ("missing", "uneven"):
             raise DataError(f"{where}: {fault.found}; this cannot be repaired. {fault.remedy}")
     along = along_mm(slices)
     usual = usual_gap_mm(slices)

@@ -78,7 +78,7 @@ def outline_mask(mask: Mask) -> list[Points]:
     outer: list[Array] = []
     holes: list[Array] = []
     for loop in _loops(following):
-        (outer if _area(corners[loop]) > 0 else holes).append(loop)
+        (outer if signed_area(corners[loop]) > 0 else holes).append(loop)
     holes.sort(key=lambda loop: corners[loop, 1].min())
     for loop in holes:
         _join(loop, corners, places, start, after)
@@ -133,8 +133,12 @@ def _loops(following: Array) -> list[Array]:
     return loops
 
 
-def _area(corners: Array) -> float:
-    """Signed area; positive where the way runs clockwise on the screen (columns to the right)."""
+def signed_area(corners: Array) -> float:
+    """Area of a polygon, pixels; positive where it runs clockwise on the screen.
+
+    Args:
+        corners: (n, 2) row and column.
+    """
     row, column = corners.T
     return float(np.sum(column * np.roll(row, -1) - np.roll(column, -1) * row)) / 2
 

@@ -32,6 +32,7 @@ _TAGS = (
     "StructureSetROISequence",
     "ReferencedFrameOfReferenceSequence",
     "FrameOfReferenceUID",
+    "RTROIObservationsSequence",
     "SegmentSequence",
     "ReferencedSeriesSequence",
     *PERSON_TAGS,
@@ -54,7 +55,7 @@ class StoredSegmentation:
         images: Images that it refers to: SOPInstanceUID, and the frame from 1 or None for all.
         frames_of_reference: In which its structures lie, as contours must say and nothing else.
         uid: SOPInstanceUID of its own.
-        patient_id: PatientID.
+        patient_id: PatientID without blanks around it.
         study_uid: StudyInstanceUID.
         tags: What the header says about the person, by DICOM keyword.
     """
@@ -113,9 +114,9 @@ def read_references(path: Path) -> StoredSegmentation | str:
             images=frozenset(images),
             frames_of_reference=tuple(_frames_of_reference(header)),
             uid=str(header.get("SOPInstanceUID", "")),
-            patient_id=str(header.get("PatientID", "")),
+            patient_id=str(header.get("PatientID", "")).strip(),
             study_uid=str(header.get("StudyInstanceUID", "")),
-            tags=person_of(header),
+            tags={**person_of(header), "ROIInterpreter": _interpreters(header)},
         )
     except dicom_faults():
         return "damaged DICOM segmentation"
@@ -138,6 +139,12 @@ def _images_of_places(path: Path, *, is_contours: bool) -> Iterator[Image]:
             yield from _images(contour.get("ContourImageSequence"))
         for derived in place.get("DerivationImageSequence") or []:
             yield from _images(derived.get("SourceImageSequence"))
+
+
+def _interpreters(header: Any) -> str:
+    """Names of those who drew or judged structures, DICOM PS3.3 C.8.8.8, as one value."""
+    observations = header.get("RTROIObservationsSequence") or []
+    return "\\".join(dict.fromkeys(str(one.get("ROIInterpreter") or "") for one in observations))
 
 
 def _frames_of_reference(header: Any) -> Iterator[str]:

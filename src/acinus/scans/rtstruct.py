@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from math import floor
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from acinus.scans.dicom_segments import (
 )
 from acinus.scans.itk import LPS_TO_RAS
 from acinus.scans.orientation import describe_grid
-from acinus.scans.polygons import Points, fill_polygon
+from acinus.scans.polygons import Points, fill_polygon, signed_area
 from acinus.scans.segments import SEGMENT_COLORS, Color
 from acinus.scans.series import Series
 from acinus.scans.slices import dicom_faults
@@ -39,6 +39,9 @@ from acinus.types import Array, Mask
 RTSTRUCT_CLASSES = {"1.2.840.10008.5.1.4.1.1.481.3": "RT Structure Set Storage"}
 
 _WHAT = "DICOM structure set (RTSTRUCT)"
+
+COPY_VOX = 0.05
+"""Contours of one slice that lie so close all the way round are one, stored twice, pixels."""
 
 ON_SLICE_VOX = 0.05
 """A contour so far from the middle of a slice, in slices, counts as drawn on it."""
@@ -81,7 +84,8 @@ def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) ->
     Raises:
         DataError: The file is no RTSTRUCT, or damaged.
         GridError: No structure's contours lie in slices of `grid`. Where those of some do, the
-            others are refused when they are drawn: a couch may reach beyond the images.
+            others are refused when they are drawn, as are damaged ones: a couch may reach beyond
+            the images.
     """
     path = Path(path)
     dataset = open_object(path, RTSTRUCT_CLASSES, _WHAT)
@@ -98,9 +102,8 @@ def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) ->
         if isinstance(error, DataError | GridError):
             raise
         raise damaged(path, _WHAT, error) from error
-    if not structures or "ROIContourSequence" not in dataset:
-        lacking = "contours (ROIContourSequence)" if structures else "structures"
-        raise DataError(f"{path}: a {_WHAT} must describe its {lacking}; found none.")
+    if not structures:
+        raise DataError(f"{path}: a {_WHAT} must describe its structures; found none.")
     if refused and not any(contours.values()):
         raise next(iter(refused.values()))
     _refuse_other_grid(contours, grid, path)
@@ -132,6 +135,7 @@ def _structures(dataset: Any, notes: list[str]) -> list[Structure]:
     codes = {
         int(item.ReferencedROINumber): first_code(item, "RTROIIdentificationCodeSequence")
         for item in dataset.get("RTROIObservationsSequence") or ()
+        if "ReferencedROINumber" in item
     }
     colors = {
         int(item.ReferencedROINumber): item.get("ROIDisplayColor")
@@ -147,24 +151,28 @@ def _structures(dataset: Any, notes: list[str]) -> list[Structure]:
 
 
 def _color(given: Any, order: int) -> Color:
-    if given is None or len(given) != 3:
+    try:
+        red, green, blue = (min(max(int(part) / 255, 0.0), 1.0) for part in given)
+    except (TypeError, ValueError):  # none, or not three numbers
         return SEGMENT_COLORS[order % len(SEGMENT_COLORS)]
-    red, green, blue = (min(max(int(part) / 255, 0.0), 1.0) for part in given)
     return red, green, blue
 
 
 def _contours_of_all(
     dataset: Any, structures: Sequence[Structure], grid: Grid, path: Path, notes: list[str]
-) -> tuple[dict[int, list[_Contour]], dict[int, GridError]]:
+) -> tuple[dict[int, list[_Contour]], dict[int, DataError | GridError]]:
     """Contours by number of their structure, and why those of some are refused; these have none."""
     contours: dict[int, list[_Contour]] = {}
-    refused: dict[int, GridError] = {}
+    refused: dict[int, DataError | GridError] = {}
     for one in structures:
         try:
             contours[one.number] = _contours(dataset, one, grid, path, notes)
-        except GridError as error:
+        except dicom_faults() as error:
             contours[one.number] = []
-            refused[one.number] = error
+            what = f"{_WHAT} with the contours of '{one.name}'"
+            refused[one.number] = (
+                error if isinstance(error, DataError | GridError) else damaged(path, what, error)
+            )
     return contours, refused
 
 
@@ -241,8 +249,14 @@ def _flat(index: Array, is_xor: bool, structure: Structure, grid: Grid, path: Pa
     return _Contour(level, index[:, 1::-1], is_xor)
 
 
+def _slice_of(level: float) -> int:
+    """The nearest slice; of two that are equally near the higher one, so that contours half-way
+    between slices go to one slice each."""
+    return floor(round(level, 2) + 0.5)
+
+
 def _is_between(contour: _Contour) -> bool:
-    return abs(contour.level - round(contour.level)) > ON_SLICE_VOX
+    return abs(contour.level - _slice_of(contour.level)) > ON_SLICE_VOX
 
 
 def _refuse_other_grid(contours: Mapping[int, Sequence[_Contour]], grid: Grid, path: Path) -> None:
@@ -267,13 +281,13 @@ def _between(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
 
 def _skipping(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
     """A remark on slices within a structure on which nothing is drawn."""
-    drawn = sorted({round(one.level) for one in contours})
+    drawn = sorted({_slice_of(one.level) for one in contours})
     n_between = drawn[-1] - drawn[0] + 1 - len(drawn) if drawn else 0
     if not n_between:
         return []
     return [
         f"'{structure.name}': nothing is drawn on {n_between} of the {drawn[-1] - drawn[0] + 1} "
-        "slices that it reaches over; they stay empty."
+        "slices that it reaches over."
     ]
 
 
@@ -283,28 +297,44 @@ def _draw(contours: Sequence[_Contour], grid: Grid) -> Mask:
     planes: dict[float, list[_Contour]] = defaultdict(list)
     for one in contours:
         # All that is drawn on a slice is one plane, however its points were rounded in the file.
-        level = round(one.level, 2) if _is_between(one) else float(round(one.level))
+        level = round(one.level, 2) if _is_between(one) else float(_slice_of(one.level))
         planes[level].append(one)
+    slices = {level: min(max(_slice_of(level), 0), grid.shape[0] - 1) for level in planes}
     nearest: dict[int, float] = {}
-    last = grid.shape[0] - 1
-    for level in sorted(planes, key=lambda place: abs(place - min(max(round(place), 0), last))):
-        nearest.setdefault(min(max(round(level), 0), last), level)
+    for level in sorted(planes, key=lambda place: abs(place - slices[place])):
+        nearest.setdefault(slices[level], level)
     for slice_index, level in nearest.items():
-        fill = partial(fill_polygon, shape=grid.shape[1:])
-        masks = [(fill(one.points), one.is_xor) for one in planes[level]]
-        mask[slice_index] = _combine(masks, grid.shape[1:])
+        mask[slice_index] = _combine(planes[level], grid.shape[1:])
     return mask
 
 
-def _combine(masks: Sequence[tuple[Mask, bool]], shape: tuple[int, int]) -> Mask:
-    """One slice: larger contours first; what lies wholly within is a hole, or an island in it."""
+def _is_copy(one: _Contour, other: _Contour) -> bool:
+    """Whether two contours that fill the same pixels are one, to the rounding of their points.
+
+    Else there is a wall between them, thinner than a pixel.
+    """
+    round_it = np.linalg.norm(one.points - np.roll(one.points, 1, axis=0), axis=1).sum()
+    apart = abs(abs(signed_area(one.points)) - abs(signed_area(other.points)))
+    return bool(apart <= COPY_VOX * round_it)
+
+
+def _combine(contours: Sequence[_Contour], shape: tuple[int, int]) -> Mask:
+    """One slice: larger contours first; what lies wholly within one is a hole, or an island in it.
+
+    What lies within several together and within none of them crosses outlines: it is united.
+    """
+    filled = [(one, fill_polygon(one.points, shape)) for one in contours]
+    # The area tells apart what fills the same pixels: a wall thinner than a pixel.
+    filled.sort(key=lambda pair: (-np.count_nonzero(pair[1]), -abs(signed_area(pair[0].points))))
     whole = np.zeros(shape, dtype=bool)
-    seen: list[Mask] = []
-    for one, is_xor in sorted(masks, key=lambda pair: -np.count_nonzero(pair[0])):
-        if not is_xor and any(np.array_equal(one, other) for other in seen):
+    larger: list[tuple[_Contour, Mask]] = []
+    for contour, one in filled:
+        alike = (other for other, mask in larger if np.array_equal(one, mask))
+        if not contour.is_xor and any(_is_copy(contour, other) for other in alike):
             continue  # one contour stored twice is no hole
-        seen.append(one)
-        if is_xor or not np.any(one & ~whole):
+        is_hole = not np.any(one & ~whole) and any(not np.any(one & ~mask) for _, mask in larger)
+        larger.append((contour, one))
+        if contour.is_xor or is_hole:
             whole ^= one
         else:
             whole |= one

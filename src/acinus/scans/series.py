@@ -16,6 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from acinus.scans.stack import (
     SAME_POSITION_MM,
     Fault,
     along_mm,
+    gap_tolerance_mm,
     plane_name,
     stack_faults,
     usual_gap_mm,
@@ -70,7 +72,7 @@ class Series:
         slices: In the order of their positions along the normal.
         spacing_mm: (Z, Y, X); Z is the median distance of positions, or what
             the header states for a single slice.
-        patient_id: PatientID.
+        patient_id: PatientID without blanks around it, of all slices that have one.
         study_uid: StudyInstanceUID.
         skipped: Reason to number of files in the folder that are no slices.
         faults: What keeps the slices from being an even stack.
@@ -173,7 +175,9 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
     files, left_out = list_stored(Path(source))
     skipped = list(left_out)
     segmentations: list[StoredSegmentation] = []
-    by_series: dict[tuple[str, ...], list[Slice]] = defaultdict(list)
+    by_series: dict[tuple[str, str], dict[str, list[Slice]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     examined = _examine_all(files, jobs)
     reading = progress.track(examined, "Reading headers", total=len(files), unit="file")
     for path, found in reading:
@@ -184,18 +188,27 @@ def list_export(source: Path | str, *, jobs: int = 1) -> Export:
             reason, tags = found
             skipped.append(Skipped(path, reason, not reason.startswith(NO_SCAN), tags))
             continue
-        tags = found[0].tags
         names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID")
-        by_series[tuple(tags.get(name, "") for name in names)] += found
+        person, study, uid = (found[0].tags.get(name, "").strip() for name in names)
+        by_series[study, uid][person] += found
     segmentations, copies = _without_copied_objects(segmentations)
     skipped += copies
     counted = Counter(one.reason for one in skipped)
     series = [
-        _describe(stack, note, counted)
-        for slices in by_series.values()
+        _describe(stack, note, person, counted)
+        for of_persons in by_series.values()
+        for person, slices in _with_lost_ids(of_persons).items()
         for stack, note in _divide(slices)
     ]
     return Export(tuple(sorted(series, key=_order)), tuple(segmentations), tuple(skipped))
+
+
+def _with_lost_ids(of_persons: Mapping[str, list[Slice]]) -> Mapping[str, list[Slice]]:
+    """Slices of one series by PatientID; those that lost it belong to the only id that is there."""
+    known = [person for person in of_persons if person]
+    if len(known) != 1:
+        return of_persons
+    return {known[0]: [item for slices in of_persons.values() for item in slices]}
 
 
 def _without_copied_objects(
@@ -362,11 +375,14 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
     """Divide by the first tag that makes even stacks of one that is not; else leave it whole.
 
     Images that repeat positions are divided by a tag with as many values as the
-    fullest position has images; unevenly spaced ones by a tag whose parts are even.
+    fullest position has images; unevenly spaced ones by a tag whose parts are even,
+    unless they are one stack that lost slices between its parts.
     """
     n_repeats = _n_repeats(stack)
-    if n_repeats == 1 and not stack_faults(sort_slices(stack)):
+    faults = stack_faults(sort_slices(stack))
+    if n_repeats == 1 and not faults:
         return [(stack, "")]
+    has_lost_slices = all(fault.code == "missing" and fault.is_repairable for fault in faults)
     for tag in SPLIT_TAGS:
         parts: dict[str, list[Slice]] = defaultdict(list)
         for item in stack:
@@ -374,12 +390,28 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
         if n_repeats > 1:
             is_apart = len(parts) == n_repeats and all(_n_repeats(p) == 1 for p in parts.values())
         else:
-            is_apart = len(parts) > 1 and all(
-                len(part) > 1 and not stack_faults(sort_slices(part)) for part in parts.values()
+            is_apart = (
+                len(parts) > 1
+                and all(
+                    len(part) > 1 and not stack_faults(sort_slices(part)) for part in parts.values()
+                )
+                and not (has_lost_slices and _go_on(tuple(parts.values())))
             )
         if is_apart:
             return [(part, f"{tag} {value.removesuffix('.0')}") for value, part in parts.items()]
     return [(stack, "")]
+
+
+def _go_on(parts: Sequence[Sequence[Slice]]) -> bool:
+    """Whether parts of a stack lie one after another at its distances, as a scanner that moves
+    the table in steps numbers them."""
+    order = sort_slices([item for part in parts for item in part])
+    usual = usual_gap_mm(order)
+    part_of = {id(item): number for number, part in enumerate(parts) for item in part}
+    n_runs = sum(1 for _ in groupby(order, key=lambda item: part_of[id(item)]))
+    return n_runs == len(parts) and all(
+        abs(usual_gap_mm(sort_slices(part)) - usual) <= gap_tolerance_mm(usual) for part in parts
+    )
 
 
 def _n_repeats(stack: Sequence[Slice]) -> int:
@@ -393,7 +425,7 @@ def _n_repeats(stack: Sequence[Slice]) -> int:
     return max(len(images) for images in at.values())
 
 
-def _describe(stack: list[Slice], note: str, skipped: Mapping[str, int]) -> Series:
+def _describe(stack: list[Slice], note: str, person: str, skipped: Mapping[str, int]) -> Series:
     first = stack[0]
     description = first.tags.get("SeriesDescription", "").strip() or "no description"
     series = Series(
@@ -402,7 +434,7 @@ def _describe(stack: list[Slice], note: str, skipped: Mapping[str, int]) -> Seri
         modality=first.tags.get("Modality", ""),
         slices=tuple(stack),
         spacing_mm=(usual_gap_mm(stack), *first.pixel_mm),
-        patient_id=first.tags.get("PatientID", ""),
+        patient_id=person,
         study_uid=first.tags.get("StudyInstanceUID", ""),
         skipped=skipped,
         faults=tuple(stack_faults(stack)),

@@ -29,6 +29,9 @@ GAP_TOLERANCE = 0.02
 GAP_TOLERANCE_MM = 0.01
 """Deviation that is always accepted, mm: rounding of positions."""
 
+MAX_BRIDGED_GAP = 4.5
+"""Widest distance that is bridged by interpolation, in usual distances: three missing slices."""
+
 TILT_TOLERANCE_DEG = 0.1
 """Angle between the stack and the normal of its slices above which it is noted as tilted."""
 
@@ -46,16 +49,14 @@ class Fault:
         code: Kind of fault.
         found: What must hold and what was found.
         remedy: What to do about it, outside this program.
+        is_repairable: Whether leaving out copies or interpolating between slices makes an even
+            stack. Images of different UIDs may be copies, too: only their pixels tell.
     """
 
     code: Code
     found: str
     remedy: str
-
-    @property
-    def is_repairable(self) -> bool:
-        """Whether leaving out copies or interpolating between slices makes an even stack."""
-        return self.code in ("copies", "missing", "uneven")
+    is_repairable: bool = False
 
 
 def along_mm(slices: Sequence[Slice]) -> Array:
@@ -190,13 +191,16 @@ def _repeated(slices: Sequence[Slice], repeats: np.ndarray) -> list[Fault]:
         or one.frame != other.frame
     ]
     one, other = (differing or pairs)[0]
-    kind = "two different images" if differing else "copies of one image"
+    kind = "copies of one image"
+    if differing:
+        is_one_file = one.tags.get("SOPInstanceUID") == other.tags.get("SOPInstanceUID")
+        kind = "two frames of one object" if is_one_file else "two images of different UIDs"
     found = (
         f"each position must hold one slice; found {len(pairs)} repeated, first {one.name} and "
         f"{other.name} at {one.along_mm:.3f} mm along the normal, {kind}"
     )
     remedy = "Remove the copies, or export the time points or echoes as series of their own."
-    return [Fault("repeated" if differing else "copies", found, remedy)]
+    return [Fault("repeated" if differing else "copies", found, remedy, not differing)]
 
 
 def _uneven(slices: Sequence[Slice]) -> list[Fault]:
@@ -219,7 +223,8 @@ def _uneven(slices: Sequence[Slice]) -> list[Fault]:
     )
     remedy = "Export the whole series again, or resample it with another program first."
     is_missing = bool(np.all(are_whole)) and int(n_missing.max()) > 0
-    return [Fault("missing" if is_missing else "uneven", found, remedy)]
+    is_narrow = float(gaps.max()) <= MAX_BRIDGED_GAP * usual
+    return [Fault("missing" if is_missing else "uneven", found, remedy, is_narrow)]
 
 
 def _bent(slices: Sequence[Slice]) -> list[Fault]:

@@ -42,6 +42,9 @@ and what deflate can do at most is 1,032."""
 HARMLESS_BYTES = 32 * 2**20
 """Unpacked size up to which the ratio is not looked at: empty masks shrink far."""
 
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+"""How members may be packed."""
+
 
 @dataclass(frozen=True)
 class Skipped:
@@ -215,6 +218,8 @@ def _hostile(member: zipfile.ZipInfo) -> str:
         return "an archive in an archive (unpack the outer one, and give its folder)"
     if member.flag_bits & 1:
         return "encrypted in an archive"
+    if member.compress_type not in _METHODS:
+        return "in an archive, packed by a method that cannot be read (unpack it first)"
     if member.file_size > MAX_MEMBER_BYTES:
         return f"in an archive, unpacked {member.file_size / 2**30:.3g} GiB"
     if _is_bomb(member.file_size, member.compress_size):

@@ -249,13 +249,12 @@ def _read(series: Series, task: CaseTask) -> Volume:
     try:
         return read_series(series, repair=task.repair, orthogonal=True)
     except DataError as error:
-        if (
-            task.repair
-            or not series.faults
-            or not all(fault.is_repairable for fault in series.faults)
-        ):
+        may_mend = [fault.is_repairable or fault.code == "repeated" for fault in series.faults]
+        if task.repair or not may_mend or not all(may_mend):
             raise
-        raise DataError(f"{error} Or let --repair mend it.") from error
+        is_sure = all(fault.is_repairable for fault in series.faults)
+        if_alike = "" if is_sure else ", if images at one position have the same pixels"
+        raise DataError(f"{error} Or let --repair mend it{if_alike}.") from error
 
 
 def _aligned(image: Volume, first: Volume, name: str, mapping: ExportMapping) -> Volume:

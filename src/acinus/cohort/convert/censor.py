@@ -36,6 +36,9 @@ _NAMES = (
     "NameOfPhysiciansReadingStudy",
     "ConsultingPhysicianName",
     "OperatorsName",
+    "ContentCreatorName",
+    "ReviewerName",
+    "ROIInterpreter",
 )
 _DATES = (
     "PatientBirthDate",
@@ -86,34 +89,27 @@ class Censor:
         words: set[str] = set()  # hidden as words; digits may touch them
         numbers: set[str] = set()  # hidden where neither letters nor digits touch them
         single: set[str] = set()  # names of one character
-        headers = [
-            one.tags for found in (export.series, export.segmentations, export.skipped)
-            for one in found
-        ]  # fmt: skip
-        known: set[tuple[str, str]] = set()
-        for one in headers:
-            for tag in (*_NAMES, *_IDS, *_DATES, *_UIDS):
-                text = unicodedata.normalize("NFC", one.get(tag, "")).strip()
-                if not text or (tag, text) in known:
-                    continue
-                known.add((tag, text))
-                if tag in _NAMES:
-                    for name in _names_in(text):
-                        if _is_unspaced(name):
-                            (inside if len(name) > 1 else single).add(name)
-                        else:
-                            (inside if len(name) >= _SHORTEST_INSIDE else words).add(name)
-                elif tag in _IDS:
-                    for id_ in filter(None, map(str.strip, text.split("\\"))):
-                        if len(id_) >= _SHORTEST_INSIDE:
-                            inside.add(id_)
-                        elif tag in ("PatientID", "OtherPatientIDs") or _tells_of_a_visit(id_):
-                            numbers.add(id_)
-                elif tag in _DATES:
-                    inside |= _spellings(text)
-                    numbers |= _short_spellings(text)
-                else:
-                    inside.add(text)
+        for tag, value in _values_of(export):
+            text = unicodedata.normalize("NFC", value).strip()
+            if not text:
+                continue
+            if tag in _NAMES:
+                for name in _names_in(text):
+                    if _is_unspaced(name):
+                        (inside if len(name) > 1 else single).add(name)
+                    else:
+                        (inside if len(name) >= _SHORTEST_INSIDE else words).add(name)
+            elif tag in _IDS:
+                for id_ in filter(None, map(str.strip, text.split("\\"))):
+                    if len(id_) >= _SHORTEST_INSIDE:
+                        inside.add(id_)
+                    elif tag in ("PatientID", "OtherPatientIDs") or _tells_of_a_visit(id_):
+                        numbers.add(id_)
+            elif tag in _DATES:
+                inside |= _spellings(text)
+                numbers |= _short_spellings(text)
+            else:
+                inside.add(text)
         self._place = f"{source}/"
         kept = _any_of(set(own))
         alternatives = [
@@ -130,6 +126,18 @@ class Censor:
         """The text with ``***`` in place of whatever identifies a person."""
         composed = unicodedata.normalize("NFC", text.replace(self._place, ""))
         return self._pattern.sub(_hidden, composed)
+
+
+def _values_of(export: Export) -> set[tuple[str, str]]:
+    """What headers say about persons, keyword and value, once each.
+
+    Every slice is asked: a program that takes names away may have forgotten some.
+    """
+    headers = [item.tags for one in export.series for item in one.slices]
+    headers += [one.tags for one in export.segmentations]
+    headers += [one.tags for one in export.skipped]
+    tags = (*_NAMES, *_IDS, *_DATES, *_UIDS)
+    return {(tag, header.get(tag, "")) for header in headers for tag in tags}
 
 
 def _any_of(texts: Iterable[str]) -> str:

@@ -169,6 +169,7 @@ def _by_case(
     remarks = []
     for one in export.segmentations:
         found = possible_series(one, export.series)
+        cases = sorted({case_of[study_of(series)] for series in found})
         name = f"{one.kind} '{one.label}' ({one.path})"
         if not found:
             failed[name] = (
@@ -181,8 +182,14 @@ def _by_case(
                 f"must say on which of {len(found)} series it was drawn, which have different "
                 f"grids: {_briefly(found)}. Export it again with references to its images."
             )
+        elif len(cases) > 1:
+            failed[name] = (
+                f"must say in which of {len(cases)} studies it was drawn; series of "
+                f"{' and '.join(cases)} fit alike: {_briefly(found)}. Export it again with "
+                "references to its images."
+            )
         else:
-            case = case_of[study_of(found[0])]
+            (case,) = cases
             if not one.series_uids and not one.images:
                 remarks.append(
                     f"{case}: {one.kind} '{one.label}' names no series; taken as drawn on what "
@@ -207,8 +214,9 @@ def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[
     """The series that an object was drawn on, or those that fit alike; none if it is not there.
 
     Of the parts of a divided series the one with most of the images referred to; where that is
-    told by nothing, images as measured go before pictures for planning. What refers to no image
-    and no series was drawn on one in its frame of reference, which is all that contours must name.
+    told by nothing, the object's own study goes before others, and images as measured before
+    pictures for planning. What refers to no image and no series was drawn on one in its frame of
+    reference, which is all that contours must name.
 
     Args:
         one: The object.
@@ -221,8 +229,9 @@ def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[
             for item in candidate.slices
         )
 
-    def key(candidate: Series) -> tuple[int, bool]:
-        return n_shared(candidate), candidate.kind == "original"
+    def key(candidate: Series) -> tuple[int, bool, bool]:
+        is_of_study = candidate.study_uid == one.study_uid
+        return n_shared(candidate), is_of_study, candidate.kind == "original"
 
     # An image that is named with frames is not meant as a whole.
     with_frames = {uid for uid, frame in one.images if frame is not None}
@@ -242,7 +251,7 @@ def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[
         ]
     if len(fitting) > 1 and one.patient_id:
         fitting = [c for c in fitting if c.patient_id == one.patient_id] or fitting
-    best = max(map(key, fitting), default=(0, False))
+    best = max(map(key, fitting), default=(0, False, False))
     if named and best[0] == 0:
         return ()
     return tuple(candidate for candidate in fitting if key(candidate) == best)

@@ -29,7 +29,7 @@ from acinus.cohort.convert.case import (
 )
 from acinus.cohort.convert.censor import Censor
 from acinus.cohort.convert.choosing import Chosen, choose_cases
-from acinus.cohort.convert.identities import Identities, disagreements
+from acinus.cohort.convert.identities import Identities, disagreements, participant_of
 from acinus.cohort.convert.mapping import ExportMapping, read_mapping
 from acinus.cohort.dataset import write_dataset_json
 from acinus.cohort.header import parse_header
@@ -316,7 +316,7 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
     ]
     people: dict[str, dict[str, Any]] = {}
     for record in records:
-        participant = record["case"].rsplit("_", 1)[0]
+        participant = participant_of(record["case"])
         one = people.setdefault(participant, {ID_COLUMN: participant, "age": None, "sex": None})
         for key in ("age", "sex"):
             one[key] = one[key] if one[key] is not None else record[key]

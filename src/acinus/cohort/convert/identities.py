@@ -113,26 +113,39 @@ def study_of(series: Series) -> tuple[str, str]:
     return series.patient_id.strip() or f"study {series.study_uid}", series.study_uid
 
 
+def participant_of(case_id: str) -> str:
+    """Pseudonym of the person that a case belongs to."""
+    return case_id.rsplit("_", 1)[0]
+
+
 def disagreements(
     series: Iterable[Series], case_of: Mapping[tuple[str, str], str]
 ) -> dict[str, str]:
-    """Participants whose headers tell of different persons, and what differs.
+    """Participants who may be two persons, or one person with another, and why.
 
     Args:
         series: All series of an export.
         case_of: Person and study to case id.
     """
     told: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    of_series: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in series:
-        participant = case_of[study_of(one)].rsplit("_", 1)[0]
+        participant = participant_of(case_of[study_of(one)])
+        of_series[one.study_uid, one.uid].add(participant)
         for tag, word in (("PatientBirthDate", "birth date"), ("PatientSex", "sex")):
             if one.tags.get(tag, "").strip():
                 told[participant][word].add(one.tags[tag].strip())
-    return {
-        participant: f"headers under one id differ in {' and '.join(words)}: two persons?"
-        for participant, values in told.items()
-        if (words := sorted(word for word, found in values.items() if len(found) > 1))
-    }
+    doubts: dict[str, list[str]] = defaultdict(list)
+    for participant, values in told.items():
+        words = sorted(word for word, found in values.items() if len(found) > 1)
+        if words:
+            doubts[participant].append(
+                f"headers under one id differ in {' and '.join(words)}: two persons?"
+            )
+    several = (found for found in of_series.values() if len(found) > 1)
+    for participant in set().union(*several):
+        doubts[participant].append("slices of one series lie under several ids: one person?")
+    return {participant: "; ".join(texts) for participant, texts in doubts.items()}
 
 
 def age_years(tags: Mapping[str, str]) -> float | None:

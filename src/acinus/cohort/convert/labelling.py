@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from acinus.cohort.convert.mapping import ExportMapping
-from acinus.cohort.header import Side
 from acinus.errors import DataError, GridError
+from acinus.progress import plural
 from acinus.scans import (
     DicomSegments,
     Grid,
@@ -32,7 +32,8 @@ from acinus.scans import (
     resample_onto,
     stack_grid,
 )
-from acinus.types import Array
+from acinus.scans.coding import Side
+from acinus.types import Labelmap, Mask
 
 MOST_SHARED = 0.05
 """Largest share of a structure that may be inside another one: contours that touch."""
@@ -89,7 +90,7 @@ def draw_labels(
                     "spaced; they are not, and the repaired image has others. Export the series "
                     "again, or convert it without labels."
                 )
-            grid = _stored_grid(series) if repaired is None else repaired.grid
+            grid = _stored_grid(series) if repaired is None else repaired.meta["even_grid"]
             drawn = _read(one, file, grid, series)
             notes += drawn.notes
             if not drawn.grid.matches(image.grid):
@@ -105,7 +106,14 @@ def draw_labels(
                         f"structure '{structure.name}' is coded as {structure.side}; its label "
                         f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
                     )
-                mask = _on_grid(drawn.draw(structure), drawn.grid, image, made)
+                mask = drawn.draw(structure)
+                n_filled = _fill_interpolated(mask, made)
+                if n_filled:
+                    notes.append(
+                        f"structure '{structure.name}': filled from its neighbours on {n_filled} "
+                        f"interpolated {plural('slice', n_filled)}, on which nothing is drawn"
+                    )
+                mask = _on_grid(mask, drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
                 if mask.any():
                     coded.setdefault(label, set()).add(structure.side)
@@ -155,23 +163,35 @@ def _read(one: StoredSegmentation, file: Path, grid: Grid, series: Series) -> Di
         raise type(error)(f"{one.kind} '{one.label}': {found}") from error
 
 
-def _on_grid(mask: Array, grid: Grid, image: Volume, made: Sequence[int]) -> Array:
-    """A mask on the grid of the image.
+def _fill_interpolated(mask: Mask, made: Sequence[int]) -> int:
+    """Fill interpolated slices from the nearest measured one; how many were filled.
 
-    Contours reach into interpolated slices on which nothing was drawn, which only a structure that
-    goes on beyond them can ask for.
+    Only where nothing is drawn on them, and the structure is there below and above: one that
+    ends beside a lost slice may as well have ended on it.
+
+    Args:
+        mask: (Z, Y, X), changed.
+        made: Indices of the interpolated slices; neither the first nor the last is one.
     """
     measured = np.setdiff1d(np.arange(len(mask)), made)
+    n_filled = 0
     for z in made:
-        if not mask[z].any() and len(measured):
-            mask[z] = mask[measured[np.argmin(np.abs(measured - z))]]
+        below, above = measured[measured < z][-1], measured[measured > z][0]
+        if not mask[z].any() and mask[below].any() and mask[above].any():
+            mask[z] = mask[below if z - below <= above - z else above]
+            n_filled += 1
+    return n_filled
+
+
+def _on_grid(mask: Mask, grid: Grid, image: Volume) -> Mask:
+    """A mask on the grid of the image."""
     if grid.matches(image.grid):
         return mask
     moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
     return moved.array > 0
 
 
-def _paint(labels: Array, mask: Array, label: str, mapping: ExportMapping) -> list[str]:
+def _paint(labels: Labelmap, mask: Mask, label: str, mapping: ExportMapping) -> list[str]:
     """Paint a mask where nothing is yet; remarks on what it shares with other labels."""
     shared = np.bincount(labels[mask], minlength=len(mapping.labels) + 1)
     notes = []

@@ -14,9 +14,10 @@ from typing import Any
 from acinus.cohort.convert.censor import Censor
 from acinus.cohort.convert.choosing import possible_series
 from acinus.cohort.convert.export import ids_path
-from acinus.cohort.convert.identities import Identities, study_of
+from acinus.cohort.convert.identities import Identities, disagreements, participant_of, study_of
 from acinus.cohort.convert.mapping import MODALITIES, read_mapping
 from acinus.scans import Series, list_export, oblique_degrees, require_series, tilt_degrees
+from acinus.scans.stack import Fault
 from acinus.types import Spacing
 
 
@@ -92,7 +93,8 @@ def list_scans(
 
     Args:
         source: Folder or zip archive, of any depth and order.
-        dataset: The dataset to be made; pseudonyms that it has already are used.
+        dataset: The dataset to be made; pseudonyms that it has already are used. Without it and
+            `ids` they are those of a new dataset.
         mapping: YAML file with the rules, for the prefix of pseudonyms.
         ids: Table of ids of an earlier conversion.
         identities: Also list PatientID, StudyInstanceUID and SeriesInstanceUID.
@@ -104,9 +106,13 @@ def list_scans(
     source = Path(source)
     export = list_export(source, jobs=jobs)
     series = require_series(export, source)
-    table = ids_path(Path(dataset or "dataset"), ids)
-    known = Identities.read(table, read_mapping(mapping).prefix)
+    prefix = read_mapping(mapping).prefix
+    if dataset is None and ids is None:
+        known = Identities(Path(), prefix)  # a table that lies here by chance is another export's
+    else:
+        known = Identities.read(ids_path(Path(dataset or ""), ids), prefix)
     case_of = known.assign(series)
+    doubts = disagreements(series, case_of)
     censor = Censor(export, source)
     series = tuple(sorted(series, key=lambda one: case_of[study_of(one)]))
     names: dict[int, list[str]] = {}
@@ -130,7 +136,10 @@ def list_scans(
             n_slices=one.n_slices,
             spacing_mm=tuple(round(value, 4) for value in one.spacing_mm),  # type: ignore[arg-type]
             matrix=(one.slices[0].n_rows, one.slices[0].n_columns),
-            faults=tuple(censor(text) for text in _faults(one)),
+            faults=tuple(
+                censor(text)
+                for text in _faults(one, doubts.get(participant_of(case_of[study_of(one)])))
+            ),
             structures=tuple(censor(name) for name in names.get(id(one), ())),
             headers=_headers(one) if identities else None,
         )
@@ -141,17 +150,21 @@ def list_scans(
     return ExportListing(listed, dict(skipped), dict(faulty), tuple(unmatched))
 
 
-def _faults(one: Series) -> list[str]:
-    faults = [
-        fault.found + ("; --repair would mend it" if fault.is_repairable else "")
-        for fault in one.faults
-    ]
+def _faults(one: Series, doubt: str | None) -> list[str]:
+    faults = [fault.found + _repair_of(fault) for fault in one.faults]
     tilt = tilt_degrees(one.slices)
     if tilt:
         faults.append(f"gantry tilt of {tilt:.3g} degrees, resampled when converted")
     if one.modality not in MODALITIES:
         faults.append(f"modality '{one.modality}' is not known to be a volume of a body")
-    return faults
+    return [*faults, doubt] if doubt else faults
+
+
+def _repair_of(fault: Fault) -> str:
+    """What --repair does about a fault, as the end of a sentence."""
+    if fault.code == "repeated":
+        return "; --repair leaves one out if their pixels are the same"
+    return "; --repair would mend it" if fault.is_repairable else ""
 
 
 def _headers(one: Series) -> dict[str, str]:
