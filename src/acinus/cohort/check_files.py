@@ -119,8 +119,8 @@ def check_side_names(header: Header) -> list[Finding]:
                 f"{f' (and {len(pairs) - 1} more pairs)' if len(pairs) > 1 else ''}, "
                 "which 'mirror_pairs' does not state",
                 f'State them, "mirror_pairs": {json.dumps(first)}{" ..." if pairs[3:] else ""}, or '
-                "training never mirrors right and left, and predictions of the other side are "
-                "told by the middle of the body alone.",
+                "right and left are not mirrored in training, and parts on the wrong side are told "
+                "by the middle of the body alone.",
             )
         )
     return findings
