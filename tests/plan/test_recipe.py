@@ -163,7 +163,7 @@ def test_a_section_and_a_part_of_it_cannot_both_be_set(order: int) -> None:
         (["train.lr=-1"], "'train.lr': must be greater than 0; got -1."),
         (["train.lr=fast"], "'train.lr': must be a valid number"),
         (["train.patch_vox=[0, 16]"], "'train.patch_vox': must be lengths of at least 1 voxel"),
-        (["prepare.size_vox=[64, 0]"], "'prepare.size_vox': must be two lengths of at least 1"),
+        (["prepare.size_vox=[64, 0]"], "'prepare.size_vox': must be two or three lengths"),
         (["augment.scale_range=[0, 1]"], "'augment.scale_range': must be two factors above 0"),
         (
             ["augment.brightness_range=[2, 1]"],

@@ -297,7 +297,7 @@ def test_the_studies_of_glands_can_be_run_small_and_whole(name: str, full: bool)
     assert finest.rules == ("nnunet" if full else "auto")
     is_cut = name == "glands-ct" and full
     assert finest.locate.box_mm == ((375, 600, 600) if is_cut else None)
-    assert finest.prepare.size_vox == ((600, 600) if is_cut else None)
+    assert finest.prepare.size_vox == ((375, 600, 600) if is_cut else None)
     assert {one["train.mirroring"] for one in whole.variants()} == {"plain", "none"}
 
 
