@@ -84,7 +84,7 @@ def draft_published(
     )
     data = "made images" if content.synthetic else "other images"
     caption = (
-        f"Published: {content.published.get('source', 'source not given')}. Here: {data}, other "
+        f"Published: {content.published.get('source', 'source not given').rstrip('.')}. Here: {data}, other "
         "participants and other references. The numbers stand side by side for orientation and "
         "are not a comparison."
     )

@@ -114,8 +114,8 @@ def _result(arm: ArmContent, numbers: Numbers) -> str:
     text += _volumes(arm, numbers)
     missed = int(dice["n_missed"])
     if missed:
-        verb = "was" if missed == 1 else "were"
-        text += f" {count_text(missed)} {verb} missed altogether and counts as Dice 0."
+        verbs = ("was", "counts") if missed == 1 else ("were", "count")
+        text += f" {count_text(missed)} {verbs[0]} missed altogether and {verbs[1]} as Dice 0."
     if dice["n_failed"]:
         text += f" {plural(int(dice['n_failed']), 'structure')} could not be judged (see below)."
     return text
