@@ -84,9 +84,9 @@ def draft_published(
     )
     data = "made images" if content.synthetic else "other images"
     caption = (
-        f"Published: {content.published.get('source', 'source not given').rstrip('.')}. Here: {data}, other "
-        "participants and other references. The numbers stand side by side for orientation and "
-        "are not a comparison."
+        f"Published: {content.published.get('source', 'source not given').rstrip('.')}. Here: "
+        f"{data}, other participants and other references. The numbers stand side by side for "
+        "orientation and are not a comparison."
     )
     return "published", title, raw, shown, caption
 
