@@ -174,12 +174,17 @@ class TrueBoxes:
         """Of the locator."""
         return float(self.inner.overview_mm)
 
-    def find(self, channels: Sequence[Any]) -> list[Any]:
+    @property
+    def limits(self) -> Any:
+        """Of the locator."""
+        return self.inner.limits
+
+    def find(self, channels: Sequence[Any], watch: Any = None) -> list[Any]:
         """A box a gland, whatever the locator says."""
         from acinus.predict.locate import Place
         from acinus.scans.box import Box
 
-        self.inner.find(channels)
+        self.inner.find(channels, watch)
         margin_mm = self.inner.plan.settings.locate.margin_mm
         places = []
         for name, (centre, radii) in GLANDS.items():
@@ -220,6 +225,7 @@ def predict(model: Path, scan: Path, *, swept: bool) -> None:
             overlay=False,
             memory_bytes=None,
             results=Results(),
+            relabel_sides=False,
             boxes=rows,
         )
         (done,) = job.run([Scan("scan", (scan,))], [model.parent / "labels.nii.gz"])
