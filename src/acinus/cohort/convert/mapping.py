@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from acinus.cohort.convert.identities import participant_of
 from acinus.config import Settings, read_yaml
 from acinus.scans import Kind, Series
 from acinus.scans.coding import Side
@@ -142,7 +143,7 @@ class ExportMapping(Settings):
 
     def excludes(self, case_id: str) -> bool:
         """Whether a case, or the participant that it belongs to, is to be left out."""
-        return not {case_id, case_id.rsplit("_", 1)[0]}.isdisjoint(self.exclude)
+        return not {case_id, participant_of(case_id)}.isdisjoint(self.exclude)
 
     @property
     def values(self) -> dict[str, int]:
