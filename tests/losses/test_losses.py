@@ -49,6 +49,11 @@ LOGS = [math.log(p) for p in (0.8, 0.6, 0.7, 0.9)]
             {"dice_weight": 2.0, "ce_weight": 0.5},
             2 * (1 - 3.8 / 4.1) - 0.5 * sum(LOGS) / 4,
         ),
+        (
+            "dice_ce",
+            {"ce_weights": (1.0, 10.0)},
+            1 - 3.8 / 4.1 - (10 * LOGS[0] + 10 * LOGS[1] + LOGS[2] + LOGS[3]) / 22,
+        ),
     ],
 )
 def test_numbers_by_hand(name: str, config: dict[str, object], expected: float) -> None:
@@ -284,6 +289,10 @@ def test_faulty_settings_are_named() -> None:
         build_loss("weighted_ce", {"weights": (1.0, 0.0)}, 2)
     with pytest.raises(ConfigError, match="or 4, one per class; got 3"):
         build_loss("weighted_ce", {"weights": (1.0, 2.0, 3.0)}, 4)
+    with pytest.raises(ConfigError, match="above 0"):
+        build_loss("dice_ce", {"ce_weights": (1.0, -1.0)}, 2)
+    with pytest.raises(ConfigError, match=r"dice_ce.*one per class; got 3"):
+        build_loss("dice_ce", {"ce_weights": (1.0, 2.0, 3.0)}, 4)
     with pytest.raises(ConfigError, match="at least 2 classes"):
         build_loss("dice", {}, 1)
 

@@ -16,8 +16,10 @@ from acinus.plan.auto import (
     BATCH_NORM_FROM,
     CONTEXT,
     LARGEST_BATCH,
+    LARGEST_WEIGHT,
     MAX_COARSENING,
     MIN_STRUCTURE_VOX,
+    RARE_SHARE,
     SCALES,
     WHOLE_IMAGE,
     auto_decisions,
@@ -247,6 +249,47 @@ def test_a_normalisation_by_the_user_gets_the_intensities_that_it_needs() -> Non
 
 
 # What the user has set --------------------------------------------------------------------------
+
+
+def test_voxels_of_labels_that_are_rare_in_a_patch_weigh_more() -> None:
+    def weights(volume_ml: float, **changes: Any) -> Any:
+        plan = planned(facts((200, 200, 200), volume_ml=volume_ml), **changes)
+        return plan.settings.loss.config.get("ce_weights")
+
+    patch = planned(facts((200, 200, 200))).patch_vox
+    rare_ml = RARE_SHARE * math.prod(patch) / 1000
+    assert weights(1.01 * rare_ml) is None
+    assert weights(rare_ml / 4) == [1.0, pytest.approx((RARE_SHARE / 4) ** -0.5, rel=1e-2)]
+    assert weights(rare_ml / 1000) == [1.0, LARGEST_WEIGHT]
+    assert weights(rare_ml / 4, loss={"config": {"smooth": 2.0}}) is None
+    assert weights(rare_ml / 4, loss={"name": "dice"}) is None
+
+
+def test_a_label_that_is_grown_is_less_rare() -> None:
+    case = facts((200, 200, 200), volume_ml=0.02)
+    as_it_is, grown = (
+        planned(case, prepare={"grow_mm": mm}).settings.loss.config["ce_weights"][1]
+        for mm in (0.0, 5.0)  # 10 mm become 20 mm along each axis
+    )
+    assert grown == pytest.approx(as_it_is / 8**0.5, rel=1e-2)
+
+
+def test_all_labels_get_a_weight_where_one_is_rare_and_the_absent_none() -> None:
+    case = case_facts(
+        (200, 200, 200),
+        extent_mm={"small": (5.0, 5.0, 5.0), "large": (30.0, 30.0, 30.0)},
+        volume_ml={"small": 0.05, "large": 13.0, "absent": 0.0},
+        centroid_mm={"small": (50.0, 50.0, 50.0), "large": (100.0, 100.0, 100.0)},
+    )
+    labels = {"small": 1, "large": 2, "absent": 3}
+    dataset = unread_dataset(labels=labels, sides={}, mirror_pairs=())
+    fingerprint = fingerprint_of([case] * 8, labels=labels)
+    plan = make_plan(
+        dataset, fingerprint, load_recipe("auto", {"train": {"device": "cpu"}}), seed=1
+    )
+    patch_mm3 = math.prod(plan.patch_vox) * math.prod(spacing(plan))
+    expected = [1.0, (patch_mm3 / 50) ** 0.5, (patch_mm3 / 13000) ** 0.5, 1.0]
+    assert plan.settings.loss.config["ce_weights"] == pytest.approx(expected, abs=0.06)
 
 
 def test_settings_of_the_user_win() -> None:

@@ -64,8 +64,9 @@ def predict(
             model was trained in float32.
         mirroring: Average over mirrored images, along the axes that training allowed; this takes
             two to eight times as long. Default: as the plan decided.
-        memory: Most memory that the command may take, such as 4GB; a scan that needs more is
-            refused beforehand, with what it would need.
+        memory: Most memory that the command may take, such as 4GB. A scan that needs more goes in
+            overlapping parts; what does not fit even so is refused beforehand, with what it would
+            need. Default: what this machine has free.
         format: Label maps, or DICOM on the series that was segmented, for a PACS or a planning
             system.
         allow_wrong_side: Write DICOM even if a structure lies on the other side of the patient

@@ -5,9 +5,10 @@ Enters: logits and class indices. Leaves: a scalar >= 0 to minimise.
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
+from acinus.losses.class_weights import ClassWeights, usable_weights
 from acinus.losses.compared import Outputs
 from acinus.losses.dice import DiceLoss
 from acinus.losses.overlap import OverlapConfig
@@ -18,13 +19,22 @@ class DiceCrossEntropyConfig(OverlapConfig):
 
     dice_weight: float = Field(1.0, gt=0)
     ce_weight: float = Field(1.0, gt=0)
+    ce_weights: tuple[float, ...] | None = None
+    """Weights of the classes within the cross-entropy, as those of `weighted_ce`; None: all voxels
+    count alike, so that a structure of a hundred voxels in a scan says next to nothing there."""
+
+    @field_validator("ce_weights")
+    @classmethod
+    def _weights_are_usable(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        return None if weights is None else usable_weights(weights)
 
 
 class DiceCrossEntropyLoss:
     """Soft Dice plus cross-entropy: a · Dice loss + b · mean(- log p_g).
 
     a is `dice_weight`, b `ce_weight`, p_g the softmax probability of the voxel's reference
-    class; the Dice part is that of the loss `dice`, the cross-entropy has no class weights.
+    class; the Dice part is that of the loss `dice`. The mean is over voxels; with `ce_weights` one
+    weighted by the reference class, as of `weighted_ce`.
     For regions the cross-entropy is the binary one, averaged over regions and voxels.
     In [0, ∞): 0 for a perfect and sure prediction; lower is better.
 
@@ -43,9 +53,15 @@ class DiceCrossEntropyLoss:
         self.config = config
         self.outputs = outputs
         self.dice = DiceLoss(config, outputs)
+        self.weights = (
+            None
+            if config.ce_weights is None
+            else ClassWeights("dice_ce", config.ce_weights, outputs)
+        )
 
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
         compared = self.outputs.compare(logits, target, annotated)
-        dice, cross_entropy = self.dice.of(compared), compared.cross_entropy()
+        weights = None if self.weights is None else self.weights.on(logits.device)
+        dice, cross_entropy = self.dice.of(compared), compared.cross_entropy(weights)
         return self.config.dice_weight * dice + self.config.ce_weight * cross_entropy

@@ -5,12 +5,11 @@ Enters: logits and class indices. Leaves: a scalar >= 0 to minimise.
 
 from __future__ import annotations
 
-import torch
 from pydantic import field_validator
 from torch import Tensor
 
 from acinus.config import Settings
-from acinus.errors import ConfigError
+from acinus.losses.class_weights import ClassWeights, usable_weights
 from acinus.losses.compared import Outputs
 
 
@@ -23,12 +22,7 @@ class WeightedCrossEntropyConfig(Settings):
     lacrimal study does not state its weights; ten softens the about 1:50 of its foreground,
     whose inverse would make the network over-segment."""
 
-    @field_validator("weights")
-    @classmethod
-    def _weights_are_usable(cls, weights: tuple[float, ...]) -> tuple[float, ...]:
-        if len(weights) < 2 or min(weights) <= 0:
-            raise ValueError("must hold at least two numbers, each above 0")
-        return weights
+    _weights_are_usable = field_validator("weights")(usable_weights)
 
 
 class WeightedCrossEntropyLoss:
@@ -49,21 +43,11 @@ class WeightedCrossEntropyLoss:
     """
 
     def __init__(self, config: WeightedCrossEntropyConfig, outputs: Outputs) -> None:
-        n_weights = outputs.n_foreground + 1
-        if len(config.weights) not in (2, n_weights):
-            raise ConfigError(
-                f"loss 'weighted_ce': weights must hold 2 numbers (background, foreground) or "
-                f"{n_weights}, one per class; got {len(config.weights)}."
-            )
-        background, *foreground = config.weights
-        if len(foreground) == 1:
-            foreground = foreground * outputs.n_foreground
         self.config = config
         self.outputs = outputs
-        self.weights = torch.tensor([background, *foreground])
+        self.weights = ClassWeights("weighted_ce", config.weights, outputs)
 
     def __call__(self, logits: Tensor, target: Tensor, annotated: Tensor | None = None) -> Tensor:
         """Scalar loss of logits (N, K, ...) against target (N, ...) int64."""
-        # Moved once: a GPU cannot record a copy from this machine's memory.
-        self.weights = self.weights.to(logits.device)
-        return self.outputs.compare(logits, target, annotated).cross_entropy(self.weights)
+        compared = self.outputs.compare(logits, target, annotated)
+        return compared.cross_entropy(self.weights.on(logits.device))

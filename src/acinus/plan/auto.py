@@ -43,6 +43,13 @@ MIN_STRUCTURE_VOX = 500
 
 LARGEST_BATCH = 16
 
+RARE_SHARE = 1e-3
+"""Below this share of a patch a label counts more in the cross-entropy, and with it all labels."""
+
+LARGEST_WEIGHT = 150.0
+"""Most that a voxel of a label weighs beside one of the background; ten times as much made a
+network learn several times more slowly, with labels all over the scan."""
+
 BATCH_NORM_FROM = 4
 """Patches from which normalisation is over the batch, a third faster on a CPU than over each."""
 
@@ -194,7 +201,11 @@ def _volumes(
     if _is_given(recipe, "train.batch"):
         batch = recipe.train.batch
     shared = {**facts, "largest_extent_mm": _rounded(extent_mm)}
+    weighted: dict[str, Decision] = {}
+    if recipe.loss.name == "dice_ce" and not _is_given(recipe, "loss.config"):
+        weighted = _class_weights(fingerprint, recipe, math.prod(np.multiply(patch, target)))
     return {
+        **weighted,
         "prepare.spacing_mm": Decision(
             value=tuple(_rounded(target)),
             rule=(
@@ -326,6 +337,48 @@ def _largest_extents(fingerprint: Fingerprint) -> Array:
         if extents:
             rows.append(np.percentile(extents, 75, axis=0))
     return np.max(rows, axis=0) if rows else np.zeros(3)
+
+
+def _class_weights(
+    fingerprint: Fingerprint, recipe: Recipe, patch_mm3: float
+) -> dict[str, Decision]:
+    """Weights of the labels in the cross-entropy, if one of them is rare in a patch."""
+    grow_mm, shares = recipe.prepare.grow_mm, {}
+    for label in fingerprint.labels:
+        seen = [
+            1000
+            * case.volume_ml[label]
+            * _growth(case.extent_mm[label], grow_mm)
+            / min(patch_mm3, float(np.prod(np.multiply(case.shape_vox, case.spacing_mm))))
+            for case in fingerprint.cases.values()
+            if case.volume_ml.get(label, 0) > 0
+        ]
+        if seen:
+            shares[label] = min(float(np.median(seen)), 1.0)
+    if not shares or min(shares.values()) >= RARE_SHARE:
+        return {}
+    weights = [
+        round(min(shares.get(label, 1.0) ** -0.5, LARGEST_WEIGHT), 1)
+        for label in fingerprint.labels
+    ]
+    return {
+        "loss.config": Decision(
+            value={**recipe.loss.config, "ce_weights": [1.0, *weights]},
+            rule=(
+                f"where a label fills less than {RARE_SHARE:.1%} of a patch, voxels of each weigh "
+                "1 / √share in the cross-entropy, which else hardly sees it: of two glands that "
+                "look alike one is learned late or never"
+            ),
+            source="ours",
+            facts={"share_of_patch": {name: round(one, 6) for name, one in shares.items()}},
+        )
+    }
+
+
+def _growth(extent_mm: tuple[float, float, float], grow_mm: float) -> float:
+    """How many times its volume a label has after it was grown, by its (Z, Y, X) extent."""
+    extent = np.maximum(extent_mm, 1e-3)
+    return float(np.prod((extent + 2 * grow_mm) / extent))
 
 
 def _smallest_volume_ml(fingerprint: Fingerprint) -> float:

@@ -10,6 +10,7 @@ busy and results would depend on the company of a scan.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from acinus import progress
-from acinus.errors import AcinusError, ConfigError, DataError, GridError
+from acinus.errors import AcinusError, ConfigError, DataError, GridError, MemoryLimitError
 from acinus.files import write_text
 from acinus.predict.findings import examine, finding_rows, table_text
 from acinus.predict.located import BOX_COLUMNS, LocatedJob, caught
@@ -31,6 +32,7 @@ from acinus.predict.missing import (
 )
 from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
+from acinus.predict.parts import why_whole
 from acinus.predict.results import DICOM_SUFFIX, SYNTHETIC_WARNING, OutputFormat, Results
 from acinus.predict.sides import partners_of, parts_on_wrong_side, relabelled, side_notes
 from acinus.predict.source import Scan, find_scans
@@ -95,9 +97,10 @@ def predict_paths(
         device: See `load_model`.
         precision: See `load_model`.
         mirroring: See `load_model`.
-        memory: Most memory that this process shall take, such as ``4GB``; a case that needs
-            more fails. None: a case that will hardly fit into what is free is attempted, with
-            a warning.
+        memory: Most memory that this process shall take, such as ``4GB``; None: what is free. A
+            scan that needs more goes in parts, see `predict/parts.py`; one that must be seen
+            whole, or whose smallest parts need more, fails under a ceiling, and without one is
+            attempted with a warning.
         format: Label maps, or DICOM SEG or RTSTRUCT on the series that was segmented.
         allow_wrong_side: Write DICOM even if a structure lies on the other side than its code
             tells; else such a case fails.
@@ -160,12 +163,13 @@ def predict_paths(
     missing = {scan.case: missing_channels(names, scan.channels) for scan in scans}
     _say_missing(missing, without)
     boxes: Rows = []
+    slabwise = LocatedJob(loaded, postprocess, overlay, ceiling, results, relabel_sides, boxes)
     if loaded.locator is None:
-        job = _Job(loaded, postprocess, overlay, ceiling, results, relabel_sides)
-        done = job.run(scans, targets)
+        done = _Job(loaded, postprocess, overlay, ceiling, results, relabel_sides, slabwise).run(
+            scans, targets
+        )
     else:
-        located = LocatedJob(loaded, postprocess, overlay, ceiling, results, relabel_sides, boxes)
-        done = located.run(scans, targets)
+        done = slabwise.run(scans, targets)
     rows: Rows = []
     written: list[Path] = []
     failed: dict[str, str] = {}
@@ -247,6 +251,8 @@ class _Job:
     memory_bytes: int | None
     results: Results
     relabel_sides: bool
+    in_parts: LocatedJob
+    """For scans that are too large."""
 
     def run(
         self, scans: Sequence[Scan], targets: Sequence[Path]
@@ -265,11 +271,31 @@ class _Job:
                     found = caught(self.segment, scan, ahead.pop(0).result())
                     if before is not None:
                         yield scans[number - 1], targets[number - 1], before.result()
-                    before = writer.submit(caught, self.finish, scan, target, found)
+                    if isinstance(found, MemoryLimitError):
+                        # Here, not beside the next scan: two of them would not fit either.
+                        before = Future()
+                        before.set_result(caught(self.segment_in_parts, scan, target, found))
+                    else:
+                        before = writer.submit(caught, self.finish, scan, target, found)
                 if before is not None:
                     yield scans[-1], targets[-1], before.result()
             finally:
                 reader.shutdown(cancel_futures=True)
+
+    def segment_in_parts(self, scan: Scan, target: Path, error: MemoryLimitError) -> Rows:
+        """The rows of a scan that is too large to be segmented at once.
+
+        Raises:
+            MemoryLimitError: `error`, with the reason why it cannot go in parts.
+            AcinusError: A part failed.
+        """
+        reason = why_whole(self.model)
+        if reason is not None:
+            raise MemoryLimitError(f"{str(error).rstrip('.')}. It cannot go in parts: {reason}.")
+        ((_, _, rows),) = self.in_parts.run([scan], [target])
+        if isinstance(rows, AcinusError):
+            raise rows
+        return rows
 
     def read(self, scan: Scan) -> _Read:
         """A scan read, checked and prepared for all members."""
@@ -278,10 +304,9 @@ class _Job:
             self.model.refuse_missing(scan.channels)
         except DataError as error:
             raise DataError(f"{scan.where}: {error}") from error
-        if self.memory_bytes is not None:
-            firsts = [member.previous for member in self.model.members if member.previous]
-            plans = [one.plan for model in (self.model, *firsts) for one in model.members]
-            check_memory(reading_bytes(scan.grid(), plans), self.memory_bytes, scan.case)
+        firsts = [member.previous for member in self.model.members if member.previous]
+        if needed := self._reading_bytes(scan, firsts):
+            self._refuse_too_large(needed, scan)
         channels = scan.read()
         try:
             checked = self.model.channels(channels)
@@ -299,13 +324,30 @@ class _Job:
         if isinstance(read, AcinusError):
             raise read
         if self.memory_bytes is not None or read.image.array.size > LARGE_VOX:
-            needed = self.model.case_bytes(*read.prepared)
-            warning = check_memory(needed, self.memory_bytes, scan.case)
-            if warning is not None:
-                progress.say(f"Warning: {warning}")
+            self._refuse_too_large(self.model.case_bytes(*read.prepared), scan)
         begin = time.monotonic()
         labelmap = self.model.predict_prepared(*read.prepared, postprocess="none")
         return read, labelmap, time.monotonic() - begin
+
+    def _reading_bytes(self, scan: Scan, firsts: Sequence[Model]) -> int:
+        """What reading a scan will take, bytes; 0 where that is not looked at."""
+        try:
+            grid = scan.grid()
+        except AcinusError:  # said when it is read
+            return 0
+        if self.memory_bytes is None and math.prod(grid.shape) <= LARGE_VOX:
+            return 0
+        plans = [one.plan for model in (self.model, *firsts) for one in model.members]
+        return reading_bytes(grid, plans)
+
+    def _refuse_too_large(self, needed: int, scan: Scan) -> None:
+        """Raise MemoryLimitError unless so many bytes more will do, or parts would not help."""
+        warning = check_memory(needed, self.memory_bytes, scan.case)
+        if warning is None:
+            return
+        if why_whole(self.model) is None:
+            raise MemoryLimitError(warning)
+        progress.say(f"Warning: {warning}")
 
     def finish(
         self, scan: Scan, target: Path, found: tuple[_Read, Volume, float] | AcinusError

@@ -1,8 +1,8 @@
-"""Scans through a model with a locate stage: read slab by slab, written slab by slab.
+"""Scans that are never held whole: read slab by slab, written slab by slab.
 
-Enters: scans and a model. Leaves: label maps on the grids of their inputs, the rows of
-``predictions.csv`` and those of ``boxes.csv``. One scan after the other: reading the next one
-ahead would hold more than the boxes of one.
+Enters: scans, and a model with a locate stage or one for which they are too large. Leaves: label
+maps on the grids of their inputs, the rows of ``predictions.csv`` and those of ``boxes.csv``. One
+scan after the other: reading the next one ahead would hold more than the boxes of one.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from acinus.errors import AcinusError, DataError, GridError
 from acinus.predict.findings import examine_located, finding_rows
 from acinus.predict.locate import Located
 from acinus.predict.locate.stage import GROUP_VOX
-from acinus.predict.memory import check_memory
+from acinus.predict.memory import check_memory, room_for
 from acinus.predict.missing import missing_channels, missing_notes
 from acinus.predict.model import Model, Postprocess, assembled, refuse_nothing_found
 from acinus.predict.overlay import write_overlay
+from acinus.predict.parts import segment_in_parts
 from acinus.predict.results import Results
 from acinus.predict.sides import (
     partners_of,
@@ -31,8 +32,8 @@ from acinus.predict.sides import (
     side_notes,
 )
 from acinus.predict.source import Scan
-from acinus.scans import Volume, read_series
-from acinus.scans.box import Slices, part_affine
+from acinus.scans import read_series, resample_onto
+from acinus.scans.box import Slices, hull
 from acinus.scans.nifti import geometry_codes
 from acinus.scans.series import Series
 from acinus.scans.slabs import (
@@ -40,7 +41,6 @@ from acinus.scans.slabs import (
     VolumeSlabs,
     are_slabs,
     open_slabs,
-    paste,
     read_parts,
     write_pieces,
 )
@@ -73,16 +73,16 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class LocatedJob:
-    """How scans are segmented in boxes; see `predict_paths`.
+    """How scans are segmented in boxes, or without a locator in parts; see `predict_paths`.
 
     Attributes:
-        model: With a locator.
+        model: What segments them.
         postprocess: What is done after the network.
         overlay: Whether pictures are made.
         memory_bytes: Most that this process may take; None: what is free.
         results: In which form results are written.
         relabel_sides: Whether parts on the wrong side are given to their partners.
-        boxes: Receives the rows of ``boxes.csv``.
+        boxes: Receives the rows of ``boxes.csv``; of parts there are none.
     """
 
     model: Model
@@ -116,9 +116,14 @@ class LocatedJob:
         if each := sum(map(_bytes_at_once, scan.channels)) + 2 * is_written_whole:
             watch(each * math.prod(scan.grid().shape))
         sources = [_open(channel) for channel in scan.channels]
+        notes: list[str] = []
         try:
-            located = self.model.predict_located(sources, postprocess="none", watch=watch)
-            refuse_nothing_found(located)
+            if self.model.locator is None:
+                located, n_parts = segment_in_parts(self.model, sources, self._room, watch)
+                notes.append(f"segmented in {n_parts} parts")
+            else:
+                located = self.model.predict_located(sources, postprocess="none", watch=watch)
+                refuse_nothing_found(located)
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
         first = next(one for one in sources if one is not None)
@@ -129,7 +134,8 @@ class LocatedJob:
         if self.relabel_sides:
             located = relabelled_pieces(located, parts, plan)
         located = self.model.clean_located(located, self.postprocess)
-        self.boxes.extend(box_rows(located, scan.case))
+        if self.model.locator is not None:
+            self.boxes.extend(box_rows(located, scan.case))
         if self.results.are_dicom:
             self.results.write(
                 assembled(located), target, scan=scan, image=None, plan=self.model.plan
@@ -139,7 +145,7 @@ class LocatedJob:
         if self.overlay:
             _draw(first, located, self.model, target.parent / f"{scan.case}.png")
         missing = missing_channels(self.model.channel_names, sources)
-        notes = missing_notes(missing, scan.left_out)
+        notes += missing_notes(missing, scan.left_out)
         if plan.dataset.synthetic:
             notes.append("model learned from synthetic images")
         findings = examine_located(located, plan, of_sides)
@@ -148,6 +154,10 @@ class LocatedJob:
         return finding_rows(
             findings, case=scan.case, part="new", model="final", seconds=seconds, missing=missing
         )
+
+    def _room(self) -> int:
+        """Bytes that may be taken beside those that are."""
+        return room_for(self.memory_bytes)
 
 
 def caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:
@@ -211,30 +221,24 @@ def _open(channel: Path | Series | None) -> SlabReader | None:
 
 
 def _draw(source: SlabReader, located: Located, model: Model, path: Path) -> None:
-    """The contours on the part of the scan that holds all boxes, or on each if that is large."""
-    parts = [part for part, _ in located.parts()]
-    hull = tuple(
-        slice(min(edge.start for edge in edges), max(edge.stop for edge in edges))
-        for edges in zip(*parts, strict=True)
-    )
-    z, y, x = hull
-    if math.prod(edge.stop - edge.start for edge in hull) > GROUP_VOX:
+    """The contours on the part of the scan that holds all boxes, or on each if that is large, or on
+    the overview if each is."""
+    around = hull(part for part, _ in located.parts())
+    if _n_voxels(around) > GROUP_VOX:
         held = [one for one in located.parts() if one[1].any()] or located.parts()
+        if max(_n_voxels(part) for part, _ in held) > GROUP_VOX:
+            coarse = resample_onto(assembled(located, around), located.overview.grid, order=0)
+            write_overlay([(located.overview, coarse)], model.labels, path)
+            return
         images = read_parts(source, [part for part, _ in held])
         shown = [
             (image, image.with_array(own)) for image, (_, own) in zip(images, held, strict=True)
         ]
         write_overlay(shown, model.labels, path)
         return
-    image = read_parts(source, [(z, y, x)])[0]
-    labels = image.array.astype("uint8") * 0
-    moved: list[tuple[Slices, object]] = []
-    for part, array in located.parts():
-        a, b, c = (
-            slice(edge.start - all_.start, edge.stop - all_.start)
-            for edge, all_ in zip(part, hull, strict=True)
-        )
-        moved.append(((a, b, c), array))
-    paste(moved, 0, labels)  # type: ignore[arg-type]
-    affine = part_affine(located.grid.affine, hull)
-    write_overlay([(image, Volume(labels, affine))], model.labels, path)
+    image = read_parts(source, [around])[0]
+    write_overlay([(image, assembled(located, around))], model.labels, path)
+
+
+def _n_voxels(part: Slices) -> int:
+    return math.prod(edge.stop - edge.start for edge in part)

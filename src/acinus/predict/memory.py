@@ -117,19 +117,35 @@ def reading_bytes(grid: Grid, plans: Sequence[Plan], *, held: bool = True) -> in
         plans: Of the members of a model; the arrays of all are held at a time.
         held: Whether the scan itself is counted.
     """
-    # A view without voxels of its own: only its axes are turned.
-    stands = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
     total = 0
     for plan in plans:
-        settings, n_channels = plan.settings.prepare, len(plan.dataset.channel_names)
-        turned = turn_to(stands, settings.orientation).grid
-        geometry = make_geometry(grid, turned, settings, None)
         # Cropping to what is not 0 may make the image smaller; how much is not known yet.
-        n_prepared = 0 if settings.crop_to_nonzero else math.prod(geometry.prepared_vox)
-        total += 4 * n_channels * n_prepared
+        crops = plan.settings.prepare.crop_to_nonzero
+        total += 0 if crops else unread_case(grid, plan).image.nbytes
     # The scan, and one of its channels on the way to the network.
     n_held = len(plans[0].dataset.channel_names) if held else 0
     return total + 4 * math.prod(grid.shape) * (n_held + 1)
+
+
+def unread_case(grid: Grid, plan: Plan) -> PreparedCase:
+    """A case as a plan would prepare it, without voxels of its own: sizes alone are right.
+
+    Args:
+        grid: Of the scan; nothing of it is cropped.
+        plan: Of a network.
+    """
+    settings = plan.settings.prepare
+    stands = Volume(np.broadcast_to(np.uint8(0), grid.shape), grid.affine)
+    geometry = make_geometry(grid, turn_to(stands, settings.orientation).grid, settings, None)
+    shape = (len(plan.dataset.channel_names), *geometry.prepared_vox)
+    return PreparedCase(np.broadcast_to(np.float32(0), shape), None, geometry)
+
+
+def room_for(ceiling: int | None) -> int:
+    """Bytes that may be taken beside those that are; `ceiling` as of `check_memory`."""
+    if ceiling is None:
+        return int(MINIMUM_SHARE * psutil.virtual_memory().available)
+    return ceiling - int(psutil.Process().memory_info().rss)
 
 
 def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
@@ -143,17 +159,16 @@ def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
     Raises:
         MemoryLimitError: The ceiling would be passed.
     """
-    process = psutil.Process()
     if ceiling is None:
-        free = int(psutil.virtual_memory().available)
-        if needed <= MINIMUM_SHARE * free:
+        if needed <= room_for(None):
             return None
+        free = int(psutil.virtual_memory().available)
         return (
             f"case '{case}': predicting it needs about {needed / GIGABYTE:.1f} GB more, and "
             f"{free / GIGABYTE:.1f} GB are free; the system may end the program. Close other "
             "programs, or crop the scan."
         )
-    total = process.memory_info().rss + needed
+    total = psutil.Process().memory_info().rss + needed
     if total > ceiling:
         raise MemoryLimitError(
             f"case '{case}': predicting it must stay below --memory {ceiling / GIGABYTE:.2f} GB; "

@@ -49,11 +49,13 @@ from acinus.predict.locate import (
 )
 from acinus.predict.locate.locators import Watch
 from acinus.predict.locate.stage import common_grid, still_cut
-from acinus.predict.memory import case_bytes, reading_bytes, tile_bytes
+from acinus.predict.memory import case_bytes, reading_bytes, tile_bytes, unread_case
 from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
 from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
+from acinus.prepare.normalise import Intensities
 from acinus.scans import Grid, Volume
+from acinus.scans.box import Slices, part_affine, within
 from acinus.scans.slabs import SlabReader, VolumeSlabs, paste
 
 Postprocess = Literal["plan", "none", "largest_component"]
@@ -94,9 +96,18 @@ class Member:
         is_trained = is_trained_for_missing(self.plan)
         return frozenset(self.plan.dataset.channel_names if is_trained else self.lacked)
 
-    def prepare(self, channels: Sequence[Volume | None]) -> PreparedCase:
-        """One case as these networks see it, with what the low resolution of a cascade finds."""
-        prepared = prepare_case(channels, self.plan.settings.prepare)
+    def prepare(
+        self,
+        channels: Sequence[Volume | None],
+        whole: Sequence[Intensities | None] | None = None,
+    ) -> PreparedCase:
+        """One case as these networks see it, with what the low resolution of a cascade finds.
+
+        Args:
+            channels: One a channel; None is missing.
+            whole: Of a part of a scan: the intensities of all of it.
+        """
+        prepared = prepare_case(channels, self.plan.settings.prepare, whole=whole)
         if self.previous is None:
             return prepared
         return with_previous(prepared, self.previous.predict(channels, postprocess="none"))
@@ -261,6 +272,31 @@ class Model:
             watch(self.case_bytes(*prepared))
         return self.predict_prepared(*prepared, postprocess=postprocess)
 
+    def segment_part(
+        self,
+        channels: Sequence[Volume | None],
+        whole: Sequence[Sequence[Intensities | None]],
+    ) -> Volume:
+        """Label map of a part of a scan, not post-processed.
+
+        Args:
+            channels: One a channel, in the model's order.
+            whole: For each member the intensities of each channel in the whole scan.
+
+        Raises:
+            DataError: As of `predict`.
+        """
+        checked = self.channels(channels)
+        pairs = zip(self.members, whole, strict=True)
+        prepared = [member.prepare(checked, intensities) for member, intensities in pairs]
+        return self.predict_prepared(*prepared, postprocess="none")
+
+    def part_bytes(self, grid: Grid) -> int:
+        """Most memory that a part of a scan takes from its reading to its labels, bytes."""
+        plans = [member.plan for member in self.members]
+        cases = [unread_case(grid, plan) for plan in plans]
+        return max(reading_bytes(grid, plans), self.case_bytes(*cases))
+
     def channels(self, volume: Volume | Sequence[Volume | None]) -> list[Volume | None]:
         """The channels of one case, checked but for missing ones; arguments as of `predict`."""
         channels: list[Volume | None]
@@ -419,11 +455,15 @@ def _n_voxels(grid: Grid) -> int:
     return math.prod(grid.shape)
 
 
-def assembled(located: Located) -> Volume:
-    """The label map of a whole scan from its pieces."""
-    array = np.zeros(located.grid.shape, dtype=np.uint8)
-    paste(located.parts(), 0, array)
-    return Volume(array, located.grid.affine)
+def assembled(located: Located, part: Slices | None = None) -> Volume:
+    """The label map of a whole scan from its pieces, or of a part that holds them all."""
+    grid = located.grid
+    if part is None:
+        z, y, x = grid.shape
+        part = slice(0, z), slice(0, y), slice(0, x)
+    array = np.zeros([edge.stop - edge.start for edge in part], dtype=np.uint8)
+    paste([(within(own, part), labels) for own, labels in located.parts()], 0, array)
+    return Volume(array, part_affine(grid.affine, part))
 
 
 def _locator(

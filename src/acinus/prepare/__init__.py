@@ -14,16 +14,19 @@ from acinus.prepare.store import (
     prepare_store,
     store_key,
 )
+from acinus.prepare.whole import WholeScan, look_over
 
 __all__ = [
     "CaseBoxes",
     "Geometry",
     "PreparedCase",
     "Store",
+    "WholeScan",
     "is_prepared",
     "label_sites",
     "load_case",
     "load_labelled_case",
+    "look_over",
     "native_maps",
     "normalise",
     "prepare_case",

@@ -19,7 +19,7 @@ from acinus.errors import DataError, GridError
 from acinus.plan.settings import PrepareSettings
 from acinus.prepare.geometry import Geometry, axis_order, make_geometry, turn_to
 from acinus.prepare.grow import grow_labels
-from acinus.prepare.normalise import channel_normalisation, normalise
+from acinus.prepare.normalise import Intensities, channel_normalisation, normalise
 from acinus.prepare.resample import resample_image, resample_label
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume
 from acinus.types import IGNORE, Array, Mask
@@ -48,6 +48,7 @@ def prepare_case(
     label: Volume | None = None,
     *,
     ignore_label: int | None = None,
+    whole: Sequence[Intensities | None] | None = None,
 ) -> PreparedCase:
     """Image and label as the network sees them.
 
@@ -56,6 +57,7 @@ def prepare_case(
         settings: Resolved settings: slice axis, spacing and normalisation are decided.
         label: Label map on the same grid, or None.
         ignore_label: Value of the label map that says nothing; it becomes 255.
+        whole: For each channel the intensities of the scan of which it is a part; None: it is all.
 
     Raises:
         GridError: Channels or label lie on different grids.
@@ -79,13 +81,18 @@ def prepare_case(
         else None
     )
     image = np.zeros((len(channels), *geometry.prepared_vox), dtype=np.float32)
-    for target, array, (how, intensity) in zip(image, arrays, schemes, strict=True):
+    wholes = whole or (None,) * len(channels)
+    for target, array, (how, intensity), all_of_it in zip(
+        image, arrays, schemes, wholes, strict=True
+    ):
         if array is None:
             continue
         # Nothing here keeps the normalised array while it is resampled.
         resampled = resample_image(
             torch.from_numpy(
-                normalise(array[geometry.box], how, intensity=intensity, inside=inside)
+                normalise(
+                    array[geometry.box], how, intensity=intensity, inside=inside, whole=all_of_it
+                )
             ),
             geometry.resampled_vox,
             geometry.interpolation,

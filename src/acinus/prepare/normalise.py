@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,12 +26,23 @@ BLOCK = 2**15
 """Voxels whose squares are summed in 32 bits."""
 
 
+@dataclass(frozen=True)
+class Intensities:
+    """Smallest and largest value of a scan, mean and standard deviation."""
+
+    low: float
+    high: float
+    mean: float
+    sd: float
+
+
 def normalise(
     array: Array,
     how: Normalisation,
     *,
     intensity: ChannelIntensity | None = None,
     inside: Mask | None = None,
+    whole: Intensities | None = None,
 ) -> Array:
     """Rescaled intensities of one channel of one case.
 
@@ -43,6 +55,7 @@ def normalise(
             divides by 255; ``none`` leaves the values.
         intensity: The dataset's foreground intensities, for ``ct``.
         inside: Same shape; z-scores look at these voxels only and leave the others.
+        whole: Of the scan of which this is a part; None: it is all.
 
     Returns:
         float32 of the same shape, a new array; all zero for a constant image under
@@ -53,9 +66,12 @@ def normalise(
         DataError: ``rgb_0_1`` with values outside of 0 to 255.
     """
     values = np.array(array, dtype=np.float32, order="C")
-    if how == "z_score":
+    if how == "z_score" and whole is None:
         return _z_score(values, inside)
-    if how == "ct":
+    if how == "z_score" and whole is not None:
+        values -= np.float32(whole.mean)
+        values /= np.float32(max(whole.sd, SMALLEST_SD))
+    elif how == "ct":
         if intensity is None:
             raise PlanError(
                 "prepare.intensity must be given for 'ct' normalisation and is missing. Make the "
@@ -65,9 +81,9 @@ def normalise(
         values -= np.float32(intensity.mean)
         values /= np.float32(max(intensity.sd, SMALLEST_SD))
     elif how in ("min_max", "rescale_0_1"):
-        low = values.min()
-        values -= low
-        values /= max(values.max(), np.float32(SMALLEST_SD))
+        low, high = (values.min(), values.max()) if whole is None else (whole.low, whole.high)
+        values -= np.float32(low)
+        values /= max(np.float32(high) - np.float32(low), np.float32(SMALLEST_SD))
     elif how == "rgb_0_1":
         low, high = float(values.min()), float(values.max())
         if low < 0 or high > 255:

@@ -8,7 +8,7 @@ finds must mean the same place in another.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +112,24 @@ def part_affine(affine: Affine, part: Sequence[slice]) -> Affine:
     moved = np.array(affine, dtype=np.float64)
     moved[:3, 3] += moved[:3, :3] @ [edge.start for edge in reversed(part)]
     return moved
+
+
+def hull(parts: Iterable[Slices]) -> Slices:
+    """The smallest part of an array that holds some parts, at least one, as (Z, Y, X) slices."""
+    z, y, x = (
+        slice(min(edge.start for edge in edges), max(edge.stop for edge in edges))
+        for edges in zip(*parts, strict=True)
+    )
+    return z, y, x
+
+
+def within(part: Slices, whole: Slices) -> Slices:
+    """Where a part of an array lies in a larger part of it; both as (Z, Y, X) slices."""
+    z, y, x = (
+        slice(edge.start - outer.start, edge.stop - outer.start)
+        for edge, outer in zip(part, whole, strict=True)
+    )
+    return z, y, x
 
 
 def crop(volume: Volume, part: Sequence[slice]) -> Volume:

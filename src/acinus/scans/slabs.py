@@ -109,7 +109,7 @@ def label_box(path: Path) -> Box | None:
     """
     source = open_slabs(path) if are_slabs(path) else VolumeSlabs(read_labelmap(path))
     box: list[slice] | None = None
-    for start, planes in source.slabs(_run_length(source.grid)):
+    for start, planes in source.slabs(run_length(source.grid)):
         part = bounding_box(as_labelmap(planes, path) > 0)
         if part is None:
             continue
@@ -135,7 +135,7 @@ def overview(
         Volume of float32, on the grid of the centres of whole blocks.
     """
     factors = _factors(source.grid, spacing_mm)
-    n_planes = _run_length(source.grid) // factors[0] * factors[0] or factors[0]
+    n_planes = run_length(source.grid) // factors[0] * factors[0] or factors[0]
     low, high = (np.float32(end) for end in limits or (-np.inf, np.inf))
     array = np.empty(overview_shape(source.grid, spacing_mm), dtype=np.float32)
     for start, planes in source.slabs(n_planes):
@@ -170,7 +170,7 @@ def read_parts(source: SlabReader, parts: Sequence[Slices]) -> list[Volume]:
         return []
     found: list[Array | None] = [None] * len(parts)
     stop = max(part[0].stop for part in parts)
-    for start, planes in source.slabs(_run_length(source.grid), stop):
+    for start, planes in source.slabs(run_length(source.grid), stop):
         for number, part in enumerate(parts):
             first, last = max(part[0].start, start), min(part[0].stop, start + len(planes))
             if first >= last:
@@ -224,7 +224,7 @@ def write_pieces(
         paste(pieces, 0, array)
         write_volume(Volume(array, grid.affine, meta), path)
         return
-    n_planes = _run_length(grid)
+    n_planes = run_length(grid)
 
     def planes() -> Iterator[Array]:
         for start in range(0, grid.shape[0], n_planes):
@@ -236,7 +236,8 @@ def write_pieces(
         write_nifti_planes(planes(), grid, meta, beside)
 
 
-def _run_length(grid: Grid) -> int:
+def run_length(grid: Grid) -> int:
+    """Planes that are read together: about `SLAB_VOX` voxels, at least one plane."""
     return max(1, SLAB_VOX // math.prod(grid.shape[1:]))
 
 
