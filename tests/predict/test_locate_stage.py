@@ -42,7 +42,7 @@ def plan() -> Plan:
     return located_plan({"margin_mm": 4.0, "growths": 3})
 
 
-def by_value(channels: Sequence[Volume | None]) -> Volume:
+def by_value(_place: Place, channels: Sequence[Volume | None]) -> Volume:
     """The segment stage of these tests: the values are the labels."""
     (image,) = channels
     assert image is not None
@@ -109,11 +109,11 @@ def test_a_grown_box_beyond_the_memory_is_given_up_and_flagged(
     np.testing.assert_array_equal(right.labelmap.array, labels[tight])
     assert (left.labelmap.array == 2).sum() == (labels == 2).sum()
 
-    def refuse(channels: Sequence[Volume | None]) -> Volume:
+    def refuse(_place: Place, channels: Sequence[Volume | None]) -> Volume:
         (part,) = channels
         if part is not None and part.array.size > 1500:
             raise MemoryLimitError("too large")
-        return by_value(channels)
+        return by_value(_place, channels)
 
     (again,) = segment_places([VolumeSlabs(image)], places[:1], refuse, plan)
     assert (again.part, again.cut) == (tight, ("gland_right",))
@@ -203,7 +203,7 @@ def test_a_gland_on_the_other_side_of_the_body_is_still_noticed() -> None:
     pieces = segment_places(
         [VolumeSlabs(image)],
         [around(image, part, "right", "gland_right")],
-        lambda channels: channels[0].with_array(piece_map.array),  # type: ignore[union-attr]
+        lambda _place, channels: channels[0].with_array(piece_map.array),  # type: ignore[union-attr]
         plan,
     )
     located = Located(image.grid, tuple(pieces), overview(VolumeSlabs(image), 1.0), 0.0, 0.0)
@@ -361,17 +361,18 @@ def test_what_is_cut_off_grows_its_box_before_it_is_cleaned_away(
     image, labels = scan
     plan = located_plan({"margin_mm": 8.0, "growths": 3})
     tight = (slice(8, 22), slice(12, 17), slice(25, 36))
+    places = [around(image, tight, "right", "gland_right")]
     model = Model(
         (Member(plan, ()),),
         postprocess={"gland_right": Cleaning(smallest_ml=0.9, rule="made")},
-        locator=KnownPlaces([around(image, tight, "right", "gland_right")]),
+        locator=KnownPlaces(places),
     )
     part_ml = (labels[tight] == 1).sum() * image.grid.voxel_volume_ml
     whole_ml = (labels == 1).sum() * image.grid.voxel_volume_ml
     assert part_ml < 0.9 < whole_ml
 
     def segment(channels: Sequence[Volume | None], postprocess: str, watch: object) -> Volume:
-        return model.clean(by_value(channels), postprocess)  # type: ignore[arg-type]
+        return model.clean(by_value(places[0], channels), postprocess)  # type: ignore[arg-type]
 
     object.__setattr__(model, "_segment", segment)
     object.__setattr__(model, "_refuse_wrong_number", lambda n: None)

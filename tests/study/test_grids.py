@@ -42,7 +42,7 @@ def store_of(
     def facts(entry: str) -> SimpleNamespace:
         if entry not in cases:
             raise DataError(f"{entry}: not prepared")
-        return SimpleNamespace(geometry=cases[entry].geometry)
+        return SimpleNamespace(geometry=cases[entry].geometry, mirrored=False)
 
     return SimpleNamespace(
         labels_of_entries=lambda case: (

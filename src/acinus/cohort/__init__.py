@@ -2,7 +2,13 @@
 
 from acinus.cohort.channels import select_channels
 from acinus.cohort.check import check_dataset
-from acinus.cohort.dataset import Case, Dataset, open_dataset, write_dataset_json
+from acinus.cohort.dataset import (
+    Case,
+    Dataset,
+    mirror_table,
+    open_dataset,
+    write_dataset_json,
+)
 from acinus.cohort.finding import CODES, CheckReport, Finding
 from acinus.cohort.participants import participant_of, read_participants, write_participants
 from acinus.cohort.pool import column_values, value_text
@@ -27,6 +33,7 @@ __all__ = [
     "column_values",
     "make_shares_split",
     "make_split",
+    "mirror_table",
     "open_dataset",
     "participant_of",
     "read_participants",

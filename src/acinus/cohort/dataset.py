@@ -7,7 +7,7 @@ Excluded cases stay on disk and are not among the cases.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,6 +100,11 @@ class Dataset:
     def values(self) -> dict[str, tuple[int, ...]]:
         """Structure to the values that stand for it in a label map, of reference or prediction."""
         return LabelSet(self.labels, self.regions).values
+
+    @property
+    def mirror_table(self) -> tuple[int, ...]:
+        """See `mirror_table`."""
+        return mirror_table(self.values, self.mirror_pairs)
 
     @property
     def participant_ids(self) -> tuple[str, ...]:
@@ -347,3 +352,19 @@ def _refuse_incomplete(
                 raise DataError(
                     f"{path}: must be a file; found a link to a file that is not there. {advice}."
                 )
+
+
+def mirror_table(
+    values: Mapping[str, Sequence[int]], mirror_pairs: Iterable[tuple[str, str]]
+) -> tuple[int, ...]:
+    """New value of each label value, from 0 on, when right and left change places.
+
+    Args:
+        values: Structure to the values that stand for it in a label map.
+        mirror_pairs: Structures that change places; both list their values in the same order.
+    """
+    table = list(range(max((max(those) for those in values.values()), default=0) + 1))
+    for first, second in mirror_pairs:
+        for ours, theirs in zip(values[first], values[second], strict=True):
+            table[ours], table[theirs] = theirs, ours
+    return tuple(table)

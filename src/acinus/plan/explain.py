@@ -56,6 +56,7 @@ PHRASES = {
     "prepare.normalise_nonzero": "statistics leave zeros out",
     "prepare.intensity": "foreground intensities of the dataset",
     "prepare.crop_to_nonzero": "zeros around the body cut away",
+    "locate.mirrored": "places that are seen as in a mirror",
     "prepare.grow_mm": "growth of each label, for structures that are only to be found, mm",
     "prepare.size_vox": "size to crop or pad slices to, voxels",
     "network.name": "network",

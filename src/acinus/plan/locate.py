@@ -104,9 +104,21 @@ def decide_locate(
             source="data",
         ),
     }
+    mirrored = _mirrored(dataset, places) if stage == "network" else ()
+    if mirrored or recipe.provenance.get("locate.mirrored") == "user":
+        decisions["locate.mirrored"] = Decision(
+            value=mirrored,
+            rule="boxes of left labels are seen as in a mirror, by the names of their partners",
+            source="data",
+        )
     if locate.box_mm is not None:
         rule = "about the centre of what is found; ends with the scan"
         decisions["locate.box_mm"] = Decision(value=list(locate.box_mm), rule=rule, source="ours")
+    if recipe.provenance.get("locate.mirrored") == "user":
+        _refuse_unknown_mirrored(locate.mirrored, mirrored)
+        decisions["locate.mirrored"] = decisions["locate.mirrored"].model_copy(
+            update={"value": locate.mirrored}
+        )
     for name in decisions:
         if recipe.provenance.get(name) == "user":
             decisions[name] = decisions[name].model_copy(
@@ -204,6 +216,29 @@ def _spacing(fingerprint: Fingerprint, wanted_mm: float | None) -> Decision:
         source="data",
         facts={"median_scan_litres": round(float(np.median(volumes)) / 1e6, 2)},
     )
+
+
+def _mirrored(dataset: Dataset, places: Places) -> tuple[str, ...]:
+    """Places of left labels alone, whose partners lie together in another place."""
+    partner = {a: b for pair in dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+    place_of = {label: name for name, labels in places for label in labels}
+    found = []
+    for name, labels in places:
+        others = {place_of.get(partner.get(label, "")) for label in labels}
+        is_left = all(dataset.sides.get(label) == "left" for label in labels)
+        if is_left and len(others) == 1 and others.isdisjoint({None, name}):
+            found.append(name)
+    return tuple(found)
+
+
+def _refuse_unknown_mirrored(wanted: tuple[str, ...], possible: tuple[str, ...]) -> None:
+    """Raise PlanError unless the places that the user wants mirrored have partners."""
+    if unknown := sorted(set(wanted) - set(possible)):
+        raise PlanError(
+            "locate.mirrored must name places of left labels whose partners in 'mirror_pairs' lie "
+            f"together in another place ({', '.join(possible) or 'there is none'}); got "
+            f"{', '.join(unknown)}."
+        )
 
 
 def _refuse_impossible(dataset: Dataset, recipe: Recipe, places: Places) -> None:

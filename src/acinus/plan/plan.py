@@ -16,7 +16,7 @@ import torch
 import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from acinus.cohort import Dataset
+from acinus.cohort import Dataset, mirror_table
 from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
@@ -116,6 +116,11 @@ class Plan(Settings):
         return self.settings.locate.stage != "off"
 
     @property
+    def mirrored_places(self) -> frozenset[str]:
+        """Places whose boxes the segment stage sees as in a mirror."""
+        return frozenset(self.settings.locate.mirrored)
+
+    @property
     def n_dims(self) -> int:
         """2 for patches of one slice, 3 for volumes."""
         return len(self.settings.train.patch_vox)
@@ -158,12 +163,7 @@ class Plan(Settings):
     def mirror_table(self) -> tuple[int, ...]:
         """New value of each label value when left and right change places."""
         values = dict(zip(self.dataset.labels, self.label_values, strict=True))
-        table = list(range(max((max(those) for those in values.values()), default=0) + 1))
-        for first, second in self.dataset.mirror_pairs:
-            # Regions that swap list their values in the same order, see cohort/header.py.
-            for ours, theirs in zip(values[first], values[second], strict=True):
-                table[ours], table[theirs] = theirs, ours
-        return tuple(table)
+        return mirror_table(values, self.dataset.mirror_pairs)
 
     @property
     def n_steps(self) -> int:
@@ -235,6 +235,8 @@ def make_plan(
         decisions[name] = decision
     if made.train.mirror_axes == "auto":
         decisions["train.mirror_axes"] = decide_mirror_axes(fingerprint, dataset)
+    if made.locate.mirrored:
+        decisions |= _without_flips_across_the_middle(_recipe_of(recipe.name, decisions))
     if made.train.steps_per_epoch is None:
         decisions["train.steps_per_epoch"] = _steps_per_epoch(seen, made)
     _refuse_confused_sides(dataset, _recipe_of(recipe.name, decisions))
@@ -424,6 +426,13 @@ def _coarse_heads(recipe: Recipe, decisions: Mapping[str, Decision]) -> dict[str
     before = decisions["network.config"]
     value = {**config, "deep_supervision": True}
     return {"network.config": before.model_copy(update={"value": value})}
+
+
+def _without_flips_across_the_middle(recipe: Recipe) -> dict[str, Decision]:
+    """Boxes of both sides look alike already: a flipped one would be a right box that is none."""
+    axes = tuple(axis for axis in recipe.train.mirror_axes if axis != "X")
+    rule = "not left-right, since left boxes are seen as in a mirror (locate.mirrored)"
+    return {"train.mirror_axes": Decision(value=axes, rule=rule, source="data")}
 
 
 def _refuse_unfit_patch(recipe: Recipe, network: SegmentationNetwork) -> None:

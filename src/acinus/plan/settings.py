@@ -125,6 +125,10 @@ class LocateSettings(Settings):
     places: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Each place with its labels; none: those of 'structures' in dataset.json, and a place of its
     own for every label that is not listed there."""
+    mirrored: tuple[str, ...] = ()
+    """Places whose boxes the segment stage sees as in a mirror, with the names of the other side:
+    it need not tell right from left, which the box says. Decided by rule: those of left labels
+    whose partners have a place of their own."""
 
     @field_validator("box_mm")
     @classmethod

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from acinus import progress
-from acinus.errors import AcinusError, DataError, GridError
+from acinus.errors import AcinusError, DataError, GridError, MemoryLimitError
 from acinus.predict.findings import examine_located, finding_rows
 from acinus.predict.locate import Located
 from acinus.predict.locate.stage import GROUP_VOX
@@ -124,6 +124,8 @@ class LocatedJob:
             else:
                 located = self.model.predict_located(sources, postprocess="none", watch=watch)
                 refuse_nothing_found(located)
+        except MemoryLimitError:  # it names the case
+            raise
         except (DataError, GridError) as error:
             raise DataError(f"{scan.where}: {error}") from error
         first = next(one for one in sources if one is not None)

@@ -43,6 +43,7 @@ from acinus.predict.locate import (
     Locator,
     MaskLocator,
     NetworkLocator,
+    Place,
     clipping,
     locate,
     segment_places,
@@ -52,7 +53,13 @@ from acinus.predict.locate.stage import common_grid, still_cut
 from acinus.predict.memory import case_bytes, reading_bytes, tile_bytes, unread_case
 from acinus.predict.missing import is_trained_for_missing, missing_channels, refuse_missing
 from acinus.predict.postprocess import Cleaning, clean, keep_largest_of_all
-from acinus.prepare import PreparedCase, prepare_case, prepare_labelmap
+from acinus.prepare import (
+    PreparedCase,
+    mirrored,
+    mirrored_labels,
+    prepare_case,
+    prepare_labelmap,
+)
 from acinus.prepare.normalise import Intensities
 from acinus.scans import Grid, Volume
 from acinus.scans.box import Slices, part_affine, within
@@ -233,8 +240,13 @@ class Model:
         found, seen, locate_s = locate(sources, self.locator, watch)
         begin = time.monotonic()
 
-        def segment(channels: Sequence[Volume | None]) -> Volume:
-            return self._segment(self.channels(channels), "none", watch)
+        def segment(place: Place, channels: Sequence[Volume | None]) -> Volume:
+            checked = self.channels(channels)
+            if place.name not in self.plan.mirrored_places:
+                return self._segment(checked, "none", watch)
+            turned = [None if one is None else mirrored(one) for one in checked]
+            found = self._segment(turned, "none", watch)
+            return mirrored_labels(found, self.plan.mirror_table)
 
         def watch_grids(grids: Sequence[Grid]) -> None:
             if watch is not None:

@@ -4,8 +4,8 @@ Enters: the channels of a scan, slab by slab, and how many bytes may be taken. L
 map where it is not background. Parts overlap by half a patch, so that every voxel is judged with
 as much around it as in the whole scan, and each voxel is taken from the part in whose middle it
 lies. Intensities are normalised as those of the whole scan. Tiles lie elsewhere than in the whole,
-so that a voxel on an edge may differ. Rejected: prepared arrays in a file of their own, since what
-is mapped from a file counts as taken as well.
+so that what the networks are not sure of may differ. Rejected: prepared arrays in a file of their
+own, since what is mapped from a file counts as taken as well.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from acinus.prepare.case import PreparedCase, prepare_case, prepare_labelmap
 from acinus.prepare.geometry import Geometry
+from acinus.prepare.mirror import mirrored, mirrored_labels, with_other_side
 from acinus.prepare.native import native_maps, restore, to_native
 from acinus.prepare.normalise import normalise
 from acinus.prepare.sites import label_sites
@@ -27,6 +28,8 @@ __all__ = [
     "load_case",
     "load_labelled_case",
     "look_over",
+    "mirrored",
+    "mirrored_labels",
     "native_maps",
     "normalise",
     "prepare_case",
@@ -35,4 +38,5 @@ __all__ = [
     "restore",
     "store_key",
     "to_native",
+    "with_other_side",
 ]

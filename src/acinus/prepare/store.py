@@ -29,6 +29,7 @@ from acinus.files import hash_data, read_json, whole_file, write_json
 from acinus.plan import Plan
 from acinus.prepare.case import PreparedCase, prepare_case, prepare_labelmap
 from acinus.prepare.geometry import Geometry
+from acinus.prepare.mirror import mirrored, mirrored_labels
 from acinus.prepare.sites import label_sites, sites_as_table, sites_from_table
 from acinus.scans import Volume, read_labelmap, read_volume
 from acinus.scans.box import Slices, crop
@@ -59,6 +60,8 @@ class StoredFacts(Settings):
     """Voxels of each label or region on the prepared grid."""
     cut_labels: tuple[str, ...]
     """Labels of which cropping removed a part."""
+    mirrored: bool = False
+    """Whether image and labels are those in a mirror; what is said here is not."""
 
 
 class Store:
@@ -93,9 +96,12 @@ class Store:
         return {one: tuple(listed["labels"][one]) for one in listed["entries"]}
 
     def fullest_entry(self, case_id: str) -> str:
-        """Of the entries of a case, at least one, the one with most foreground."""
+        """Of the entries of a case, at least one, the one with most foreground; if there are such,
+        of those that are not mirrored."""
+        facts = {one: self.facts(one) for one in self.entries(case_id)}
         return max(
-            self.entries(case_id), key=lambda one: sum(self.facts(one).foreground_vox.values())
+            facts,
+            key=lambda one: (not facts[one].mirrored, sum(facts[one].foreground_vox.values())),
         )
 
     def image(self, case_id: str) -> Array:
@@ -268,7 +274,8 @@ def _store_case(plan: Plan, folder: Path, case: Case, key: str, boxes: CaseBoxes
         if entry in labels:  # names that differ in other letters only
             entry += f"_{len(labels) + 1}"
         inside = [None if one is None else crop(one, part) for one in channels]
-        _store_entry(plan, folder, entry, key, inside, crop(label, part))
+        is_mirrored = place in plan.mirrored_places
+        _store_entry(plan, folder, entry, key, inside, crop(label, part), is_mirrored=is_mirrored)
         labels[entry] = list(sought.get(place, plan.dataset.labels))
     write_json(listed, {"key": key, "entries": list(labels), "labels": labels})
 
@@ -280,7 +287,12 @@ def _store_entry(
     key: str,
     channels: Sequence[Volume | None],
     label: Volume,
+    *,
+    is_mirrored: bool = False,
 ) -> None:
+    if is_mirrored:
+        channels = [None if one is None else mirrored(one) for one in channels]
+        label = mirrored_labels(label, plan.mirror_table)
     try:
         prepared = prepare_case(
             channels, plan.settings.prepare, label, ignore_label=plan.dataset.ignore_label
@@ -290,6 +302,8 @@ def _store_entry(
     if prepared.label is None:
         raise DataError(f"case '{entry}': must have a label.")
     before, after = _counts(label.array, plan), _counts(prepared.label, plan)
+    if is_mirrored:
+        before, after = _of_other_side(before, plan), _of_other_side(after, plan)
     arrays = {
         "image": prepared.image,
         "label": prepared.label,
@@ -307,6 +321,7 @@ def _store_entry(
         cut_labels=tuple(
             name for name in before if _was_cut(before[name], after[name], prepared.geometry)
         ),
+        mirrored=is_mirrored,
     )
     write_json(folder / f"{entry}.json", facts.model_dump(mode="json"))
 
@@ -317,6 +332,15 @@ def _counts(array: Array, plan: Plan) -> dict[str, int]:
     return {
         name: sum(int(np.count_nonzero(array == part)) for part in regions.get(name, (value,)))
         for name, value in plan.dataset.labels.items()
+    }
+
+
+def _of_other_side(counts: Mapping[str, int], plan: Plan) -> dict[str, int]:
+    """Counts of the labels that stand for those of the other side."""
+    names = list(counts)
+    return {
+        name: counts[names[partner]]
+        for name, partner in zip(names, plan.mirrored_labels, strict=True)
     }
 
 

@@ -40,6 +40,17 @@ def axis_codes(affine: Affine) -> str:
     return "".join(letters)
 
 
+def array_axis_of(affine: Affine, letter: str) -> int:
+    """Axis (0 Z, 1 Y, 2 X) of an array that runs closest to a direction of the patient.
+
+    Args:
+        affine: (4, 4), voxel index (x, y, z, 1) to RAS+ mm.
+        letter: Either end of the direction, such as R or L.
+    """
+    order, _ = _closest_axes(affine)
+    return 2 - order[next(axis for axis, ends in enumerate(DIRECTIONS) if letter in ends)]
+
+
 def canonical(volume: Volume) -> Volume:
     """The volume with axes closest to RAS+; voxels are reordered, never interpolated.
 

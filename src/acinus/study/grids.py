@@ -8,7 +8,7 @@ the arm. Soft probabilities could lie a little above it, which no network was se
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from acinus.errors import DataError
 from acinus.measure.overlap import dice
-from acinus.prepare import Store
+from acinus.prepare import Store, mirrored, with_other_side
 from acinus.prepare.geometry import Geometry
 from acinus.prepare.native import restore
 from acinus.scans import Volume
@@ -33,6 +33,7 @@ def grid_rows(
     regions: Mapping[str, tuple[int, ...]],
     *,
     arm: str,
+    mirror_table: Sequence[int] = (),
 ) -> list[dict[str, str | int | float | None]]:
     """A row a label: voxels on the prepared grid, and the Dice of the way there and back.
 
@@ -42,6 +43,7 @@ def grid_rows(
         reference: The label map on its native grid.
         regions: Label to its values in the label map.
         arm: Its name.
+        mirror_table: As `Plan.mirror_table`, for boxes that are kept as in a mirror.
     """
     try:
         facts = [
@@ -56,10 +58,13 @@ def grid_rows(
         # Boxes overlap; of each label the prediction comes from the box where it is sought.
         own = {name: values for name, values in regions.items() if sought is None or name in sought}
         label = np.array(store.label(entry))
+        if known.mirrored:
+            label = with_other_side(label, mirror_table)
         label[~np.isin(label, [IGNORE, *(v for values in own.values() for v in values)])] = 0
         for name, values in own.items():
             voxels[name] += int(np.isin(label, values).sum())
         piece = _there_and_back(label, known.geometry)
+        piece = mirrored(piece) if known.mirrored else piece
         start = _first_voxel(reference, piece)
         part = tuple(slice(a, a + n) for a, n in zip(start, piece.shape, strict=True))
         back[part] = np.where(piece.array > 0, piece.array, back[part])

@@ -66,7 +66,14 @@ def look_inside(
                         predicted = arm.predictions[case.case_id]
                         rows += label_values(image, predicted, regions, role="prediction", **what)
                     reference = read_labelmap(drawn)
-                    prepared += grid_rows(store, case.case_id, reference, regions, arm=name)
+                    prepared += grid_rows(
+                        store,
+                        case.case_id,
+                        reference,
+                        regions,
+                        arm=name,
+                        mirror_table=dataset.mirror_table,
+                    )
                 bar.advance(1)
         if not dataset.regions:
             # Where a label was not annotated, what it was taken for is not known.

@@ -172,11 +172,13 @@ def entries_of(job: ArmJob, cases: Sequence[Case]) -> tuple[str, ...]:
 def annotated_entries(job: ArmJob) -> dict[str, tuple[str, ...]]:
     """Entry of the store to the labels annotated in its case; one that is not in it has all."""
     store = job.open_store()
-    return {
-        entry: labels
-        for case_id, labels in job.dataset.annotated.items()
-        for entry in store.entries(case_id)
-    }
+    partner = {a: b for pair in job.dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+    found = {}
+    for case_id, labels in job.dataset.annotated.items():
+        swapped = tuple(partner.get(name, name) for name in labels)
+        for entry in store.entries(case_id):
+            found[entry] = swapped if store.facts(entry).mirrored else labels
+    return found
 
 
 def _around_references(case: Case, label: Volume, plan: Plan) -> dict[str, Box]:

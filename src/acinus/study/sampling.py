@@ -56,7 +56,9 @@ def show_samplings(entries: Sequence[str], store: Store, plan: Plan, folder: Run
 
 def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder) -> None:
     """The slice with most foreground of the case whose foreground is the median."""
-    sizes = {case_id: sum(store.facts(case_id).foreground_vox.values()) for case_id in ids}
+    facts = {case_id: store.facts(case_id) for case_id in ids}
+    shown = [case_id for case_id in ids if not facts[case_id].mirrored] or ids
+    sizes = {case_id: sum(facts[case_id].foreground_vox.values()) for case_id in shown}
     case_id = sorted(sizes, key=lambda name: (sizes[name], name))[len(sizes) // 2]
     stored = store.label(case_id)
     label = (stored > 0) & (stored != IGNORE)
@@ -67,7 +69,7 @@ def _write_maps(ids: Sequence[str], store: Store, plan: Plan, folder: RunFolder)
             image=np.asarray(store.image(case_id)[0, index]),
             foreground=np.asarray(label[index]),
             region=np.asarray(label.any(axis=0)),
-            spacing_mm=np.array(store.facts(case_id).geometry.resampled_mm[1:]),
+            spacing_mm=np.array(facts[case_id].geometry.resampled_mm[1:]),
             plane=np.array(PLANE_ACROSS[plan.axes[0]]),
             case=np.array(case_id),
             slice_index=np.array(index),

@@ -164,12 +164,18 @@ def _folds(plan: Plan) -> list[str]:
 
 def _mirroring(plan: Plan) -> list[str]:
     directions = mirrored_directions(plan)
+    boxes = []
+    if plan.mirrored_places:
+        boxes = [
+            f"Boxes of {', '.join(sorted(plan.mirrored_places))} were seen as in a mirror, under "
+            "the names of the other side: curves named after those labels are of both sides."
+        ]
     if not directions:
-        return ["Patches were not mirrored."]
+        return [*boxes, "Patches were not mirrored."]
     swaps = plan.settings.train.mirroring == "swap" and plan.dataset.mirror_pairs
     how = {AXES["X"]: ", the labels of each pair swapped"} if swaps else {}
     words = [f"{one.replace(' and ', '-')}{how.get(one, '')}" for one in directions]
-    return [f"Patches were mirrored at random: {'; '.join(words)}."]
+    return [*boxes, f"Patches were mirrored at random: {'; '.join(words)}."]
 
 
 def _batch(plan: Plan) -> list[str]:

@@ -34,8 +34,8 @@ number."""
 WatchGrids = Callable[[Sequence[Grid]], None]
 """Told the grids of the parts that will be read together and then segmented one by one."""
 
-Segment = Callable[[Sequence[Volume | None]], Volume]
-"""Channels of a part of a scan to its label map on the same grid."""
+Segment = Callable[[Place, Sequence[Volume | None]], Volume]
+"""A place, and the channels of a part of a scan, to the label map of the part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +160,9 @@ def segment_places(
         for index, channels in _read_in_groups(sources, pieces, waiting, watch):
             place, part = pieces[index].place, pieces[index].part
             try:
-                answer = channels if isinstance(channels, MemoryLimitError) else segment(channels)
+                answer = (
+                    channels if isinstance(channels, MemoryLimitError) else segment(place, channels)
+                )
             except MemoryLimitError as error:
                 answer = error
             if isinstance(answer, MemoryLimitError):
