@@ -129,6 +129,10 @@ plain:
 def test_our_catalogue_is_sound() -> None:
     entries = read_catalogue()
     assert {"tom500", "han-seg", "head-neck-oar", "msd-hippocampus"} <= set(entries)
+    # What its text asks for is in the command, too.
+    assert entries["tom500"].import_command("A", "B") == (
+        "acinus import tom500 A B --names NAME_OF_1 NAME_OF_2 ..."
+    )
     for name, one in entries.items():
         assert one.importer is None or one.importer in IMPORTERS, name
         if one.importer:

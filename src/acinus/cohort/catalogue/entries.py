@@ -71,6 +71,7 @@ class PublicDataset(Settings):
         by_hand: What a person must do; empty: nothing.
         importer: Layout for ``acinus import``, where there is one.
         choices: Of the importer.
+        asks: Further choices that a person must make, with what stands for them in a command.
         shares_patients_with: Entries with the same patients: no external test for each other.
         facts_from: Where the facts were read.
     """
@@ -89,6 +90,7 @@ class PublicDataset(Settings):
     by_hand: str = ""
     importer: str | None = None
     choices: Mapping[str, str] = Field(default_factory=dict)
+    asks: Mapping[str, str] = Field(default_factory=dict)
     shares_patients_with: tuple[str, ...] = ()
     facts_from: tuple[str, ...] = ()
 
@@ -115,7 +117,8 @@ class PublicDataset(Settings):
         """
         if self.importer is None:
             return ""
-        words = [f"--{key.replace('_', '-')} {value}" for key, value in self.choices.items()]
+        said = {**self.choices, **self.asks}
+        words = [f"--{key.replace('_', '-')} {value}" for key, value in said.items()]
         return " ".join(["acinus import", self.importer, folder, dataset, *words])
 
 
