@@ -5,6 +5,7 @@ from acinus.cohort.check import check_dataset
 from acinus.cohort.dataset import (
     Case,
     Dataset,
+    mirror_partners,
     mirror_table,
     open_dataset,
     write_dataset_json,
@@ -33,6 +34,7 @@ __all__ = [
     "column_values",
     "make_shares_split",
     "make_split",
+    "mirror_partners",
     "mirror_table",
     "open_dataset",
     "participant_of",

@@ -354,6 +354,11 @@ def _refuse_incomplete(
                 )
 
 
+def mirror_partners(mirror_pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Structure to that with which it changes places when right and left do."""
+    return {a: b for pair in mirror_pairs for a, b in (pair, pair[::-1])}
+
+
 def mirror_table(
     values: Mapping[str, Sequence[int]], mirror_pairs: Iterable[tuple[str, str]]
 ) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from acinus.cohort import Dataset
+from acinus.cohort import Dataset, mirror_partners
 from acinus.errors import PlanError, unknown_name
 from acinus.plan.fingerprint import CaseFacts, Fingerprint
 from acinus.plan.nnunet import BY_CHANNEL_NAME
@@ -105,20 +105,18 @@ def decide_locate(
         ),
     }
     mirrored = _mirrored(dataset, places) if stage == "network" else ()
-    if mirrored or recipe.provenance.get("locate.mirrored") == "user":
+    is_asked_for = recipe.provenance.get("locate.mirrored") == "user"
+    if is_asked_for:
+        _refuse_unknown_mirrored(locate.mirrored, mirrored)
+    if mirrored or is_asked_for:
         decisions["locate.mirrored"] = Decision(
-            value=mirrored,
+            value=locate.mirrored if is_asked_for else mirrored,
             rule="boxes of left labels are seen as in a mirror, by the names of their partners",
             source="data",
         )
     if locate.box_mm is not None:
         rule = "about the centre of what is found; ends with the scan"
         decisions["locate.box_mm"] = Decision(value=list(locate.box_mm), rule=rule, source="ours")
-    if recipe.provenance.get("locate.mirrored") == "user":
-        _refuse_unknown_mirrored(locate.mirrored, mirrored)
-        decisions["locate.mirrored"] = decisions["locate.mirrored"].model_copy(
-            update={"value": locate.mirrored}
-        )
     for name in decisions:
         if recipe.provenance.get(name) == "user":
             decisions[name] = decisions[name].model_copy(
@@ -220,7 +218,7 @@ def _spacing(fingerprint: Fingerprint, wanted_mm: float | None) -> Decision:
 
 def _mirrored(dataset: Dataset, places: Places) -> tuple[str, ...]:
     """Places of left labels alone, whose partners lie together in another place."""
-    partner = {a: b for pair in dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+    partner = mirror_partners(dataset.mirror_pairs)
     place_of = {label: name for name, labels in places for label in labels}
     found = []
     for name, labels in places:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import combinations
 
-from acinus.cohort import Dataset
+from acinus.cohort import Dataset, mirror_partners
 from acinus.plan.fingerprint import Fingerprint
 from acinus.plan.rules import Decision
 
@@ -30,7 +30,7 @@ MIN_CASES = 3
 
 def decide_mirror_axes(fingerprint: Fingerprint, dataset: Dataset) -> Decision:
     """Axes along which mirroring contradicts no order of labels, and X only if sides can swap."""
-    partner = {name: other for a, b in dataset.mirror_pairs for name, other in ((a, b), (b, a))}
+    partner = mirror_partners(dataset.mirror_pairs)
     shares = {axis: order_shares(fingerprint, axis) for axis in "ZYX"}
     kept = {axis: not _contradicts(shares[axis], partner if axis == "X" else {}) for axis in "ZYX"}
     alone = sorted(set(dataset.sides) - set(partner))

@@ -16,7 +16,7 @@ import torch
 import yaml
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
-from acinus.cohort import Dataset, mirror_table
+from acinus.cohort import Dataset, mirror_partners, mirror_table
 from acinus.config import Settings, nest, read_yaml_mapping, validate
 from acinus.errors import ConfigError, PlanError
 from acinus.files import hash_data, write_text
@@ -150,7 +150,7 @@ class Plan(Settings):
     def mirrored_labels(self) -> tuple[int, ...]:
         """For each of the labels the index of the one that takes its place when mirrored."""
         names = list(self.dataset.labels)
-        partner = {a: b for pair in self.dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+        partner = mirror_partners(self.dataset.mirror_pairs)
         return tuple(names.index(partner.get(name, name)) for name in names)
 
     @property

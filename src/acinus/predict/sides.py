@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from acinus.cohort import mirror_partners
 from acinus.cohort.check_side import SIDE_MARGIN_MM, midline_mm
 from acinus.plan import Plan
 from acinus.predict.locate import Located, Piece, Place
@@ -140,7 +141,7 @@ def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]
 
 def partners_of(plan: Plan) -> dict[str, str]:
     """Structure to that with which it changes places when right and left do."""
-    return {a: b for pair in plan.dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+    return mirror_partners(plan.dataset.mirror_pairs)
 
 
 def side_notes(

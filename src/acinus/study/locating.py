@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from acinus.cohort import Case
+from acinus.cohort import Case, mirror_partners
 from acinus.config import merge
 from acinus.errors import DataError, PlanError
 from acinus.plan import Decision, Plan, load_recipe, read_plan
@@ -172,7 +172,7 @@ def entries_of(job: ArmJob, cases: Sequence[Case]) -> tuple[str, ...]:
 def annotated_entries(job: ArmJob) -> dict[str, tuple[str, ...]]:
     """Entry of the store to the labels annotated in its case; one that is not in it has all."""
     store = job.open_store()
-    partner = {a: b for pair in job.dataset.mirror_pairs for a, b in (pair, pair[::-1])}
+    partner = mirror_partners(job.dataset.mirror_pairs)
     found = {}
     for case_id, labels in job.dataset.annotated.items():
         swapped = tuple(partner.get(name, name) for name in labels)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from acinus.cohort import mirror_partners
 from acinus.errors import DataError, GridError, MemoryLimitError
 from acinus.plan import Plan
 from acinus.predict.locate.locators import KnownPlaces, Locator, Watch, values_of
@@ -147,6 +148,7 @@ def segment_places(
         MemoryLimitError: `watch` or `segment` refuses a box that has not grown.
     """
     settings, values, grid = plan.settings.locate, values_of(plan), common_grid(sources)
+    partner = mirror_partners(plan.dataset.mirror_pairs)
     pieces: list[Piece] = []
     for place in places:
         part = None if place.box is None else voxels_in(grid, place.box)
@@ -174,7 +176,7 @@ def segment_places(
             others = tuple(name for name in _present(answer, values) if name not in place.labels)
             if part is None:
                 continue
-            strays = [values[name] for name in others if name in partners_in(plan, place.labels)]
+            strays = [values[name] for name in others if partner.get(name) in place.labels]
             astray = _only(answer, strays) if strays else None
             touched = _touched(labelmap, part, grid)
             cut = _labels_at(labelmap, touched, {name: values[name] for name in place.labels})
@@ -187,12 +189,6 @@ def segment_places(
                 grown.append(index)
         waiting = grown
     return pieces
-
-
-def partners_in(plan: Plan, labels: Sequence[str]) -> set[str]:
-    """Structures that change places with one of some labels when right and left do."""
-    both_ways = (way for pair in plan.dataset.mirror_pairs for way in (pair, pair[::-1]))
-    return {b for a, b in both_ways if a in labels}
 
 
 def still_cut(piece: Piece, grid: Grid, plan: Plan) -> tuple[str, ...]:
