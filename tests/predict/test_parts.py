@@ -106,7 +106,7 @@ def test_parts_fill_the_scan_once_and_see_a_rim(n: int) -> None:
     model, grid = model_of(plan_of()), tall_scan().grid
     region = (slice(3, 117), slice(0, 48), slice(5, 48))
     room = int(ROOM_SHARE * (room_for_parts(model, grid, n) - math.prod(grid.shape)))
-    parts = parts_that_fit(model, grid, region, lambda: room, lambda _: None)
+    parts = parts_that_fit(model, grid, region, room, lambda _: None)
     counts = np.zeros(grid.shape, int)
     rims, _ = rim_vox([model.plan], grid)
     for part in parts:
@@ -124,7 +124,7 @@ def test_parts_fill_the_scan_once_and_see_a_rim(n: int) -> None:
 def test_a_scan_that_fits_is_one_part() -> None:
     model, grid = model_of(plan_of()), tall_scan().grid
     z, y, x = (slice(0, n) for n in grid.shape)
-    (part,) = parts_that_fit(model, grid, (z, y, x), unlimited, lambda _: None)
+    (part,) = parts_that_fit(model, grid, (z, y, x), unlimited(), lambda _: None)
     assert part.seen == part.kept == (z, y, x)
 
 
@@ -138,7 +138,7 @@ def test_the_smallest_parts_are_refused_where_even_they_do_not_fit() -> None:
         raise MemoryLimitError("too large")
 
     with pytest.raises(MemoryLimitError):
-        parts_that_fit(model, grid, (z, y, x), lambda: 1000, watch)
+        parts_that_fit(model, grid, (z, y, x), 1000, watch)
     assert 1000 < asked[0] < model.part_bytes(grid)
 
 

@@ -96,7 +96,7 @@ def segment_in_parts(
     region = hull(whole.region for whole in wholes)
     # One byte a voxel in the end; the system gives memory for what is written, not for zeros.
     n_bytes = math.prod(grid.shape)
-    parts = parts_that_fit(model, grid, region, lambda: int(ROOM_SHARE * (room() - n_bytes)), watch)
+    parts = parts_that_fit(model, grid, region, int(ROOM_SHARE * (room() - n_bytes)), watch)
     intensities = [whole.intensities for whole in wholes]
     labels = np.zeros(grid.shape, dtype=np.uint8)
     found: list[Slices] = []
@@ -116,7 +116,7 @@ def parts_that_fit(
     model: Model,
     grid: Grid,
     region: Slices,
-    room: Callable[[], int],
+    n_bytes: int,
     watch: Callable[[int], None],
 ) -> list[Part]:
     """As few parts as fit, cut where their rims cost least.
@@ -125,12 +125,11 @@ def parts_that_fit(
         model: Patches and spacings of its members decide on the rims.
         grid: Of the scan.
         region: Of it what is segmented.
-        room: As of `segment_in_parts`.
+        n_bytes: That a part may take.
         watch: Refuses the smallest parts, if even these do not fit.
     """
     rim, is_whole = rim_vox([member.plan for member in model.members], grid)
     lengths, n = [edge.stop - edge.start for edge in region], [1, 1, 1]
-    n_bytes = room()
     while True:
         size = [
             min(length, math.ceil(length / many) + (2 * by if many > 1 else 0))
