@@ -40,6 +40,9 @@ _REMEDY = (
 )
 
 
+_CODE_REMEDY = "Correct the code of the side, the name in the mapping, or the file's orientation."
+
+
 def side_findings(
     case_id: str,
     label: Volume,
@@ -47,6 +50,7 @@ def side_findings(
     values: Mapping[str, tuple[int, ...]],
     sides: Mapping[str, Side],
     mirror_pairs: tuple[tuple[str, str], ...],
+    coded: Mapping[str, str] | None = None,
 ) -> list[Finding]:
     """Structures on the wrong side.
 
@@ -65,7 +69,9 @@ def side_findings(
         values: Structure to the values that stand for it in the label map.
         sides: Structure to side.
         mirror_pairs: Structures that swap when left and right swap.
+        coded: Structure whose side nobody stated to what codes it, in a few words.
     """
+    coded = coded or {}
     sided = {name: values[name] for name in sides if name in values}
     if not sided:
         return []
@@ -89,13 +95,21 @@ def side_findings(
             right, left = sorted(pair, key=lambda name: sides[name], reverse=True)
             if sides[right] == "right" and world_x[right] < world_x[left] - SIDE_MARGIN_MM:
                 swapped |= set(pair)
-                findings.append(_swapped(case_id, right, left, world_x))
+                findings.append(_swapped(case_id, right, left, world_x, coded))
             elif sides[right] != sides[left]:
                 apart_mm |= dict.fromkeys(pair, world_x[right] - world_x[left])
     for name, box in box_of.items():
         if name not in swapped:
             findings += _beyond_midline(
-                case_id, name, sides[name], index[name], box, image, label, apart_mm.get(name, 0.0)
+                case_id,
+                name,
+                sides[name],
+                index[name],
+                box,
+                image,
+                label,
+                apart_mm.get(name, 0.0),
+                coded,
             )
     return findings
 
@@ -153,6 +167,7 @@ def _beyond_midline(
     image: Volume | None,
     label: Volume,
     partner_apart_mm: float,
+    coded: Mapping[str, str],
 ) -> Iterator[Finding]:
     spacing_x = label.spacing_mm[2]
     low, high, is_whole = 0.0, label.shape[2] - 1.0, False
@@ -166,15 +181,16 @@ def _beyond_midline(
     severity: Severity = "error" if is_whole and not is_between else "warning"
     of_what = "the body at its height" if is_whole else "the field of view"
     other = "left" if side == "right" else "right"
+    by = f"coded as {side} by {coded[name]}" if name in coded else f"stated to be {side}"
     found = (
-        f"'{name}' is stated to be {side}; its centroid lies {beyond:.1f} mm {other} of the "
-        f"middle of {of_what} (SIDE_MARGIN_MM is {SIDE_MARGIN_MM:g})"
+        f"'{name}' is {by}; its centroid lies {beyond:.1f} mm {other} of the middle of {of_what} "
+        f"(SIDE_MARGIN_MM is {SIDE_MARGIN_MM:g})"
     )
-    advice = _REMEDY
+    remedy = advice = _CODE_REMEDY if name in coded else _REMEDY
     if not is_whole:
-        advice = f"Nothing, if the image shows one side only; else: {_REMEDY}"
+        advice = f"Nothing, if the image shows one side only; else: {remedy}"
     elif is_between:
-        advice = f"Nothing, if an arm or a couch makes the body look wider; else: {_REMEDY}"
+        advice = f"Nothing, if an arm or a couch makes the body look wider; else: {remedy}"
     yield Finding(severity, "wrong-side", case_id, found, advice)
 
 
@@ -220,13 +236,21 @@ def _centroid(array: Array, values: tuple[int, ...], box: tuple[slice, ...]) -> 
     return np.asarray(inside + [piece.start for piece in box])
 
 
-def _swapped(case_id: str, right: str, left: str, world_x: Mapping[str, float]) -> Finding:
+def _swapped(
+    case_id: str,
+    right: str,
+    left: str,
+    world_x: Mapping[str, float],
+    coded: Mapping[str, str],
+) -> Finding:
+    by = " and ".join(coded[name] for name in (right, left) if name in coded)
+    why = f", as coded by {by}" if by else ""
     return Finding(
         "error",
         "wrong-side",
         case_id,
-        f"'{right}' must lie right of '{left}'; its centroid lies "
+        f"'{right}' must lie right of '{left}'{why}; its centroid lies "
         f"{world_x[left] - world_x[right]:.1f} mm left of it (x {world_x[right]:.1f} and "
         f"{world_x[left]:.1f} mm, growing towards the patient's right)",
-        _REMEDY,
+        _CODE_REMEDY if by else _REMEDY,
     )

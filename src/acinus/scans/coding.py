@@ -9,6 +9,7 @@ what stands here is in the lists of DICOM PS3.16, which may be used freely.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -157,15 +158,16 @@ def _is_plainly(key: str, text: str) -> bool:
     return f" {key} " in text and set(text.replace(f" {key} ", " ", 1).split()) <= _PLAIN_WORDS
 
 
-def side_of_codes(codes: tuple[Code, ...]) -> Side | None:
-    """The side that modifiers tell; None: none or both.
+def sides_of_codes(values: Iterable[str]) -> tuple[Side, ...]:
+    """The sides that modifiers tell, each once.
 
     Args:
-        codes: Modifiers of a structure.
+        values: Of the codes of a structure's modifiers, or of a FrameLaterality.
     """
     # G-A100 and G-A101: the SNOMED RT codes of files written before 2018.
-    values = {"right": {"24028007", "G-A100"}, "left": {"7771000", "G-A101"}}
-    found: list[Side] = [
-        side for side in SIDES if any(code.value in values[side] for code in codes)
-    ]
-    return found[0] if len(found) == 1 else None
+    telling: dict[Side, set[str]] = {
+        "right": {"24028007", "G-A100", "R"},
+        "left": {"7771000", "G-A101", "L"},
+    }
+    given = set(values)
+    return tuple(side for side, those in telling.items() if those & given)

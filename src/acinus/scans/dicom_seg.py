@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from acinus.errors import ConfigError, DataError, GridError
+from acinus.scans.coding import SIDES, Side, sides_of_codes
 from acinus.scans.dicom_segments import (
     DicomSegments,
     Structure,
+    coded_sides,
     damaged,
     first_code,
     open_object,
@@ -187,14 +189,30 @@ def _plane_affine(position: Any, cosines: Any, pixel_mm: Any) -> Affine:
 
 
 def _structures(dataset: Any, notes: list[str]) -> Iterable[Structure]:
+    of_frames = _sides_of_frames(dataset)
     for order, item in enumerate(dataset.get("SegmentSequence") or ()):
         number = int(item.SegmentNumber)
-        code, side = first_code(item, "SegmentedPropertyTypeCodeSequence")
-        side = side or first_code(item, "AnatomicRegionSequence")[1]
+        code = first_code(item, "SegmentedPropertyTypeCodeSequence")
+        coded = {*coded_sides(item), *of_frames[number]}
+        sides = tuple(side for side in SIDES if side in coded)
         color = SEGMENT_COLORS[order % len(SEGMENT_COLORS)]
         if number:  # 0: background of a label map
             name = structure_name(item.get("SegmentLabel"), number, "Segment", notes)
-            yield Structure(name, number, color, code, side)
+            yield Structure(name, number, color, code, sides)
+
+
+def _sides_of_frames(dataset: Any) -> dict[int, set[Side]]:
+    """Sides by number of the segment that the frames of each state (FrameLaterality)."""
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    sides: dict[int, set[Side]] = defaultdict(set)
+    for item in dataset.get("PerFrameFunctionalGroupsSequence") or ():
+        number = _group("SegmentIdentificationSequence", item, shared).get(
+            "ReferencedSegmentNumber"
+        )
+        stated = _group("FrameAnatomySequence", item, shared).get("FrameLaterality")
+        if number is not None and stated:
+            sides[int(number)].update(sides_of_codes([str(stated)]))
+    return sides
 
 
 def _series_uid(dataset: Any) -> str:
@@ -343,7 +361,7 @@ def _place(frame: _Frame, size: tuple[int, int], grid: Grid, path: Path) -> _Pla
     off = np.abs(exact - (turn @ corners + start[:, np.newaxis])).max()
     is_turn = np.all(np.abs(turn).sum(axis=0) == 1) and np.all(np.abs(turn).sum(axis=1) <= 1)
     if not is_turn or off > OFF_GRID_VOX:
-        beside = f"{off:.2g} voxels beside them" if is_turn else "in another plane"
+        beside = f"{off:.2g} voxels beside them" if is_turn else _in_other_plane(into)
         raise GridError(
             f"{path}: frame {frame.index + 1} must lie on the voxels of the grid; it lies "
             f"{beside} ({describe_grid(grid)}). Give the series that was segmented."
@@ -354,6 +372,20 @@ def _place(frame: _Frame, size: tuple[int, int], grid: Grid, path: Path) -> _Pla
     columns = start[axis_x] + turn[axis_x, 0] * np.arange(n_columns)
     axes = (2 - axis_y, 2 - axis_x, 2 - normal)
     return _Place(axes, rows.astype(np.int64), columns.astype(np.int64), int(start[normal]))
+
+
+def _in_other_plane(into: Array) -> str:
+    """What sets a frame apart that lies in no plane of voxels.
+
+    Args:
+        into: (4, 4), from the frame's indices to those of the grid.
+    """
+    sizes = np.abs(into[:3, :2])
+    is_along = np.all((sizes > OFF_GRID_VOX).sum(axis=0) == 1)
+    if not is_along:
+        return "in another plane"
+    rows, columns = sizes[:, 1].max(), sizes[:, 0].max()
+    return f"in their plane with pixels of {rows:.3g} by {columns:.3g} voxels"
 
 
 def _decoded(dataset: Any, indices: Sequence[int], path: Path) -> Iterable[Array]:

@@ -119,6 +119,7 @@ def _segmentation(
         )
     if source.is_multi_frame:
         _keep_sources(dataset, {(one.frame or 0) + 1 for one in source.slices[part]})
+    dataset.walk(_fit_decimals)
     dataset.SeriesDescription = f"{mark_of(headers[0])}SEG of {source.series.description}"[:64]
     for item, one in zip(dataset.SegmentSequence, structures, strict=True):
         modifiers = coding_of(one.name, laterality_of(one, structures)).modifiers
@@ -157,6 +158,16 @@ def _even_headers(source: SourceSeries, part: slice) -> list[Any]:
     if measures and not measures[0].get("SliceThickness"):
         measures[0].SliceThickness = float(source.grid.spacing_mm[0])
     return [header]
+
+
+def _fit_decimals(_: Any, element: Any) -> None:
+    """Shorten decimals that are copied from a source with more characters than DICOM lets a
+    decimal string have (16, PS3.5 6.2)."""
+    from pydicom.valuerep import DSfloat
+
+    if element.VR == "DS" and element.value not in (None, ""):
+        several = element.value if element.VM > 1 else [element.value]
+        element.value = [DSfloat(float(value), auto_format=True) for value in several]
 
 
 def _planes(source: SourceSeries, part: slice) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acinus.errors import DataError
-from acinus.scans.coding import Code, Side, side_of_codes
+from acinus.scans.coding import Code, Side, sides_of_codes
 from acinus.scans.segments import (
     SEGMENT_COLORS,
     Color,
@@ -35,14 +35,20 @@ class Structure:
         number: Its number in the object.
         color: Red, green, blue in [0, 1].
         code: What it is; None: the object does not say.
-        side: Side of the patient; None: the object codes none.
+        sides: Sides of the patient that its codes tell; two: they contradict each other, or it
+            lies on both.
     """
 
     name: str
     number: int
     color: Color = SEGMENT_COLORS[0]
     code: Code | None = None
-    side: Side | None = None
+    sides: tuple[Side, ...] = ()
+
+    @property
+    def side(self) -> Side | None:
+        """Side of the patient; None: its codes tell none, or both."""
+        return self.sides[0] if len(self.sides) == 1 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +131,21 @@ class DicomSegments:
         return Volume(merged.array, merged.affine, meta)
 
 
+_CODES = (
+    "SegmentedPropertyTypeCodeSequence",
+    "RTROIIdentificationCodeSequence",
+    "AnatomicRegionSequence",
+    "PrimaryAnatomicStructureSequence",
+)
+_MODIFIERS = (
+    "SegmentedPropertyTypeModifierCodeSequence",
+    "AnatomicRegionModifierSequence",
+    "PrimaryAnatomicStructureModifierSequence",
+)
+"""Where codes of a structure lie, and those that modify them, DICOM PS3.3 C.8.20.2, C.8.8.8 and
+10.5."""
+
+
 def structure_name(given: Any, number: int, kind: str, notes: list[str] | None = None) -> str:
     """Name of a structure without blanks around it; of one without a name, one by its number.
 
@@ -192,20 +213,26 @@ def damaged(path: Path, what: str, error: BaseException) -> DataError:
     )
 
 
-def first_code(item: Any, keyword: str) -> tuple[Code | None, Side | None]:
-    """The first code of a sequence, and the side that its modifiers tell.
+def first_code(item: Any, keyword: str) -> Code | None:
+    """The first code of a sequence.
 
     Args:
         item: A pydicom dataset.
         keyword: Of a sequence of codes.
     """
     found = item.get(keyword)
-    if not found:
-        return None, None
-    modifiers: tuple[Code, ...] = ()
-    for key in ("SegmentedPropertyTypeModifierCodeSequence", "AnatomicRegionModifierSequence"):
-        modifiers += tuple(_code(one) for one in found[0].get(key) or ())
-    return _code(found[0]), side_of_codes(modifiers)
+    return _code(found[0]) if found else None
+
+
+def coded_sides(item: Any) -> tuple[Side, ...]:
+    """The sides that the codes of a structure tell, whichever of them are modified.
+
+    Args:
+        item: A pydicom dataset that describes a structure.
+    """
+    codes = [code for keyword in _CODES for code in item.get(keyword) or ()]
+    modifiers = [one for code in codes for keyword in _MODIFIERS for one in code.get(keyword) or ()]
+    return sides_of_codes(str(one.get("CodeValue", "")) for one in modifiers)
 
 
 def _code(item: Any) -> Code:

@@ -22,6 +22,7 @@ from acinus.errors import DataError, GridError
 from acinus.scans.dicom_segments import (
     DicomSegments,
     Structure,
+    coded_sides,
     damaged,
     first_code,
     open_object,
@@ -133,7 +134,10 @@ def rtstruct_series_uid(dataset: Any) -> str:
 
 def _structures(dataset: Any, notes: list[str]) -> list[Structure]:
     codes = {
-        int(item.ReferencedROINumber): first_code(item, "RTROIIdentificationCodeSequence")
+        int(item.ReferencedROINumber): (
+            first_code(item, "RTROIIdentificationCodeSequence"),
+            coded_sides(item),
+        )
         for item in dataset.get("RTROIObservationsSequence") or ()
         if "ReferencedROINumber" in item
     }
@@ -144,9 +148,9 @@ def _structures(dataset: Any, notes: list[str]) -> list[Structure]:
     found = []
     for order, item in enumerate(dataset.get("StructureSetROISequence") or ()):
         number = int(item.ROINumber)
-        code, side = codes.get(number, (None, None))
+        code, sides = codes.get(number, (None, ()))
         name = structure_name(item.get("ROIName"), number, "ROI", notes)
-        found.append(Structure(name, number, _color(colors.get(number), order), code, side))
+        found.append(Structure(name, number, _color(colors.get(number), order), code, sides))
     return found
 
 

@@ -376,7 +376,8 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
 
     Images that repeat positions are divided by a tag with as many values as the
     fullest position has images; unevenly spaced ones by a tag whose parts are even,
-    unless they are one stack that lost slices between its parts.
+    unless they are one stack that lost slices between its parts. A StackID says that they are
+    not.
     """
     n_repeats = _n_repeats(stack)
     faults = stack_faults(sort_slices(stack))
@@ -395,7 +396,7 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
                 and all(
                     len(part) > 1 and not stack_faults(sort_slices(part)) for part in parts.values()
                 )
-                and not (has_lost_slices and _go_on(tuple(parts.values())))
+                and not (has_lost_slices and tag != "StackID" and _go_on(tuple(parts.values())))
             )
         if is_apart:
             return [(part, f"{tag} {value.removesuffix('.0')}") for value, part in parts.items()]

@@ -13,7 +13,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ _NO_PREAMBLE = re.compile(rb"\x08\x00|\x02\x00..[A-Z]{2}", re.DOTALL)
 always explicit little endian."""
 
 SPLIT_TAGS = (
+    "StackID",
     "EchoTime",
     "EchoNumbers",
     "TemporalPositionIdentifier",
@@ -50,8 +51,11 @@ SPLIT_TAGS = (
     "TriggerTime",
     "AcquisitionNumber",
     "DiffusionBValue",
+    "DiffusionGradientOrientation",
     "ConvolutionKernel",
+    "TemporalPositionTimeOffset",
     "AcquisitionTime",
+    "FrameAcquisitionDateTime",
 )
 """What may tell apart images at one position, in this order."""
 
@@ -86,15 +90,36 @@ PERSON_TAGS = (
     "ContentCreatorName",
     "ReviewerName",
     "ROIInterpreter",
+    "ScheduledPerformingPhysicianName",
+    "HumanPerformerName",
+    "OrderEnteredBy",
+    "PatientAddress",
+    "PatientTelephoneNumbers",
     "AccessionNumber",
     "StudyID",
+    "AdmissionID",
+    "ServiceEpisodeID",
+    "MedicalRecordLocator",
+    "RequestedProcedureID",
+    "ScheduledProcedureStepID",
+    "PerformedProcedureStepID",
+    "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest",
+    "RequestAttributesSequence",
     "StudyDate",
     "SeriesDate",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "ContentDate",
     "StructureSetDate",
+    "InstanceCreationDate",
+    "AdmittingDate",
+    "ScheduledProcedureStepStartDate",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepEndDate",
 )
-"""What a header says about the person, and when."""
+"""What a header says about the person, and when (those of DICOM PS3.15, table E.1-1, after which
+folders and descriptions are named). A sequence stands for the ids in its items."""
 
 _TAGS = (
     "SpecificCharacterSet",
@@ -168,9 +193,13 @@ _FRAME_VALUES = (
     ("RescaleSlope", "PixelValueTransformationSequence", "RescaleSlope"),
     ("RescaleIntercept", "PixelValueTransformationSequence", "RescaleIntercept"),
     ("EchoTime", "MREchoSequence", "EffectiveEchoTime"),
+    ("StackID", "FrameContentSequence", "StackID"),
     ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex"),
+    ("TemporalPositionTimeOffset", "TemporalPositionSequence", "TemporalPositionTimeOffset"),
+    ("FrameAcquisitionDateTime", "FrameContentSequence", "FrameAcquisitionDateTime"),
     ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
     ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
+    ("DiffusionGradientOrientation", "MRDiffusionSequence", "DiffusionGradientDirectionSequence"),
     ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
     ("ImageType", "CTImageFrameTypeSequence", "FrameType"),
 )
@@ -426,7 +455,10 @@ def _frame_values(frame: Any, shared: Any) -> dict[str, Any]:
         for keyword, group, attribute in _FRAME_VALUES:
             sequence = groups.get(group) if groups is not None else None
             if sequence and attribute in sequence[0]:
-                values[keyword] = sequence[0][attribute].value
+                value = sequence[0][attribute].value
+                # A direction lies in a sequence of its own.
+                in_item = attribute.endswith("Sequence") and value
+                values[keyword] = value[0].get(keyword) if in_item else value
     return values
 
 
@@ -483,12 +515,17 @@ def _single(
 
 
 def _text(value: Any) -> str:
-    """A value as text; items of a sequence, here those of other ids, stand for their PatientID."""
+    """A value as text; items of a sequence stand for what they say about the person."""
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return "\\".join(
-            str(one.get("PatientID", "")) if hasattr(one, "get") else str(one) for one in value
-        )
+        return "\\".join(text for one in value for text in _texts(one))
     return str(value)
+
+
+def _texts(item: Any) -> Iterator[str]:
+    if not hasattr(item, "get"):
+        yield str(item)
+        return
+    yield from (str(item[tag].value) for tag in PERSON_TAGS if tag in item)
 
 
 def sort_slices(slices: Sequence[Slice]) -> list[Slice]:

@@ -77,7 +77,10 @@ def list_stored(source: Path) -> tuple[list[Path], list[Skipped]]:
     if source.is_file() and source.name.lower().endswith(ARCHIVE_SUFFIX):
         return _list_archive(source)
     found = "a file of another kind" if source.exists() else "nothing there"
-    raise DataError(f"{source}: must be a folder or a zip archive (.zip); found {found}.")
+    raise DataError(
+        f"{source}: must be a folder or a zip archive (.zip); found {found}. Give the folder that "
+        "holds the files; unpack archives of other kinds first."
+    )
 
 
 def open_stored(path: Path) -> BinaryIO:

@@ -182,11 +182,11 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         elif not image.grid.matches(first.grid):
             image = _aligned(image, first, name, mapping)
             notes.append(f"channel '{name}': resampled onto the grid of the first channel")
-            if series.tags.get("FrameOfReferenceUID") != tags.get("FrameOfReferenceUID"):
-                notes.append(
-                    f"channel '{name}': in another frame of reference, as if the patient had been "
-                    "moved in between; look whether it fits"
-                )
+        if series.tags.get("FrameOfReferenceUID") != tags.get("FrameOfReferenceUID"):
+            notes.append(
+                f"channel '{name}': in another frame of reference, as if the patient had been "
+                "moved in between; look whether it fits"
+            )
         write_volume(
             Volume(image.array, image.affine),
             image_path(task.dataset, choice.case_id, number),
@@ -230,6 +230,7 @@ def _label(
         values,
         drawn.sides,
         tuple(pair for pair in mapping.mirror_pairs if set(pair) <= set(drawn.n_voxels)),
+        drawn.coded,
     )
     for finding in findings:
         if finding.severity == "error":

@@ -39,16 +39,40 @@ _NAMES = (
     "ContentCreatorName",
     "ReviewerName",
     "ROIInterpreter",
+    "ScheduledPerformingPhysicianName",
+    "HumanPerformerName",
+    "OrderEnteredBy",
 )
 _DATES = (
     "PatientBirthDate",
     "StudyDate",
     "SeriesDate",
     "AcquisitionDate",
+    "AcquisitionDateTime",
     "ContentDate",
     "StructureSetDate",
+    "InstanceCreationDate",
+    "AdmittingDate",
+    "ScheduledProcedureStepStartDate",
+    "PerformedProcedureStepStartDate",
+    "PerformedProcedureStepEndDate",
 )
-_IDS = ("PatientID", "OtherPatientIDs", "OtherPatientIDsSequence", "AccessionNumber", "StudyID")
+_OF_PERSON = ("PatientID", "OtherPatientIDs", "OtherPatientIDsSequence")
+_OF_VISIT = (
+    "AccessionNumber",
+    "StudyID",
+    "AdmissionID",
+    "ServiceEpisodeID",
+    "MedicalRecordLocator",
+    "RequestedProcedureID",
+    "ScheduledProcedureStepID",
+    "PerformedProcedureStepID",
+    "PlacerOrderNumberImagingServiceRequest",
+    "FillerOrderNumberImagingServiceRequest",
+    "RequestAttributesSequence",
+    "PatientTelephoneNumbers",
+)
+_PLACES = ("PatientAddress",)
 
 _SHORTEST_NAME = 2
 _SHORTEST_INSIDE = 5
@@ -99,15 +123,17 @@ class Censor:
                         (inside if len(name) > 1 else single).add(name)
                     else:
                         (inside if len(name) >= _SHORTEST_INSIDE else words).add(name)
-            elif tag in _IDS:
+            elif tag in _PLACES:
+                words |= {word for word in re.findall(r"[^\W\d_]+", text) if _is_telling(word)}
+            elif tag in (*_OF_PERSON, *_OF_VISIT):
                 for id_ in filter(None, map(str.strip, text.split("\\"))):
                     if len(id_) >= _SHORTEST_INSIDE:
                         inside.add(id_)
-                    elif tag in ("PatientID", "OtherPatientIDs") or _tells_of_a_visit(id_):
+                    elif tag in _OF_PERSON or _tells_of_a_visit(id_):
                         numbers.add(id_)
             elif tag in _DATES:
-                inside |= _spellings(text)
-                numbers |= _short_spellings(text)
+                inside |= _spellings(text[:8])  # a time may follow
+                numbers |= _short_spellings(text[:8])
             else:
                 inside.add(text)
         self._place = f"{source}/"
@@ -136,8 +162,8 @@ def _values_of(export: Export) -> set[tuple[str, str]]:
     headers = [item.tags for one in export.series for item in one.slices]
     headers += [one.tags for one in export.segmentations]
     headers += [one.tags for one in export.skipped]
-    tags = (*_NAMES, *_IDS, *_DATES, *_UIDS)
-    return {(tag, header.get(tag, "")) for header in headers for tag in tags}
+    tags = {*_NAMES, *_OF_PERSON, *_OF_VISIT, *_PLACES, *_DATES, *_UIDS}
+    return {(tag, header[tag]) for header in headers for tag in tags & header.keys()}
 
 
 def _any_of(texts: Iterable[str]) -> str:
@@ -151,6 +177,10 @@ def _hidden(found: re.Match[str]) -> str:
 
 def _tells_of_a_visit(number: str) -> bool:
     return len(number) >= _SHORTEST_VISIT and not number.isdecimal()
+
+
+def _is_telling(word: str) -> bool:
+    return len(word) >= _SHORTEST_INSIDE or _is_unspaced(word)
 
 
 def _names_in(text: str) -> Iterator[str]:

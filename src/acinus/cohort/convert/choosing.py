@@ -83,10 +83,9 @@ def choose_cases(
             belongs = _by_series(objects.get(case, ()), channels)
             left_out += _unused(case, series, channels, belongs)
             left_out += _lost_images(case, channels, belongs, export.series)
-            own = _segmentations(
-                [(one, drawn) for one in channels if one for drawn in belongs.get(id(one), [])],
-                mapping,
-            )
+            drawn = [(one, item) for one in channels if one for item in belongs.get(id(one), [])]
+            own = _segmentations(drawn, mapping)
+            left_out += _without_known(case, [item for _, item in drawn], mapping)
         except DataError as error:
             failed[case] = str(error)
             continue
@@ -284,6 +283,19 @@ def _unused(
         for one in series
         if not any(one is channel for channel in channels)
         for drawn in belongs.get(id(one), [])
+    ]
+
+
+def _without_known(
+    case: str, objects: Sequence[StoredSegmentation], mapping: ExportMapping
+) -> list[str]:
+    """Remarks on objects of which no structure is a label, with its names: one may be misspelt."""
+    return [
+        f"{case}: no label names a structure of {one.kind} '{one.label}': {', '.join(one.names)}"
+        for one in objects
+        if mapping.labels
+        and mapping.is_wanted(one.label)
+        and not any(mapping.labels_of(one.names).values())
     ]
 
 

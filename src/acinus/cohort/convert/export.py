@@ -107,6 +107,7 @@ def convert_export(
     require_series(export, source)
     identities = Identities.read(table, wanted.prefix)
     case_of = identities.assign(export.series)
+    _refuse_unknown_excluded(wanted, identities, mapping)
     censor = Censor(export, source, own=case_of.values())
     chosen = choose_cases(export, wanted, case_of)
     tasks = [CaseTask(choice, wanted, dataset, repair) for choice in chosen.choices]
@@ -160,7 +161,10 @@ def _refuse_foreign(dataset: Path, wanted: ExportMapping, table: Path) -> None:
     if not dataset.exists():
         return
     if not dataset.is_dir():
-        raise DataError(f"{dataset}: must be a folder to write the dataset to; found a file.")
+        raise DataError(
+            f"{dataset}: must be a folder to write the dataset to; found a file. Choose another "
+            "name."
+        )
     marker = dataset / RECORDS / WANTED
     if not marker.is_file():
         if any(dataset.iterdir()):
@@ -169,7 +173,8 @@ def _refuse_foreign(dataset: Path, wanted: ExportMapping, table: Path) -> None:
                 "files. Choose another folder."
             )
         return
-    if read_json(marker) != _channels_and_labels(wanted):
+    n_records = sum(1 for path in marker.parent.glob("*.json") if path.name != WANTED)
+    if n_records and read_json(marker) != _channels_and_labels(wanted):
         raise DataError(
             f"{dataset}: was converted with other channels or labels than the mapping has now. "
             "Choose a new folder, or delete this one first."
@@ -196,6 +201,19 @@ def _refuse_unusable(wanted: ExportMapping, mapping: Path | str | None) -> None:
     faults = parse_header({**header, **stated})[1]
     if faults:
         raise ConfigError(f"{mapping}: {faults[0]}")
+
+
+def _refuse_unknown_excluded(
+    wanted: ExportMapping, identities: Identities, mapping: Path | str | None
+) -> None:
+    """Refuse to exclude whom nobody knows: someone is meant, and would stay in."""
+    known = {*identities.cases, *map(participant_of, identities.cases)}
+    unknown = [name for name in wanted.exclude if name not in known]
+    if unknown:
+        raise ConfigError(
+            f"{mapping}: 'exclude' must name participants or cases as --list shows them; nobody is "
+            f"called '{unknown[0]}'. Known: {', '.join(sorted(known))}."
+        )
 
 
 def _channels_and_labels(wanted: ExportMapping) -> dict[str, Any]:

@@ -48,11 +48,19 @@ class Identities:
         Raises:
             DataError: The file is no such table.
         """
-        if not path.is_file():
+        if path.is_dir():
+            raise DataError(
+                f"{path}: must be a file for the table of ids; found a folder. Give a file in it "
+                f"(--ids {path / 'ids.tsv'})."
+            )
+        if not path.exists():
             return cls(path, prefix)
         try:
             with path.open(encoding="utf-8", newline="") as stream:
-                rows = list(csv.DictReader(stream, delimiter="\t"))
+                table = csv.DictReader(stream, delimiter="\t")
+                rows = list(table)
+            if tuple(table.fieldnames or ()) != COLUMNS:  # it may have no rows to be wrong in
+                raise ValueError("line 1 has other columns")
             for number, row in enumerate(rows, start=2):
                 _require_row(row, number)
         except (OSError, ValueError, csv.Error) as error:
@@ -109,8 +117,13 @@ class Identities:
 
 
 def study_of(series: Series) -> tuple[str, str]:
-    """Person and study that a series belongs to; without PatientID each study is a person."""
-    return series.patient_id.strip() or f"study {series.study_uid}", series.study_uid
+    """Person and study that a series belongs to.
+
+    Without PatientID each study is a person, and without StudyInstanceUID too each series: two
+    persons may lack both.
+    """
+    alone = f"study {series.study_uid}" if series.study_uid else f"series {series.uid}"
+    return series.patient_id.strip() or alone, series.study_uid
 
 
 def participant_of(case_id: str) -> str:

@@ -48,12 +48,14 @@ class Drawn:
         n_voxels: Label that has a structure to its number of voxels, by value.
         notes: What a user must know.
         sides: Side of each label that has one: as stated, or else as its structure is coded.
+        coded: Label whose side is that of a code to the structure that has it, in words.
     """
 
     labelmap: Volume
     n_voxels: dict[str, int]
     notes: tuple[str, ...]
     sides: dict[str, Side]
+    coded: dict[str, str]
 
 
 def draw_labels(
@@ -80,6 +82,7 @@ def draw_labels(
     names: set[str] = set()
     unnamed: set[str] = set()
     coded: dict[str, set[Side | None]] = {}
+    coded_by: dict[str, str] = {}
     for series, one in objects:
         with _file_of(one) as file:
             repaired = written.get(id(series)) if series.faults else None
@@ -92,7 +95,7 @@ def draw_labels(
                 )
             grid = _stored_grid(series) if repaired is None else repaired.meta["even_grid"]
             drawn = _read(one, file, grid, series)
-            notes += drawn.notes
+            notes += [*drawn.notes, *_other_frame(one, series)]
             if not drawn.grid.matches(image.grid):
                 notes.append(f"labels of {one.kind} '{one.label}' moved to the image's grid")
             fitting = mapping.labels_of(drawn.names)
@@ -101,10 +104,15 @@ def draw_labels(
             for structure in sorted(wanted, key=lambda s: mapping.values[fitting[s.name][0]]):
                 label = fitting[structure.name][0]
                 side = mapping.labels[label].side
-                if None not in (side, structure.side) and side != structure.side:
+                if side is not None and set(structure.sides) - {side}:
                     raise DataError(
-                        f"structure '{structure.name}' is coded as {structure.side}; its label "
-                        f"'{label}' is stated to be {side}. Correct 'roi' or 'side'."
+                        f"structure '{structure.name}' is coded as {' and '.join(structure.sides)};"
+                        f" its label '{label}' is stated to be {side}. Correct 'roi' or 'side'."
+                    )
+                if len(structure.sides) > 1:
+                    notes.append(
+                        f"structure '{structure.name}' is coded as {' and '.join(structure.sides)}:"
+                        " its side is not checked"
                     )
                 mask = drawn.draw(structure)
                 n_filled = _fill_interpolated(mask, made)
@@ -117,6 +125,7 @@ def draw_labels(
                 notes += _paint(labels, mask, label, mapping)
                 if mask.any():
                     coded.setdefault(label, set()).add(structure.side)
+                    coded_by[label] = f"structure '{structure.name}' of {one.kind} '{one.label}'"
                 # Planning systems put empty structures of a template into every set.
                 if mask.any() or mapping.missing == "absent":
                     names.add(label)
@@ -131,8 +140,10 @@ def draw_labels(
     }
     # A label of structures on both sides has none.
     agreed = {label: own.pop() for label, own in coded.items() if len(own) == 1}
-    sides = {label: side for label, side in agreed.items() if side is not None} | mapping.sides
-    return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides)
+    by_code = {label: side for label, side in agreed.items() if side is not None}
+    unstated = {label: coded_by[label] for label in by_code if label not in mapping.sides}
+    sides = by_code | mapping.sides
+    return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides, unstated)
 
 
 @contextmanager
@@ -161,6 +172,31 @@ def _read(one: StoredSegmentation, file: Path, grid: Grid, series: Series) -> Di
     except (DataError, GridError) as error:
         found = str(error).replace(str(file), str(one.path))
         raise type(error)(f"{one.kind} '{one.label}': {found}") from error
+
+
+def _other_frame(one: StoredSegmentation, series: Series) -> list[str]:
+    """A note on a SEG of another frame of reference than its series.
+
+    Contours are judged one by one where they are read: each may name an image.
+
+    Raises:
+        DataError: It names no image of the series either: its positions mean other places.
+    """
+    own = series.tags.get("FrameOfReferenceUID", "")
+    if one.kind != "SEG" or not own or not one.frames_of_reference:
+        return []
+    if own in one.frames_of_reference:
+        return []
+    images = {item.tags.get("SOPInstanceUID", "") for item in series.slices}
+    if not images & {uid for uid, _ in one.images}:
+        raise DataError(
+            f"SEG '{one.label}': must lie in the frame of reference of '{series.description}', or "
+            "name its images; it does neither. Give the series that was segmented."
+        )
+    return [
+        f"SEG '{one.label}' lies in another frame of reference than the images that it names; "
+        "look whether it fits"
+    ]
 
 
 def _fill_interpolated(mask: Mask, made: Sequence[int]) -> int:

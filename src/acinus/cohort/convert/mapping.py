@@ -8,6 +8,7 @@ error. Choosing the last or the largest was rejected.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -24,14 +25,19 @@ MODALITIES = ("CT", "MR", "PT", "NM")
 
 
 def _compiled(pattern: str | None) -> str | None:
-    """The regular expression, if it is one."""
+    """The regular expression, if it is one, with letters composed."""
     try:
         re.compile(pattern or "")
     except re.error as error:
         raise ValueError(
             f"must be a regular expression; {error}. Write \\( for a bracket."
         ) from None
-    return pattern
+    return None if pattern is None else _composed(pattern)
+
+
+def _composed(text: str) -> str:
+    """A text whose accented letters are one character each, as most programs write them."""
+    return unicodedata.normalize("NFC", text)
 
 
 class ChannelRule(Settings):
@@ -53,6 +59,15 @@ class ChannelRule(Settings):
     """Refuse a CT whose values cannot be Hounsfield units."""
 
     _patterns = field_validator("description", "study")(_compiled)
+
+    @field_validator("slices")
+    @classmethod
+    def _fewest_before_most(cls, given: tuple[int, int] | None) -> tuple[int, int] | None:
+        if given is not None and not 1 <= given[0] <= given[1]:
+            raise ValueError(
+                f"must be the fewest slices, at least 1, then the most; got {list(given)}."
+            )
+        return given
 
     def fits(self, series: Series) -> bool:
         """Whether a series meets all conditions."""
@@ -82,6 +97,11 @@ class LabelRule(Settings):
 
     _pattern = field_validator("pattern")(_compiled)
 
+    @field_validator("roi", mode="before")
+    @classmethod
+    def _one_name_may_stand_alone(cls, given: object) -> object:
+        return (given,) if isinstance(given, str) else given
+
     @model_validator(mode="after")
     def _names_something(self) -> LabelRule:
         if not self.roi and self.pattern is None:
@@ -90,10 +110,10 @@ class LabelRule(Settings):
 
     def fits(self, name: str) -> bool:
         """Whether a structure of that name is meant."""
-        plain = name.strip().casefold()
-        return plain in {one.strip().casefold() for one in self.roi} or (
+        plain = _composed(name).strip()
+        return plain.casefold() in {_composed(one).strip().casefold() for one in self.roi} or (
             self.pattern is not None
-            and re.fullmatch(self.pattern, name.strip(), re.IGNORECASE) is not None
+            and re.fullmatch(self.pattern, plain, re.IGNORECASE) is not None
         )
 
 
@@ -177,4 +197,4 @@ def read_mapping(path: Path | str | None) -> ExportMapping:
 
 
 def _found(pattern: str | None, text: str) -> bool:
-    return pattern is None or re.search(pattern, text, re.IGNORECASE) is not None
+    return pattern is None or re.search(pattern, _composed(text), re.IGNORECASE) is not None
