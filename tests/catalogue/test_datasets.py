@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
@@ -10,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 from range_server import RangeServer
 
 from acinus import progress
@@ -371,3 +373,40 @@ def test_patients_shared_with_a_dataset_of_another_catalogue_are_shown(
     )
     assert main(["datasets", "show", "task", "--catalogue", str(catalogue)]) == 0
     assert "shares patients with: x1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_an_archive_that_was_damaged_on_the_way_is_fetched_anew(
+    is_known: bool, shop, tmp_path
+) -> None:
+    """Where no checksum says that it is as published; where one does, it would come again so."""
+    server, catalogue = shop
+    good = server.contents["/pan"]
+    damaged, middle = bytearray(good), len(good) // 2
+    damaged[middle : middle + 64] = bytes(64)
+    server.contents["/pan"] = bytes(damaged)
+    if is_known:
+        entries = yaml.safe_load(catalogue.read_text())
+        entries["pan"]["files"][0]["sha256"] = hashlib.sha256(damaged).hexdigest()
+        catalogue.write_text(yaml.safe_dump(entries))
+    out = tmp_path / "d"
+    with pytest.raises(DataError, match="must be a whole archive") as told:
+        get_dataset("pan", out, convert=tmp_path / "D", catalogue=catalogue)
+    assert ("start again to download it" in str(told.value)) is not is_known
+    server.contents["/pan"] = good
+    if is_known:
+        with pytest.raises(DataError, match="must be a whole archive"):
+            get_dataset("pan", out, convert=tmp_path / "D", catalogue=catalogue)
+        return
+    assert get_dataset("pan", out, convert=tmp_path / "D", catalogue=catalogue).imported
+    assert len(list(out.rglob("*.wrong"))) == 1
+
+
+def test_a_name_with_a_nul_is_told(tmp_path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("x")
+        info.pax_headers = {"path": "a\0b.txt"}
+        tar.addfile(info, io.BytesIO(b""))
+    with pytest.raises(DataError, match=r"must hold files that can lie in one folder; 'a"):
+        unpack(tmp_path / "a.tar", tmp_path / "out", room_bytes=10**6)
+    assert not (tmp_path / "out").exists()

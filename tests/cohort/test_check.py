@@ -385,6 +385,63 @@ def test_both_partners_on_one_side(make_dataset):
     assert "'gland_left' is stated to be left" in finding.found
 
 
+def in_air(array: np.ndarray) -> np.ndarray:
+    """The head with air on both sides, so that it is seen whole."""
+    x = np.arange(SHAPE_XYZ[0])[:, None, None]
+    return np.where((x > 1) & (x < 22), array, array / 50)
+
+
+def all_right(array: np.ndarray) -> np.ndarray:
+    return (array > 0).astype(np.uint8)
+
+
+def half_right(array: np.ndarray) -> np.ndarray:
+    """The outer half of the left gland bears the name of the right one."""
+    array[:5][array[:5] == 2] = 1
+    return array
+
+
+def test_a_gland_that_bears_its_partners_name_is_an_error(make_dataset):
+    """One part on either side: the centroid of both lies in the middle and says nothing."""
+    folder = make_dataset(case_ids=IDS)
+    for case_id, change in (("p01", all_right), ("p02", half_right)):
+        rewrite(image_of(folder, case_id), in_air)
+        rewrite(label_of(folder, case_id), change)
+    whole, half = (f for f in check_dataset(folder).findings if f.code == "wrong-side")
+    assert (whole.case, whole.severity) == ("p01", "error")
+    assert "'gland_right' must lie on the right" in whole.found
+    assert (half.case, half.severity) == ("p02", "error")
+    assert "lie on the left, in 1 part" in half.found
+    assert "Give what lies on the left to its partner" in half.remedy
+
+
+def test_a_slip_of_the_pen_on_the_other_side_is_a_warning(make_dataset):
+    folder = make_dataset(case_ids=IDS)
+    rewrite(image_of(folder, "p01"), in_air)
+    rewrite(label_of(folder, "p01"), put((5, 4, 4), 1))
+    finding = the_only(check_dataset(folder), "wrong-side")
+    assert (finding.severity, finding.case) == ("warning", "p01")
+    assert "0.012 mL of it" in finding.found
+
+
+def test_pairs_of_different_organs_are_told(make_dataset):
+    folder = make_dataset(case_ids=IDS, labels={"background": 0, "lac_right": 1, "lac_left": 2,
+        "par_right": 3, "par_left": 4}, sides={"lac_right": "right", "lac_left": "left",
+        "par_right": "right", "par_left": "left"},
+        mirror_pairs=[["lac_right", "par_left"], ["par_right", "lac_left"]])  # fmt: skip
+    (told,) = (f for f in check_dataset(folder).findings if f.code == "pair-not-stated")
+    assert "lac_right and lac_left seem to be partners (and 1 more pairs)" in told.found
+    assert told.found.endswith("does not state; it states lac_right and par_left")
+
+
+def test_a_label_of_two_places_is_refused(make_dataset):
+    folder = make_dataset(
+        case_ids=IDS, structures={"a": ["gland_right"], "b": ["gland_right", "gland_left"]}
+    )
+    with pytest.raises(DataError, match="must belong to one place; 'gland_right' is in a and b"):
+        open_dataset(folder)
+
+
 @pytest.mark.parametrize(
     ("name", "side"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 from acinus.evaluate import judge_boxes
 from acinus.evaluate.localisation import CORNERS, LOCALISATION_COLUMNS
 from acinus.evaluate.tables import display, localisation_table, note
+from acinus.predict.locate import Piece, Place
+from acinus.predict.located import box_rows
 from acinus.scans import Grid, Volume, write_volume
 from acinus.scans.box import Box, box_of_voxels, voxels_in
 
@@ -129,3 +132,26 @@ def test_what_was_segmented_counts_and_not_the_box_around_it(tmp_path: Path) -> 
     assert found["share_inside"] == 1
     assert found["share_inside_last"] == pytest.approx(0.75)
     assert found["outcome"] == "cut"
+
+
+def test_boxes_on_faces_of_voxels_take_no_layer_in(tmp_path: Path) -> None:
+    """Of a grid with an origin that two decimals do not tell: what is written is judged alike."""
+    affine = np.diag([0.977, 0.977, 2.5, 1.0])
+    affine[:3, 3] = -31.2345678, 17.6543219, 4.4449876
+    labels = np.zeros((10, 8, 12), np.uint8)
+    labels[2:8, 2:6, 3:9] = 1
+    volume = Volume(labels, affine)
+    write_volume(volume, tmp_path / "p1.nii.gz")
+    part = (slice(4, 8), slice(3, 6), slice(5, 9))
+    place = Place("right", ("right",), box_of_voxels(volume.grid, part))
+    located = SimpleNamespace(
+        pieces=(Piece(place, part, volume),), grid=volume.grid, locate_s=1.0, segment_s=1.0
+    )
+    rows = pd.DataFrame(box_rows(located, "p1"))
+    (found,) = judge_boxes(rows, {"p1": tmp_path / "p1.nii.gz"}, VALUES).to_dict("records")
+    wanted = labels[part].sum() / labels.sum()
+    assert found["share_inside"] == found["share_inside_last"] == wanted
+    tight = box_of_voxels(volume.grid, (slice(2, 8), slice(2, 6), slice(3, 9)))
+    rows.loc[0, list(CORNERS)] = [*tight.low_mm, *tight.high_mm]
+    (found,) = judge_boxes(rows, {"p1": tmp_path / "p1.nii.gz"}, VALUES).to_dict("records")
+    assert str(found["margin_mm"]) == "0.0"

@@ -356,3 +356,19 @@ def test_maps_of_another_world_are_refused(real_data: Path, tmp_path: Path, faul
         nib.save(nib.Nifti1Image(values, affine), tmp_path / name / f"{case}.nii.gz")
     with pytest.raises(DataError, match=r"right globe .* must lie right of the left one"):
         read_anatomy(tmp_path / "anatomy", case, np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [(-1, "from 0 on; found -1"), (np.nan, "must be whole numbers")]
+)
+def test_maps_that_hold_no_numbers_of_organs_are_refused(value, found, tmp_path: Path) -> None:
+    """And the folder that was begun may be used for another cohort."""
+    for name in ("anatomy", "oncologist", "radiographer"):
+        (tmp_path / name).mkdir()
+        values = np.zeros((4, 4, 4), np.float32)
+        values[1, 1, 1] = value
+        nib.save(nib.Nifti1Image(values, np.eye(4)), tmp_path / name / "p1.nii.gz")
+    with pytest.raises(DataError, match=rf"anatomy/p1\.nii\.gz: .*{found}"):
+        make_headneck_cohort(tmp_path / "out", patients=1, seed=3, anatomy=tmp_path / "anatomy")
+    make_headneck_cohort(tmp_path / "out", patients=1, seed=4)
+    assert (tmp_path / "out" / "Dataset031_HeadNeckCT" / "dataset.json").is_file()

@@ -384,7 +384,7 @@ def test_a_scan_that_needs_more_than_the_ceiling_is_refused_before_it_is_predict
     arguments = ["predict", str(model_folder), str(scan), str(tmp_path / "out")]
     assert main([*arguments, "--memory", "50MB"]) == 2
     said = capsys.readouterr().err
-    assert "failed: scan: case 'scan': predicting it must stay below --memory 0.05 GB" in said
+    assert "failed: scan: case 'scan': predicting it must stay below --memory 50 MB" in said
     assert not (tmp_path / "out" / "scan.nii.gz").exists()
     assert main([*arguments, "--memory", "8GB", "--device", "cpu"]) == 0
     assert main([*arguments, "--memory", "much"]) == 2
@@ -453,7 +453,7 @@ def test_a_scan_too_large_for_the_ceiling_is_not_even_read(
 
     monkeypatch.setattr(Scan, "read", read)
     outcome = predict_paths(model_folder, scan, tmp_path / "out", memory="50MB")
-    assert "must stay below --memory 0.05 GB" in outcome.failed["scan"]
+    assert "must stay below --memory 50 MB" in outcome.failed["scan"]
 
 
 def test_parts_on_the_wrong_side_are_renamed_only_if_asked(

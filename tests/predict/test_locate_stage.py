@@ -247,6 +247,29 @@ def test_boxes_of_one_size_stand_about_what_was_found(
     np.testing.assert_allclose(place.box.low_mm, left.box.low_mm)
 
 
+@pytest.mark.parametrize(("shift_mm", "found"), [(5000.0, "outside"), (34.0, "told"), (0.0, "")])
+def test_a_mask_of_another_scan_is_noticed(
+    shift_mm: float,
+    found: str,
+    scan: tuple[Volume, np.ndarray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    volume, labels = scan
+    affine = volume.affine.copy()
+    affine[2, 3] += shift_mm
+    write_volume(Volume((labels > 0).astype(np.uint8), affine), tmp_path / "mask.nii.gz")
+    locator = MaskLocator(tmp_path / "mask.nii.gz", located_plan({"margin_mm": 4.0}))
+    (place,) = locator.find([volume])
+    said = capsys.readouterr().err
+    assert (place.box is None) == (found == "outside")
+    if found == "outside":
+        assert "mask.nii.gz lies at R -16 to 14, A -6 to 4, S 4989 to 5009 mm, the scan" in (
+            place.reason
+        )
+    assert ("only 30% of its box lie in the scan" in said) == (found == "told")
+
+
 def test_a_box_outside_of_the_scan_is_not_segmented(
     scan: tuple[Volume, np.ndarray], plan: Plan
 ) -> None:

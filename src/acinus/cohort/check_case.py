@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acinus.cohort.check_side import side_findings
 from acinus.cohort.finding import Finding, error, warning
+from acinus.cohort.side_parts import placement_findings
 from acinus.errors import AcinusError
 from acinus.scans import GRID_TOLERANCE_MM, Grid, Volume, axis_codes, canonical, read_volume
 from acinus.scans.coding import Side
@@ -120,7 +120,7 @@ def check_case(files: CaseFiles) -> CaseFacts:
     if first is not None:
         facts.findings += grid_findings(files.case_id, first, files.label.name, label.grid)
     shares_grid = frame is not None and frame.grid.matches(label.grid)
-    facts.findings += side_findings(
+    facts.findings += placement_findings(
         files.case_id,
         canonical(label),
         canonical(frame) if frame is not None and shares_grid else None,

@@ -108,8 +108,11 @@ def check_side_names(header: Header) -> list[Finding]:
                     "Correct 'sides' or the name.",
                 )
             )
-    pairs = pairs_by_name(header.sides, header.mirror_pairs)
+    stated = {frozenset(pair): pair for pair in header.mirror_pairs}
+    by_name = (*pairs_by_name(header.sides, header.mirror_pairs), *pairs_by_name(header.sides))
+    pairs = [pair for pair in dict.fromkeys(by_name) if frozenset(pair) not in stated]
     if pairs:
+        instead = [" and ".join(pair) for those, pair in stated.items() if set(pairs[0]) & those]
         first = [list(pair) for pair in pairs[:3]]
         findings.append(
             warning(
@@ -117,7 +120,8 @@ def check_side_names(header: Header) -> list[Finding]:
                 "",
                 f"{HEADER}: {' and '.join(pairs[0])} seem to be partners"
                 f"{f' (and {len(pairs) - 1} more pairs)' if len(pairs) > 1 else ''}, "
-                "which 'mirror_pairs' does not state",
+                "which 'mirror_pairs' does not state"
+                f"{f'; it states {instead[0]}' if instead else ''}",
                 f'State them, "mirror_pairs": {json.dumps(first)}{" ..." if pairs[3:] else ""}, or '
                 "right and left are not mirrored in training, and parts on the wrong side are told "
                 "by the middle of the body alone.",

@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from acinus import progress
-from acinus.cohort.check_side import side_findings
 from acinus.cohort.labels_file import read_labels
+from acinus.cohort.side_parts import placement_findings
 from acinus.errors import ConfigError, DataError
 from acinus.scans import (
     LabelledStructure,
@@ -168,7 +168,7 @@ def _refuse_wrong_sides(
         return
     _refuse_contradictions(structures)
     scan = image or read_series(series)
-    found = side_findings(
+    found = placement_findings(
         "",
         canonical(on_series(labelmap, scan.grid, series)),
         canonical(scan),

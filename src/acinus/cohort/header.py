@@ -227,6 +227,13 @@ def _structures(
         if strange:
             faults.append(f"'structures' '{place}': {unknown_name('label', strange[0], known)}")
         structures[place] = tuple(str(name) for name in names if str(name) in known)
+    for name in sorted(known):
+        places = [place for place, names in structures.items() if name in names]
+        if len(places) > 1:
+            faults.append(
+                f"'structures': a label must belong to one place; '{name}' is in "
+                f"{' and '.join(places)}."
+            )
     return structures
 
 

@@ -110,7 +110,7 @@ def _judge(row: Mapping[Any, Any], reference: Volume, mask: Mask) -> dict[str, A
         "share_inside": _share(mask, voxels_in(reference.grid, found)),
         "share_inside_last": inside,
         "filled": drawn.common_ml(found) / found.volume_ml,
-        "margin_mm": float(gaps.min()),
+        "margin_mm": round(float(gaps.min()), 4) + 0.0,  # no -0
     }
 
 

@@ -39,6 +39,9 @@ SOURCES: dict[Provenance, str] = {
     "user": "set by you",
 }
 
+BY_LOCATE_STAGE = "set by the locate stage"
+"""What nobody but the plan of the segment stage, or its `locate.config`, set."""
+
 PHRASES = {
     "rules": "rules that decide what is left open",
     "nnunet.configuration": "nnU-Net's configuration",
@@ -98,14 +101,17 @@ def explain_plan(plan: Plan, *, warnings: Sequence[str] = ()) -> str:
     Returns:
         Lines of at most `WIDTH` characters, but for words longer than that.
     """
-    lines = [f"Plan for {plan.dataset.name} by the recipe {plan.recipe}"]
+    locates = plan.settings.prepare.grow_mm > 0
+    what = "Plan of the coarse network that locates" if locates else "Plan"
+    sources = {**SOURCES, "user": BY_LOCATE_STAGE} if locates else SOURCES
+    lines = [f"{what} for {plan.dataset.name} by the recipe {plan.recipe}"]
     if plan.summary:
         lines += _wrap(f"{plan.summary}.", indent="")
     left = dict(plan.decisions)
     for heading, keys in STAGES:
         mine = {key: left.pop(key) for key in list(left) if _belongs(key, keys)}
-        lines += _explain_stage(heading, mine)
-    lines += _explain_stage("Other settings", left)
+        lines += _explain_stage(heading, mine, sources)
+    lines += _explain_stage("Other settings", left, sources)
     if warnings:
         lines += ["", "Warnings"]
         for warning in warnings:
@@ -117,7 +123,9 @@ def _belongs(key: str, stage: Iterable[str]) -> bool:
     return any(key == one or key.startswith((f"{one}.", f"{one}_")) for one in stage)
 
 
-def _explain_stage(heading: str, decisions: Mapping[str, Decision]) -> list[str]:
+def _explain_stage(
+    heading: str, decisions: Mapping[str, Decision], sources: Mapping[Provenance, str]
+) -> list[str]:
     if not decisions:
         return []
     lines = ["", heading]
@@ -125,11 +133,11 @@ def _explain_stage(heading: str, decisions: Mapping[str, Decision]) -> list[str]
         named = f"{setting_words(key)} [{key}]: {value_words(one.value)}"
         if not _is_stated(one):
             lines += _wrap(named, indent="  ")
-            lines += _wrap(f"why: {one.rule} ({SOURCES[one.source]})", indent="    ")
+            lines += _wrap(f"why: {one.rule} ({sources[one.source]})", indent="    ")
             if one.facts:
                 lines += _wrap(f"from: {facts_words(one.facts)}", indent="    ")
         elif one.value not in (None, {}):
-            lines += _wrap(f"{named} ({SOURCES[one.source]})", indent="  ")
+            lines += _wrap(f"{named} ({sources[one.source]})", indent="  ")
     return lines
 
 

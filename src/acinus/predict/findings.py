@@ -23,6 +23,7 @@ from acinus.predict.sides import (
     parts_of_boxes_on_wrong_side,
     parts_on_wrong_side,
     side_notes,
+    values_of,
 )
 from acinus.scans import Grid, Volume, canonical, label_components, resample_onto
 from acinus.scans.box import Slices
@@ -172,15 +173,10 @@ def _misplaced(labelmap: Volume, image: Volume, plan: Plan) -> list[Finding]:
         "",
         canonical(labelmap),
         canonical(image),
-        _values(plan),
+        values_of(plan),
         dataset.sides,
         dataset.mirror_pairs,
     )
-
-
-def _values(plan: Plan) -> dict[str, tuple[int, ...]]:
-    dataset = plan.dataset
-    return {name: dataset.regions.get(name, (value,)) for name, value in dataset.labels.items()}
 
 
 def _ends_with(part: Slices, grid: Grid) -> tuple[tuple[bool, bool], ...]:
@@ -198,7 +194,7 @@ def _examine(
     at_border: Sequence[tuple[bool, bool]] = ((True, True),) * 3,
 ) -> list[LabelFinding]:
     """Findings for some labels; `at_border` says for each axis which faces are the scan's."""
-    dataset, values = plan.dataset, _values(plan)
+    dataset, values = plan.dataset, values_of(plan)
     findings = []
     for name in labels:
         those = values[name]

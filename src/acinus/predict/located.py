@@ -195,7 +195,7 @@ def box_rows(located: Located, case: str) -> Rows:
             if one is not None:
                 corners = (*one.low_mm, *one.high_mm)
                 row |= {
-                    f"{prefix}{name}": round(value, 2)
+                    f"{prefix}{name}": round(value, 6)  # faces of voxels: coarser takes a layer in
                     for name, value in zip(CORNERS, corners, strict=True)
                 }
         rows.append(row)

@@ -171,10 +171,15 @@ def check_memory(needed: int, ceiling: int | None, case: str) -> str | None:
     total = psutil.Process().memory_info().rss + needed
     if total > ceiling:
         raise MemoryLimitError(
-            f"case '{case}': predicting it must stay below --memory {ceiling / GIGABYTE:.2f} GB; "
-            f"it needs about {total / GIGABYTE:.2f} GB. Crop the scan, or allow more."
+            f"case '{case}': predicting it must stay below --memory {_size(ceiling)}; it needs "
+            f"about {_size(total)}. Crop the scan, or allow more."
         )
     return None
+
+
+def _size(n_bytes: int) -> str:
+    """Bytes in the unit that tells nearby sizes apart."""
+    return f"{n_bytes / GIGABYTE:.2f} GB" if n_bytes >= GIGABYTE else f"{n_bytes / 1e6:.0f} MB"
 
 
 class _LiveTensors:

@@ -15,7 +15,7 @@ from typing import Any
 
 from acinus.cohort.catalogue.download import bytes_missing, download, free_bytes
 from acinus.cohort.catalogue.entries import PublicDataset, dataset_entry, read_catalogue
-from acinus.cohort.catalogue.unpack import unpack
+from acinus.cohort.catalogue.unpack import DamagedArchiveError, unpack
 from acinus.cohort.importers import Imported, import_dataset
 from acinus.cohort.importers.importing import require_free
 from acinus.errors import ConfigError, DataError
@@ -79,9 +79,11 @@ def get_dataset(
         return Got(place, files, None, _steps(entry, place) if entry.by_hand else "")
     archives = [path for file, path in zip(entry.files, files, strict=True) if file.is_archive]
     stems = [_without_ending(path.name) for path in archives]
+    known = {path: file for file, path in zip(entry.files, files, strict=True)}
     for path, stem in zip(archives, stems, strict=True):
         is_own = stem != path.name and stems.count(stem) == 1
-        _unpack_once(path, place / (stem if is_own else f"{path.name}.unpacked"))
+        folder = place / (stem if is_own else f"{path.name}.unpacked")
+        _unpack_once(path, folder, is_sure=bool(known[path].sha256 or known[path].md5))
     choices: dict[str, Any] = dict(entry.choices)
     imported = import_dataset(entry.importer or "", place, convert, labels=labels, **choices)
     return Got(place, files, imported, "")
@@ -92,9 +94,26 @@ def _without_ending(name: str) -> str:
     return re.sub(r"(\.tar)?\.[A-Za-z0-9]+$", "", name)
 
 
-def _unpack_once(archive: Path, folder: Path) -> None:
-    if not folder.is_dir():
+def _unpack_once(archive: Path, folder: Path, *, is_sure: bool) -> None:
+    """Unpack an archive, and put it aside if it was damaged on the way.
+
+    Args:
+        archive: A zip or tar.
+        folder: To write.
+        is_sure: Whether a checksum says that the archive is as it was published.
+    """
+    if folder.is_dir():
+        return
+    try:
         unpack(archive, folder, room_bytes=free_bytes(folder))
+    except DamagedArchiveError as error:
+        if is_sure:
+            raise
+        aside = archive.with_name(f"{archive.name}.wrong")
+        archive.replace(aside)
+        raise DataError(
+            f"{error} It is kept as {aside} and not used: start again to download it."
+        ) from error
 
 
 def _state_size(entry: PublicDataset, place: Path) -> None:

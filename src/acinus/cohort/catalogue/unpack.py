@@ -21,19 +21,22 @@ from acinus.errors import DataError
 from acinus.files import whole_folder
 from acinus.progress import stage
 
-_BROKEN = (
+_DAMAGED = (
     zipfile.BadZipFile,
     tarfile.TarError,
     gzip.BadGzipFile,
     zlib.error,
     lzma.LZMAError,
     EOFError,
-    RuntimeError,
 )
-"""What the standard library raises on archives that are damaged, encrypted or packed otherwise."""
+"""What the standard library raises on archives that are damaged."""
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 """Errors that no archive is to blame for."""
+
+
+class DamagedArchiveError(DataError):
+    """An archive whose bytes are not those that were packed."""
 
 
 def unpack(archive: Path, folder: Path, *, room_bytes: int) -> Path:
@@ -45,8 +48,9 @@ def unpack(archive: Path, folder: Path, *, room_bytes: int) -> Path:
         room_bytes: Most that may come out of it.
 
     Raises:
-        DataError: It is no whole zip or tar, is encrypted, holds what it should not, or more than
-            there is room for.
+        DamagedArchiveError: It is damaged.
+        DataError: It is no zip or tar, is encrypted, holds what it should not, or more than there
+            is room for.
     """
     try:
         if zipfile.is_zipfile(archive):
@@ -57,10 +61,14 @@ def unpack(archive: Path, folder: Path, *, room_bytes: int) -> Path:
                 _untar(tar, archive, folder, room_bytes)
         else:
             raise DataError(f"{archive}: must be a zip or tar; it is neither. Download it anew.")
-    except _BROKEN as error:
+    except _DAMAGED as error:
+        raise DamagedArchiveError(
+            f"{archive}: must be a whole archive; {error}. Download it anew."
+        ) from error
+    except RuntimeError as error:  # of the standard library: encrypted, or packed otherwise
         raise DataError(
-            f"{archive}: must be a whole archive without a password; {error}. Download it anew, or "
-            "unpack it by hand."
+            f"{archive}: must be an archive without a password, packed as zip and tar usually are; "
+            f"{error}. Unpack it by hand."
         ) from error
     return folder
 
@@ -104,12 +112,13 @@ def _named(archive: Path, name: str) -> Iterator[None]:
     """Name the member whose name no folder can hold, such as one below a file."""
     try:
         yield
-    except OSError as error:
-        if error.errno in _OF_THE_DISK:
+    except (OSError, ValueError) as error:  # a name with a NUL is no value
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
+        why = getattr(error, "strerror", None) or error
         raise DataError(
-            f"{archive}: must hold files that can lie in one folder; '{name}' cannot "
-            f"({error.strerror}). Download it anew, or unpack it by hand."
+            f"{archive}: must hold files that can lie in one folder; {name!r} cannot "
+            f"({why}). Download it anew, or unpack it by hand."
         ) from error
 
 

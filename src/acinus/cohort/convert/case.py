@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from acinus.cohort.check_side import side_findings
 from acinus.cohort.convert.choosing import Choice
 from acinus.cohort.convert.identities import age_years, sex_of
 from acinus.cohort.convert.labelling import draw_labels
 from acinus.cohort.convert.mapping import ExportMapping
 from acinus.cohort.layout import IMAGES, LABELS
+from acinus.cohort.side_parts import placement_findings
 from acinus.errors import AcinusError, DataError
 from acinus.files import hash_data, hash_file, read_json, write_json
 from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
@@ -223,7 +223,7 @@ def _label(
         return {"labels": {}}
     labelmap = drawn.labelmap
     values = {name: (mapping.values[name],) for name in drawn.n_voxels}
-    findings = side_findings(
+    findings = placement_findings(
         choice.case_id,
         canonical(labelmap),
         canonical(image),

@@ -59,7 +59,9 @@ def claim_folder(folder: Path, made: Mapping[str, object]) -> None:
     marker = folder / MARKER
     if marker.is_file():
         found = read_json(marker)
-        if found != made:
+        if found == made:
+            return
+        if any(path != marker for path in folder.iterdir()):
             raise DataError(
                 f"{folder}: must be empty or hold the same synthetic cohort {made}; it was made "
                 f"with {found}. Choose another output folder, or remove this one."
@@ -69,8 +71,7 @@ def claim_folder(folder: Path, made: Mapping[str, object]) -> None:
             f"{folder}: must be empty or hold the same synthetic cohort; it holds other files. "
             "Choose another output folder."
         )
-    else:
-        write_json(marker, dict(made))
+    write_json(marker, dict(made))
 
 
 def make_patients(

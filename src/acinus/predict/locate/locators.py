@@ -11,17 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from acinus import progress
 from acinus.errors import DataError
 from acinus.plan import Plan
 from acinus.predict.locate.head import find_head
 from acinus.predict.locate.place import LabelValues, Place, places_in, sized
 from acinus.prepare.normalise import channel_normalisation
 from acinus.scans import Volume
+from acinus.scans.box import Box, box_of_voxels
 from acinus.scans.slabs import label_box
 
 HEAD_OVERVIEW_MM = 4.0
 """Largest spacing of the overview in which the rules look for bone."""
 
+LEAST_SHARE = 0.5
+"""Share of a mask's box that lies in the scan below which they hardly belong together."""
 
 Watch = Callable[[int], None]
 """Told the bytes that a step will take, before it takes them; it may refuse them."""
@@ -126,13 +130,32 @@ class MaskLocator:
     limits: Limits = ()
 
     def find(self, channels: Sequence[Volume | None], watch: Watch | None = None) -> list[Place]:
-        """Arguments as of `Locator`; the scan itself is not looked at."""
+        """Arguments as of `Locator`; of the scan only its place is looked at."""
         labels, margin_mm = tuple(self.plan.dataset.labels), self.plan.settings.locate.margin_mm
         found = label_box(self.path)
         if found is None:
-            return [Place("mask", labels, None, f"{self.path}: the mask is empty")]
+            reason = f"the mask {self.path} is empty; give one of this scan"
+            return [Place("mask", labels, None, reason)]
+        scan = next(one for one in channels if one is not None)
+        whole = box_of_voxels(scan.grid, [slice(0, n) for n in scan.shape])
+        share = found.common_ml(whole) / found.volume_ml
+        where = f"the mask {self.path} lies at {_ends(found)}, the scan at {_ends(whole)}"
+        if not share:
+            reason = f"{where}, outside of each other; give a mask of this scan"
+            return [Place("mask", labels, None, reason)]
+        if share < LEAST_SHARE:
+            progress.say(
+                f"Warning: {where}: only {share:.0%} of its box lie in the scan. Look whether it "
+                "is a mask of this scan."
+            )
         box = sized(found.grown(margin_mm, margin_mm), self.plan.settings.locate.box_mm)
         return [Place("mask", labels, box)]
+
+
+def _ends(box: Box) -> str:
+    """From where to where a box reaches, in the world."""
+    pairs = zip(("R", "A", "S"), box.low_mm, box.high_mm, strict=True)
+    return ", ".join(f"{axis} {low:.0f} to {high:.0f}" for axis, low, high in pairs) + " mm"
 
 
 @dataclass(frozen=True, eq=False)

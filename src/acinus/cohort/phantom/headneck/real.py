@@ -23,7 +23,7 @@ from acinus.cohort.phantom.headneck.organs import LABELS, Anatomy, Organ
 from acinus.cohort.phantom.making import Reading
 from acinus.errors import DataError
 from acinus.files import hash_data, hash_file
-from acinus.scans import read_volume
+from acinus.scans import read_labelmap
 from acinus.types import Affine, Array
 
 ORGANS = {
@@ -105,8 +105,13 @@ def read_anatomy(folder: Path, case: str, rng: np.random.Generator) -> Anatomy:
             or has another grid than the map.
     """
     path = Path(folder) / f"{case}.nii.gz"
-    volume = read_volume(path)
+    volume = read_labelmap(path)
     values, affine = volume.array, volume.affine
+    if values.min() < 0:
+        raise DataError(
+            f"{path}: an organ map must hold the numbers of organs, from 0 on; found "
+            f"{values.min()}. Correct the file."
+        )
     counts = np.bincount(values.ravel().astype(np.intp, copy=False), minlength=MAP_VALUES + 1)
     for name, value in {**ORGANS, "globe_right": GLOBES[0], "globe_left": GLOBES[1]}.items():
         if counts[value] == 0 and not name.startswith("nerve"):
@@ -219,7 +224,7 @@ def _distance(mask: Array, affine: Affine, to_head: Affine, pad_mm: float) -> Or
 
 
 def _read_glands(path: Path, values: Array, affine: Affine, to_head: Affine) -> dict[str, Organ]:
-    drawn = read_volume(path)
+    drawn = read_labelmap(path)
     if drawn.array.shape != values.shape or not np.allclose(drawn.affine, affine, atol=1e-3):
         raise DataError(
             f"{path}: must lie on the grid of the organ map, {values.shape}; got "
