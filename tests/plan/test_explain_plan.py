@@ -64,5 +64,5 @@ def test_a_plan_for_slices_is_explained_too() -> None:
 def test_the_plan_of_what_locates_says_so_and_credits_nobody() -> None:
     text = explain_plan(made_plan({"prepare": {"grow_mm": 3.0}}))
     assert text.startswith("Plan of the coarse network that locates for Made by the recipe unet-2d")
-    assert "[prepare.grow_mm]: 3 (set by the locate stage)" in text
+    assert "[prepare.grow_mm]: 3 (set by the locate stage)" in " ".join(text.split())
     assert "set by you" not in text
