@@ -19,8 +19,11 @@ ALL_LABELS = "all"
 
 
 def decimals(value: float, places: int = 2) -> str:
-    """``0.79``; a dash for NaN."""
-    return NONE if math.isnan(value) else f"{value:.{places}f}"
+    """``0.79`` or ``−0.81``, never ``−0.00``; a dash for NaN."""
+    if math.isnan(value):
+        return NONE
+    text = f"{value:.{places}f}"
+    return text.lstrip("-") if float(text) == 0 else text.replace("-", "−")
 
 
 def signed(value: float, places: int = 2) -> str:
@@ -44,11 +47,8 @@ def quartiles(q25: float, q75: float, places: int = 2) -> str:
 
 
 def interval(low: float, high: float, places: int = 2) -> str:
-    """``0.71 to 0.85``; negative ends carry a minus sign."""
-    if math.isnan(low):
-        return NONE
-    ends = [decimals(end, places).replace("-", "−") for end in (low, high)]
-    return f"{ends[0]} to {ends[1]}"
+    """``0.71 to 0.85``."""
+    return NONE if math.isnan(low) else f"{decimals(low, places)} to {decimals(high, places)}"
 
 
 def p_value(p: float) -> str:

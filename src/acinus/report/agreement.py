@@ -18,7 +18,7 @@ from acinus.evaluate.wording import label_title
 from acinus.report.choose import largest_underestimation, overall, wide_scores
 from acinus.report.content import ArmContent, ReportContent
 from acinus.report.figure import FigureView, Folders, write_table
-from acinus.report.numbers import p_text
+from acinus.report.numbers import number_text, p_text
 from acinus.report.style import (
     INK,
     MARKERS,
@@ -166,7 +166,7 @@ def _statistics(arm: ArmContent, agreement: pd.DataFrame) -> str:
     if not np.isfinite(row["r"]):
         return f"n = {int(row['n'])}: too few for r"
     return (
-        f"r = {row['r']:.2f}, n = {int(row['n'])} in {people_words(row)}\n"
+        f"r = {number_text(row['r'])}, n = {int(row['n'])} in {people_words(row)}\n"
         f"{p_text(row['p_naive'])} (naive), {p_text(row['p_clustered'])} (clustered)"
     )
 

@@ -9,6 +9,8 @@ import math
 import re
 from typing import Any
 
+from acinus.evaluate.wording import decimals
+
 MISSING = "–"
 """Shown where there is no value."""
 
@@ -23,7 +25,7 @@ def is_number(value: Any) -> bool:
 
 def number_text(value: Any, digits: int = 2) -> str:
     """A number with fixed digits after the point, or a dash."""
-    return f"{float(value):.{digits}f}" if is_number(value) else MISSING
+    return decimals(float(value), digits) if is_number(value) else MISSING
 
 
 def count_text(value: Any) -> str:

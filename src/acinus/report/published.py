@@ -191,8 +191,7 @@ def _figure_text(row: Mapping[str, Any], prefix: str) -> str:
     if metric.startswith("n_") or metric == "parameters":
         return count_text(value)
     if not is_number(sd):
-        text = number_text(value, 4 if metric == "pass_s_mean" else 2)
-        return text.replace("-", "−")
+        return number_text(value, 4 if metric == "pass_s_mean" else 2)
     text = mean_and_sd(float(value), float(sd))  # type: ignore[arg-type]
     q25, q75 = row.get(f"{prefix}q25"), row.get(f"{prefix}q75")
     if is_number(q25) and is_number(q75):

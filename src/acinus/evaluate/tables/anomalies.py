@@ -119,8 +119,8 @@ def display_anomalies(
                 "Organ": label_title(row["label"], names),
                 **({"Scan type": row["arm"]} if several else {}),
                 "What": words[row["what"]],
-                "Here": decimals(row["value"]).replace("-", "−"),
-                "Median of all": decimals(row["median"]).replace("-", "−"),
+                "Here": decimals(row["value"]),
+                "Median of all": decimals(row["median"]),
                 "Robust z": signed(row["z"], 1),
             }
             for row in records(numbers.head(SHOWN))
