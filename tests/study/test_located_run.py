@@ -302,7 +302,7 @@ def test_an_empty_mask_fails_its_scan_alone(run: Path, dataset: Path, tmp_path: 
         outcome = predict_paths(
             run / "model", scan, tmp_path / "labels", locator_mask=tmp_path / "empty.nii.gz"
         )
-    assert "the mask is empty" in outcome.failed["p00"]
+    assert "empty.nii.gz is empty; give one of this scan" in outcome.failed["p00"]
     with pytest.raises(DataError, match="a locator mask belongs to one scan"):
         predict_paths(
             run / "model",
