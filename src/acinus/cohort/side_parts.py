@@ -11,7 +11,7 @@ is called right and left in halves, it may lie beside its partner's.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -149,11 +149,14 @@ def placement_findings(
     told = side_findings(case_id, label, image, values, sides, mirror_pairs, coded)
     if image is None:
         return told
-    left = {name: side for name, side in sides.items() if name in values}
-    pairs = (*mirror_pairs, *pairs_by_name(left, mirror_pairs))
-    wrong = parts_beyond_midline([label], image, values, left, pairs)
-    whole = {one.label for one in wrong if any(f"'{one.label}'" in old.found for old in told)}
-    return told + list(_of_parts(case_id, label, wrong, values, left, whole))
+    known = {name: side for name, side in sides.items() if name in values}
+    pairs = (*mirror_pairs, *pairs_by_name(known, mirror_pairs))
+    wrong = [
+        one
+        for one in parts_beyond_midline([label], image, values, known, pairs)
+        if not any(f"'{one.label}'" in finding.found for finding in told)
+    ]
+    return told + list(_of_parts(case_id, label, wrong, values, known))
 
 
 def _of_parts(
@@ -162,13 +165,12 @@ def _of_parts(
     wrong: Sequence[SidePart],
     values: Mapping[str, tuple[int, ...]],
     sides: Mapping[str, Side],
-    told: Collection[str],
 ) -> Iterator[Finding]:
-    for name in dict.fromkeys(one.label for one in wrong if one.label not in told):
+    for name in dict.fromkeys(one.label for one in wrong):
         own = [one for one in wrong if one.label == name]
         volume_ml = sum(one.volume_ml for one in own)
-        whole = np.count_nonzero(np.isin(label.array, values[name]))
-        share = volume_ml / (whole * label.grid.voxel_volume_ml)
+        n_voxels = np.count_nonzero(np.isin(label.array, values[name]))
+        share = volume_ml / (n_voxels * label.grid.voxel_volume_ml)
         is_sure = all(one.is_sure for one in own)
         severity: Severity = "error" if share >= MAIN_SHARE and is_sure else "warning"
         other = "left" if sides[name] == "right" else "right"

@@ -112,7 +112,7 @@ def _named(archive: Path, name: str) -> Iterator[None]:
     """Name the member whose name no folder can hold, such as one below a file."""
     try:
         yield
-    except (OSError, ValueError) as error:  # a name with a NUL is no value
+    except (OSError, ValueError) as error:  # a NUL in the name
         if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
             raise
         why = getattr(error, "strerror", None) or error

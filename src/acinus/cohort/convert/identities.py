@@ -59,7 +59,7 @@ class Identities:
             with path.open(encoding="utf-8", newline="") as stream:
                 table = csv.DictReader(stream, delimiter="\t")
                 rows = list(table)
-            if tuple(table.fieldnames or ()) != COLUMNS:  # it may have no rows to be wrong in
+            if set(table.fieldnames or ()) != set(COLUMNS):  # it may have no rows to be wrong in
                 raise ValueError("line 1 has other columns")
             for number, row in enumerate(rows, start=2):
                 _require_row(row, number)
