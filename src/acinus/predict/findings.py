@@ -23,7 +23,7 @@ from acinus.predict.sides import (
     parts_of_boxes_on_wrong_side,
     parts_on_wrong_side,
     side_notes,
-    values_of,
+    values_by_label,
 )
 from acinus.scans import Grid, Volume, canonical, label_components, resample_onto
 from acinus.scans.box import Slices
@@ -173,7 +173,7 @@ def _misplaced(labelmap: Volume, image: Volume, plan: Plan) -> list[Finding]:
         "",
         canonical(labelmap),
         canonical(image),
-        values_of(plan),
+        values_by_label(plan),
         dataset.sides,
         dataset.mirror_pairs,
     )
@@ -194,7 +194,7 @@ def _examine(
     at_border: Sequence[tuple[bool, bool]] = ((True, True),) * 3,
 ) -> list[LabelFinding]:
     """Findings for some labels; `at_border` says for each axis which faces are the scan's."""
-    dataset, values = plan.dataset, values_of(plan)
+    dataset, values = plan.dataset, values_by_label(plan)
     findings = []
     for name in labels:
         those = values[name]

@@ -28,14 +28,13 @@ def parts_on_wrong_side(
     """What `parts_beyond_midline` finds of the structures of a plan."""
     dataset = plan.dataset
     return parts_beyond_midline(
-        labelmaps, image, values_of(plan), dataset.sides, dataset.mirror_pairs, sought
+        labelmaps, image, values_by_label(plan), dataset.sides, dataset.mirror_pairs, sought
     )
 
 
-def values_of(plan: Plan) -> dict[str, tuple[int, ...]]:
+def values_by_label(plan: Plan) -> dict[str, tuple[int, ...]]:
     """Structure to the values that stand for it in the label maps."""
-    dataset = plan.dataset
-    return {name: dataset.regions.get(name, (value,)) for name, value in dataset.labels.items()}
+    return dict(zip(plan.dataset.labels, plan.label_values, strict=True))
 
 
 def parts_of_boxes_on_wrong_side(located: Located, plan: Plan) -> list[SidePart]:

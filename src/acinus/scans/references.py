@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acinus.scans.dicom_segments import structure_name
-from acinus.scans.slices import PERSON_TAGS, dicom_faults, open_dicom, person_of
+from acinus.scans.person import PERSON_TAGS
+from acinus.scans.slices import dicom_faults, open_dicom, person_of
 
 RTSTRUCT = "1.2.840.10008.5.1.4.1.1.481.3"
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")

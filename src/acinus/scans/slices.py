@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from acinus.scans.content import describe_content
+from acinus.scans.person import PERSON_TAGS
 from acinus.scans.stored import is_member, open_stored
 
 Kind = Literal["original", "derived", "localizer", "secondary capture"]
@@ -67,59 +68,6 @@ NO_SCAN = (
     "secondary captures",
 )
 """How the reasons begin that are no faults: such files hold no slice of a scan."""
-
-PERSON_TAGS = (
-    "PatientID",
-    "PatientName",
-    "PatientBirthDate",
-    "PatientSex",
-    "PatientAge",
-    "PatientBirthName",
-    "PatientMotherBirthName",
-    "OtherPatientIDs",
-    "OtherPatientIDsSequence",
-    "OtherPatientNames",
-    "ResponsiblePerson",
-    "ReferringPhysicianName",
-    "RequestingPhysician",
-    "PerformingPhysicianName",
-    "PhysiciansOfRecord",
-    "NameOfPhysiciansReadingStudy",
-    "ConsultingPhysicianName",
-    "OperatorsName",
-    "ContentCreatorName",
-    "ReviewerName",
-    "ROIInterpreter",
-    "ScheduledPerformingPhysicianName",
-    "HumanPerformerName",
-    "OrderEnteredBy",
-    "PatientAddress",
-    "PatientTelephoneNumbers",
-    "AccessionNumber",
-    "StudyID",
-    "AdmissionID",
-    "ServiceEpisodeID",
-    "MedicalRecordLocator",
-    "RequestedProcedureID",
-    "ScheduledProcedureStepID",
-    "PerformedProcedureStepID",
-    "PlacerOrderNumberImagingServiceRequest",
-    "FillerOrderNumberImagingServiceRequest",
-    "RequestAttributesSequence",
-    "StudyDate",
-    "SeriesDate",
-    "AcquisitionDate",
-    "AcquisitionDateTime",
-    "ContentDate",
-    "StructureSetDate",
-    "InstanceCreationDate",
-    "AdmittingDate",
-    "ScheduledProcedureStepStartDate",
-    "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepEndDate",
-)
-"""What a header says about the person, and when (those of DICOM PS3.15, table E.1-1, after which
-folders and descriptions are named). A sequence stands for the ids in its items."""
 
 _TAGS = (
     "SpecificCharacterSet",

@@ -14,6 +14,7 @@ from itertools import permutations
 from pathlib import Path
 
 from acinus.scans import Export
+from acinus.scans.person import DATES, PERSON_IDS, PERSON_NAMES, PLACES, VISIT_IDS
 
 HIDDEN = "***"
 
@@ -22,57 +23,6 @@ _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 _ANY_UID = r"(?<!\d)(?<!\d\.)[0-2](?:\.\d+){5,}(?!\d)"
 """Whatever looks like a UID, such as that of an image as the name of its file."""
-
-_NAMES = (
-    "PatientName",
-    "PatientBirthName",
-    "PatientMotherBirthName",
-    "OtherPatientNames",
-    "ResponsiblePerson",
-    "ReferringPhysicianName",
-    "RequestingPhysician",
-    "PerformingPhysicianName",
-    "PhysiciansOfRecord",
-    "NameOfPhysiciansReadingStudy",
-    "ConsultingPhysicianName",
-    "OperatorsName",
-    "ContentCreatorName",
-    "ReviewerName",
-    "ROIInterpreter",
-    "ScheduledPerformingPhysicianName",
-    "HumanPerformerName",
-    "OrderEnteredBy",
-)
-_DATES = (
-    "PatientBirthDate",
-    "StudyDate",
-    "SeriesDate",
-    "AcquisitionDate",
-    "AcquisitionDateTime",
-    "ContentDate",
-    "StructureSetDate",
-    "InstanceCreationDate",
-    "AdmittingDate",
-    "ScheduledProcedureStepStartDate",
-    "PerformedProcedureStepStartDate",
-    "PerformedProcedureStepEndDate",
-)
-_OF_PERSON = ("PatientID", "OtherPatientIDs", "OtherPatientIDsSequence")
-_OF_VISIT = (
-    "AccessionNumber",
-    "StudyID",
-    "AdmissionID",
-    "ServiceEpisodeID",
-    "MedicalRecordLocator",
-    "RequestedProcedureID",
-    "ScheduledProcedureStepID",
-    "PerformedProcedureStepID",
-    "PlacerOrderNumberImagingServiceRequest",
-    "FillerOrderNumberImagingServiceRequest",
-    "RequestAttributesSequence",
-    "PatientTelephoneNumbers",
-)
-_PLACES = ("PatientAddress",)
 
 _SHORTEST_NAME = 2
 _SHORTEST_INSIDE = 5
@@ -117,21 +67,21 @@ class Censor:
             text = unicodedata.normalize("NFC", value).strip()
             if not text:
                 continue
-            if tag in _NAMES:
+            if tag in PERSON_NAMES:
                 for name in _names_in(text):
                     if _is_unspaced(name):
                         (inside if len(name) > 1 else single).add(name)
                     else:
                         (inside if len(name) >= _SHORTEST_INSIDE else words).add(name)
-            elif tag in _PLACES:
+            elif tag in PLACES:
                 words |= {word for word in re.findall(r"[^\W\d_]+", text) if _is_telling(word)}
-            elif tag in (*_OF_PERSON, *_OF_VISIT):
+            elif tag in (*PERSON_IDS, *VISIT_IDS):
                 for id_ in filter(None, map(str.strip, text.split("\\"))):
                     if len(id_) >= _SHORTEST_INSIDE:
                         inside.add(id_)
-                    elif tag in _OF_PERSON or _tells_of_a_visit(id_):
+                    elif tag in PERSON_IDS or _tells_of_a_visit(id_):
                         numbers.add(id_)
-            elif tag in _DATES:
+            elif tag in DATES:
                 inside |= _spellings(text[:8])  # a time may follow
                 numbers |= _short_spellings(text[:8])
             else:
@@ -162,7 +112,7 @@ def _values_of(export: Export) -> set[tuple[str, str]]:
     headers = [item.tags for one in export.series for item in one.slices]
     headers += [one.tags for one in export.segmentations]
     headers += [one.tags for one in export.skipped]
-    tags = {*_NAMES, *_OF_PERSON, *_OF_VISIT, *_PLACES, *_DATES, *_UIDS}
+    tags = {*PERSON_NAMES, *PERSON_IDS, *VISIT_IDS, *PLACES, *DATES, *_UIDS}
     return {(tag, header[tag]) for header in headers for tag in tags & header.keys()}
 
 
