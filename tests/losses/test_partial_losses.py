@@ -134,6 +134,16 @@ def test_what_is_predicted_as_the_unknown_class_does_not_matter(name: str) -> No
     assert float(loss(as_class_two, target)) > 0.4
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_where_nothing_was_annotated_no_loss_rounds_below_0(name: str) -> None:
+    """All probabilities together can round to more than 1, whose logarithm is above 0."""
+    loss = build_loss(name, {}, 3)
+    nothing = torch.zeros(1, 2, dtype=torch.bool)
+    for seed in range(40):
+        logits, target = made((1, 5), 3, 3, seed)
+        assert float(loss(3 * logits, target, nothing)) >= 0
+
+
 @pytest.mark.parametrize("name", ["dice", "jaccard"])
 def test_a_class_counts_only_the_samples_that_show_it_annotated(name: str) -> None:
     """Sample 1 does not know class 2: the overlap of class 2 is that of sample 0 alone."""

@@ -233,6 +233,7 @@ def marginal(log_probs: Tensor, target: Tensor, annotated: Tensor) -> tuple[Tens
     first = annotated.new_ones((len(annotated), 1))
     apart = torch.cat([~first, annotated], dim=1)  # (N, K): not part of the background
     joined = log_probs.masked_fill(apart[:, :, None], -torch.inf)
-    background = torch.logsumexp(joined, dim=1, keepdim=True)
+    # A sum of all probabilities can round to slightly more than 1; no probability exceeds it.
+    background = torch.logsumexp(joined, dim=1, keepdim=True).clamp(max=0.0)
     certain = torch.cat([first, annotated], dim=1).gather(1, target.where(target != IGNORE, 0))
     return background, target.where(certain, 0).where(target != IGNORE, IGNORE)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ from acinus.report.choose import HOLDOUT, all_scores, overall
 from acinus.report.content import FINAL_MODEL, ReportContent
 from acinus.report.figure import Folders, TableView, write_table
 from acinus.report.inside import draft_inside
-from acinus.report.numbers import MISSING, count_text, join_words, number_text
+from acinus.report.numbers import MISSING, count_text, is_number, join_words, number_text
 from acinus.report.protocols import draft_protocols
 from acinus.report.published import draft_published
 from acinus.report.record import (
@@ -58,6 +59,13 @@ MOST_COMPARED = 3
 
 N_WARNINGS = 20
 """Warnings in their table; all of them are in its CSV."""
+
+GLANCE_MEASURES = {
+    "iou_mean": "IoU, mean",
+    "hausdorff_95_mm_median": "HD95, median (mm)",
+    "volume_r": "Volumes, Pearson r",
+}
+"""Columns of the table at a glance that are shown where anything was measured."""
 
 HEADINGS = {"p, glands as patients": "p, structures as independent"}
 """Column heads that the report writes otherwise, to fit any structure."""
@@ -375,8 +383,8 @@ def write_raw_tables(content: ReportContent, folders: Folders) -> list[str]:
 
 
 def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> TableView:
-    """The main numbers of each arm, for the summary."""
-    rows, shown = [], []
+    """The main numbers of each arm, for the summary; without columns that hold no number."""
+    rows: list[dict[str, Any]] = []
     for arm in content.arms:
         dice = overall(numbers.evaluation, arm.name, "dice")
         if dice is None:
@@ -389,6 +397,7 @@ def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> 
             "n_structures": dice["n"],
             "n_participants": dice["n_participants"],
             "n_clusters": dice["n_clusters"],
+            "clustered_by": dice["clustered_by"],
             "n_missed": dice["n_missed"],
             "n_failed": dice["n_failed"],
             "dice_mean": dice["mean"],
@@ -400,29 +409,32 @@ def glance_table(content: ReportContent, numbers: Numbers, folders: Folders) -> 
             "volume_r": volume.get("r"),
         }
         rows.append(row)
-        shown.append(
-            [
-                arm.name,
-                f"{count_text(row['n_structures'])} in {count_text(row['n_participants'])}"
-                + group_words(dice),
-                f"{mean_and_sd(dice['mean'], dice['sd'])} ({interval(dice['low'], dice['high'])})",
-                number_text(row["iou_mean"]),
-                number_text(row["hausdorff_95_mm_median"]),
-                number_text(row["volume_r"]),
-                f"{count_text(row['n_missed'])} / {count_text(row['n_failed'])}",
-            ]
-        )
     if not rows:
         return TableView("At a glance", absent="No prediction of the hold-out was scored.")
     csv = write_table(pd.DataFrame(rows), folders.tables / "summary.csv")
-    header = [
-        "Scan type",
-        "Structures in participants",
-        "Dice, mean ± sd (95% interval of the mean)",
-        "IoU, mean",
-        "HD95, median (mm)",
-        "Volumes, Pearson r",
-        "Missed / failed",
-    ]
-    caption = "Hold-out only. Dice and IoU run from 0 (no overlap) to 1 (identical)."
-    return TableView("At a glance", header, shown, caption, csv, key="glance")
+    measured = {key for row in rows for key, value in row.items() if is_number(value)}
+    columns = {
+        "Scan type": [row["arm"] for row in rows],
+        "Structures in participants": [
+            f"{count_text(row['n_structures'])} in {count_text(row['n_participants'])}"
+            + group_words(row)
+            for row in rows
+        ],
+        "Dice, mean ± sd (95% interval of the mean)": [
+            f"{mean_and_sd(row['dice_mean'], row['dice_sd'])} "
+            f"({interval(row['dice_low'], row['dice_high'])})"
+            for row in rows
+        ],
+        **{
+            title: [number_text(row[key]) for row in rows]
+            for key, title in GLANCE_MEASURES.items()
+            if key in measured
+        },
+        "Missed / failed": [
+            f"{count_text(row['n_missed'])} / {count_text(row['n_failed'])}" for row in rows
+        ],
+    }
+    names = "Dice and IoU run" if "iou_mean" in measured else "Dice runs"
+    caption = f"Hold-out only. {names} from 0 (no overlap) to 1 (identical)."
+    shown = [list(cells) for cells in zip(*columns.values(), strict=True)]
+    return TableView("At a glance", list(columns), shown, caption, csv, key="glance")
