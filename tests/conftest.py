@@ -1,4 +1,4 @@
-"""Shared fixtures: where the real data lie, and a seeded generator."""
+"""Shared fixtures: where the real data lie, a seeded generator, and how laws are tried."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import numpy as np
 import pytest
+from hypothesis import settings
+
+# The same cases in every run, so that whoever sees a failure can repeat it; new ones are looked
+# for with `pytest --hypothesis-profile=search`.
+settings.register_profile("repeatable", derandomize=True, database=None)
+settings.register_profile("search", derandomize=False)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

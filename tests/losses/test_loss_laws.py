@@ -15,9 +15,7 @@ from acinus.losses import LOSSES, Loss, build_loss
 from acinus.losses.overlap import OverlapConfig
 from acinus.types import IGNORE
 
-LAWFUL = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+LAWFUL = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @dataclass(frozen=True)
