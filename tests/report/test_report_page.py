@@ -127,6 +127,20 @@ def test_summary_gives_means_with_n(page: Page, report: Path) -> None:
         assert text in page.words
 
 
+def test_at_a_glance_has_a_column_for_what_was_measured_only(page: Page, report: Path) -> None:
+    summary = pd.read_csv(report.parent / "tables" / "summary.csv")
+    table = next(table for table in page.tables if "Structures in participants" in table[0])
+    titles = {
+        "iou_mean": "IoU, mean",
+        "hausdorff_95_mm_median": "HD95, median (mm)",
+        "volume_r": "Volumes, Pearson r",
+    }
+    for column, title in titles.items():
+        assert (title in table[0]) == summary[column].notna().any(), column
+    for title, cells in zip(table[0], zip(*table[1:], strict=True), strict=True):
+        assert any(cell != "–" for cell in cells), title
+
+
 def test_published_figures_stand_beside_ours(page: Page, study: ReportContent) -> None:
     assert study.published is not None
     assert study.published["source"] in page.words
