@@ -14,7 +14,7 @@ from test_convert import GLANDS, MAPPING, RIGHT, convert, labels, mapped, mask_o
 
 import acinus
 from acinus.cli import main
-from acinus.cohort.convert.choosing import possible_series
+from acinus.cohort.convert.choosing import placed_parts
 from acinus.errors import DataError
 from acinus.scans import list_export, list_series
 from made_export import (
@@ -127,7 +127,7 @@ def test_what_was_drawn_on_a_time_point_belongs_to_it(is_whole, tmp_path) -> Non
         frames = [item.frame + 1 for item in part.slices[1:4]]
         on_frames(tmp_path / "rs", uid(tmp_path / "mr"), frames, is_whole=is_whole)
         (one,) = list_export(tmp_path).segmentations
-        assert possible_series(one, parts) == (part,)
+        assert placed_parts(one, parts) == ((one, (part,)),)
 
 
 def test_images_as_measured_go_before_a_scout_of_the_same_series(tmp_path) -> None:
@@ -143,7 +143,7 @@ def test_images_as_measured_go_before_a_scout_of_the_same_series(tmp_path) -> No
 
     changed(path, silent)
     found = list_export(tmp_path / "export")
-    (wanted,) = possible_series(found.segmentations[0], found.series)
+    ((_, (wanted,)),) = placed_parts(found.segmentations[0], found.series)
     assert wanted is not None and wanted.kind == "original"
 
 

@@ -40,6 +40,7 @@ from acinus.scans.series import (
     describe_series,
     list_export,
     list_series,
+    mixed_values,
     require_series,
 )
 from acinus.scans.series_writer import write_series
@@ -70,6 +71,7 @@ __all__ = [
     "largest_component",
     "list_export",
     "list_series",
+    "mixed_values",
     "oblique_degrees",
     "on_disk",
     "on_grid_of",

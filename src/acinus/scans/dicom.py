@@ -18,6 +18,7 @@ import numpy as np
 
 from acinus.errors import DataError
 from acinus.scans.dtypes import smallest_integers
+from acinus.scans.hounsfield import HU_RANGE, OUTSIDE_HU
 from acinus.scans.mend import even_stack, without_tilt
 from acinus.scans.series import Series, choose_series, list_series
 from acinus.scans.slices import Slice, dicom_faults, open_dicom
@@ -41,7 +42,8 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     """The series as (Z, Y, X) values after rescale slope and intercept.
 
     Values are integers where slope is 1 and intercept whole in all slices, else
-    float32. ``meta["notes"]`` tells what was done to the stack,
+    float32. Voxels outside of the field of view of a CT whose padding value is no HU are
+    `OUTSIDE_HU`. ``meta["notes"]`` tells what was done to the stack,
     ``meta["interpolated"]`` the indices of slices that were not measured, and
     ``meta["even_grid"]`` the grid before a tilt was removed.
 
@@ -59,9 +61,15 @@ def read_series(series: Series, *, repair: bool = False, orthogonal: bool = Fals
     slices: Sequence[Slice] = series.slices
     if not (repair and series.faults):
         stack_grid(slices, series.description, series.skipped)  # refused before pixels are read
-    layers = list(_decode(slices))
+    padded: list[int] = []
+    layers = list(_decode(slices, padded))
     tilt = tilt_degrees(slices)
     notes: list[str] = []
+    if sum(padded):
+        notes.append(
+            f"{sum(padded)} voxels outside of the field of view, PixelPaddingValue "
+            f"{series.tags.get('PixelPaddingValue')}, are set to {OUTSIDE_HU} HU"
+        )
     interpolated: tuple[int, ...] = ()
     if repair and series.faults:
         mended = even_stack(slices, layers, series.description)
@@ -111,8 +119,13 @@ def _stack(layers: list[Array]) -> Array:
     return smallest_integers(array) if dtype.kind in "iu" else array
 
 
-def _decode(slices: Sequence[Slice]) -> Iterator[Array]:
-    """(Y, X) values of each slice after rescaling; each file is opened as seldom as possible."""
+def _decode(slices: Sequence[Slice], padded: list[int]) -> Iterator[Array]:
+    """(Y, X) values of each slice after rescaling; each file is opened as seldom as possible.
+
+    Args:
+        slices: In the order of the result.
+        padded: Gets the number of voxels that are padding, of slices whose padding is no HU.
+    """
     for path, own in groupby(slices, key=lambda item: item.path):
         frames = list(own)
         try:
@@ -120,7 +133,13 @@ def _decode(slices: Sequence[Slice]) -> Iterator[Array]:
             for item, stored in zip(frames, _stored(header, frames), strict=True):
                 if stored.shape != (item.n_rows, item.n_columns):
                     raise ValueError(f"pixels have shape {stored.shape}")
-                yield _rescaled(stored, item)
+                outside = _outside(stored, item)
+                if outside is None:
+                    yield _rescaled(stored, item)
+                    continue
+                padded.append(int(np.count_nonzero(outside)))
+                values = _rescaled(np.where(outside, stored.max(), stored), item)
+                yield np.where(outside, values.dtype.type(OUTSIDE_HU), values)
         except DataError:
             raise
         except dicom_faults() as error:
@@ -132,6 +151,20 @@ def _stored(header: Any, frames: Sequence[Slice]) -> Iterator[Array]:
     from pydicom.pixels import iter_pixels
 
     yield from iter_pixels(header, indices=[item.frame or 0 for item in frames], raw=True)
+
+
+def _outside(stored: Array, item: Slice) -> Array | None:
+    """(Y, X) where a CT is padded with what is no HU; None: its padding is none of these."""
+    if item.tags.get("Modality", "").upper() != "CT":
+        return None
+    try:
+        padding = int(item.tags.get("PixelPaddingValue", ""))
+    except ValueError:
+        return None
+    if padding * item.slope + item.intercept >= HU_RANGE[0]:
+        return None
+    found: Array = stored == padding
+    return found
 
 
 def _rescaled(stored: Array, item: Slice) -> Array:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from acinus.errors import ConfigError, DataError, GridError
+from acinus.progress import plural
 from acinus.scans.coding import SIDES, Side, sides_of_codes
 from acinus.scans.dicom_segments import (
     DicomSegments,
@@ -131,7 +132,7 @@ def read_dicom_seg(
             )
         return mask
 
-    notes += _notes(dataset, threshold)
+    notes += [*_notes(dataset, threshold), *_undescribed(frames, dataset)]
     return DicomSegments(path, structures, series_uid, whole, tuple(notes), draw)
 
 
@@ -254,6 +255,19 @@ def _notes(dataset: Any, threshold: float) -> tuple[str, ...]:
         return ()
     kind = str(dataset.get("SegmentationFractionalType", "")).lower() or "fraction"
     return (f"Segments are fractional ({kind}); what is at least {threshold:g} counts as inside.",)
+
+
+def _undescribed(frames: Sequence[_Frame], dataset: Any) -> list[str]:
+    """A note on frames of segments that the object does not describe."""
+    described = {int(item.SegmentNumber) for item in dataset.get("SegmentSequence") or ()}
+    lost = sorted({one.number for one in frames if one.number is not None} - described)
+    if not lost:
+        return []
+    n = sum(one.number in lost for one in frames)
+    return [
+        f"{n} {plural('frame', n)} of segments that are not described (number "
+        f"{', '.join(map(str, lost[:5]))}{', …' if lost[5:] else ''}) were left out."
+    ]
 
 
 def _stack(

@@ -62,6 +62,7 @@ class DicomSegments:
         grid: Where the masks lie.
         notes: Sentences about what a user of the masks must know, e.g. what was left out.
         draw: Mask, (Z, Y, X) bool on `grid`, of a structure.
+        outlined: Numbers of structures that have closed contours, which may hold no voxel.
     """
 
     path: Path
@@ -70,6 +71,7 @@ class DicomSegments:
     grid: Grid
     notes: tuple[str, ...]
     draw: Callable[[Structure], Mask]
+    outlined: frozenset[int] = frozenset()
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,6 +11,14 @@ import numpy as np
 
 from acinus.types import Array
 
+HU_RANGE = (-10_000.0, 40_000.0)
+"""Values outside are no Hounsfield units: scanners pad with down to -8,192 and state metal up to
+30,710 on the extended scale."""
+
+OUTSIDE_HU = -1024
+"""What voxels outside of the field of view become whose padding value is no HU: the least of a CT
+of 12 bits."""
+
 PADDING_HU = -1500.0
 """Values below are padding outside the field of view."""
 

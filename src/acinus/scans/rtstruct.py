@@ -10,7 +10,7 @@ would add what nobody drew.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from pathlib import Path
@@ -47,6 +47,13 @@ COPY_VOX = 0.05
 ON_SLICE_VOX = 0.05
 """A contour so far from the middle of a slice, in slices, counts as drawn on it."""
 
+BEYOND_VOX = 0.5
+"""Contours may reach so far beyond the outer face of the image, pixels, as they do that follow it
+by the centres of pixels or their corners."""
+
+NARROW_VOX = 0.75
+"""Area over length of the outline, pixels, from which on a contour holds a voxel's centre."""
+
 FLAT_VOX = 0.1
 """The points of a contour may differ so much across its plane, in slices."""
 
@@ -69,7 +76,12 @@ class _Contour:
     is_xor: bool
 
 
-def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) -> DicomSegments:
+def read_rtstruct(
+    path: Path | str,
+    grid: Grid,
+    series: Series | None = None,
+    names: Collection[str] | None = None,
+) -> DicomSegments:
     """The structures of an RTSTRUCT as masks.
 
     Args:
@@ -77,6 +89,7 @@ def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) ->
         grid: Grid of the series that the contours were drawn on: an RTSTRUCT holds none.
         series: That series. Then structures of another frame of reference are refused when they
             are drawn, unless their contours name its images: their coordinates mean other places.
+        names: Structures that were drawn on it; None: all. Nothing is said of the others.
 
     Returns:
         Named structures, drawn when they are asked for. Those without closed contours (points,
@@ -92,7 +105,9 @@ def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) ->
     dataset = open_object(path, RTSTRUCT_CLASSES, _WHAT)
     notes: list[str] = []
     try:
-        structures = tuple(_structures(dataset, notes))
+        structures = tuple(
+            one for one in _structures(dataset, notes) if names is None or one.name in names
+        )
         contours, refused = _contours_of_all(dataset, structures, grid, path, notes)
         if series is not None:
             for number, error in _of_other_frames(dataset, structures, series, path).items():
@@ -109,14 +124,16 @@ def read_rtstruct(path: Path | str, grid: Grid, series: Series | None = None) ->
         raise next(iter(refused.values()))
     _refuse_other_grid(contours, grid, path)
     for one in structures:
-        notes += _between(one, contours[one.number]) + _skipping(one, contours[one.number])
+        own = contours[one.number]
+        notes += [*_between(one, own), *_skipping(one, own), *_narrow(one, own, grid)]
 
     def draw(structure: Structure) -> Mask:
         if structure.number in refused:
             raise refused[structure.number]
         return _draw(contours[structure.number], grid)
 
-    return DicomSegments(path, structures, series_uid, grid, tuple(notes), draw)
+    outlined = frozenset(number for number, own in contours.items() if own)
+    return DicomSegments(path, structures, series_uid, grid, tuple(notes), draw, outlined)
 
 
 def rtstruct_series_uid(dataset: Any) -> str:
@@ -244,7 +261,8 @@ def _flat(index: Array, is_xor: bool, structure: Structure, grid: Grid, path: Pa
     low, high = index[:, :2].min(axis=0), index[:, :2].max(axis=0)
     size = np.array(grid.shape[:0:-1])
     is_beyond = not ON_SLICE_VOX - 1 < level < grid.shape[0] - ON_SLICE_VOX
-    if np.any(high < -0.5) or np.any(low > size - 0.5) or is_beyond:
+    margin = 0.5 + BEYOND_VOX + 1e-3  # coordinates are rounded in the file
+    if np.any(low < -margin) or np.any(high > size - 1 + margin) or is_beyond:
         raise GridError(
             f"{path}: contours must lie inside the series; one of '{structure.name}' lies in slice "
             f"{level:.2f}, columns {low[0]:.1f} to {high[0]:.1f}, rows {low[1]:.1f} to "
@@ -295,6 +313,27 @@ def _skipping(structure: Structure, contours: Sequence[_Contour]) -> list[str]:
     ]
 
 
+def _narrow(structure: Structure, contours: Sequence[_Contour], grid: Grid) -> list[str]:
+    """A remark on contours that hold no voxel's centre, where others do."""
+    n_lost = sum(
+        0 < abs(signed_area(one.points)) < NARROW_VOX * _length(one)
+        and not fill_polygon(one.points, grid.shape[1:]).any()
+        for one in contours
+    )
+    if n_lost in (0, len(contours)):  # of a structure without a voxel more is to be told
+        return []
+    return [
+        f"'{structure.name}': {n_lost} of {len(contours)} contours hold no voxel's centre; nothing "
+        "is drawn there."
+    ]
+
+
+def _length(contour: _Contour) -> float:
+    """Of the outline, pixels."""
+    steps = contour.points - np.roll(contour.points, 1, axis=0)
+    return float(np.linalg.norm(steps, axis=1).sum())
+
+
 def _draw(contours: Sequence[_Contour], grid: Grid) -> Mask:
     """All contours as one mask; of several planes nearest to one slice the nearest counts."""
     mask = np.zeros(grid.shape, dtype=bool)
@@ -317,9 +356,8 @@ def _is_copy(one: _Contour, other: _Contour) -> bool:
 
     Else there is a wall between them, thinner than a pixel.
     """
-    round_it = np.linalg.norm(one.points - np.roll(one.points, 1, axis=0), axis=1).sum()
     apart = abs(abs(signed_area(one.points)) - abs(signed_area(other.points)))
-    return bool(apart <= COPY_VOX * round_it)
+    return apart <= COPY_VOX * _length(one)
 
 
 def _combine(contours: Sequence[_Contour], shape: tuple[int, int]) -> Mask:

@@ -27,6 +27,7 @@ from acinus.errors import DataError
 from acinus.scans.references import StoredSegmentation, is_segmentation, read_references
 from acinus.scans.slices import (
     NO_SCAN,
+    SINGLE_TAGS,
     SPLIT_TAGS,
     Kind,
     Slice,
@@ -275,7 +276,8 @@ def describe_series(series: Sequence[Series], *, with_uid: bool = True) -> str:
         z, y, x = one.spacing_mm
         uid = f", UID {one.uid}" if with_uid else ""
         lines.append(
-            f"{number}: '{one.description}' ({one.modality}, {one.n_slices} slices, "
+            f"{number}: '{one.description}' ({one.modality}, {one.n_slices} "
+            f"{progress.plural('slice', one.n_slices)}, "
             f"{z:.4g} x {y:.4g} x {x:.4g} mm{uid})"
         )
     return "\n".join(lines)
@@ -360,7 +362,7 @@ def _plane_notes(firsts: Sequence[Slice]) -> list[str]:
         lambda item: item.tags.get("Modality", ""),
         lambda item: plane_name(item.normal),
         lambda item: f"{item.n_rows} x {item.n_columns}",
-        lambda item: f"{item.pixel_mm[0]:.4g} mm pixels",
+        lambda item: f"{_pixel_text(item.pixel_mm)} mm pixels",
         lambda item: f"frame of reference {frames.index(item.tags.get('FrameOfReferenceUID')) + 1}",
     )
     telling = [trait for trait in traits if len({trait(item) for item in firsts}) > 1]
@@ -377,14 +379,13 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
     Images that repeat positions are divided by a tag with as many values as the
     fullest position has images; unevenly spaced ones by a tag whose parts are even,
     unless they are one stack that lost slices between its parts. A StackID says that they are
-    not.
+    not. Even stacks are divided only where two lie in each other, like echoes half a slice apart.
     """
     n_repeats = _n_repeats(stack)
     faults = stack_faults(sort_slices(stack))
-    if n_repeats == 1 and not faults:
-        return [(stack, "")]
+    is_even = n_repeats == 1 and not faults
     has_lost_slices = all(fault.code == "missing" and fault.is_repairable for fault in faults)
-    for tag in SPLIT_TAGS:
+    for tag in SINGLE_TAGS if is_even else SPLIT_TAGS:
         parts: dict[str, list[Slice]] = defaultdict(list)
         for item in stack:
             parts[item.tags.get(tag, "")].append(item)
@@ -396,6 +397,7 @@ def _divide_repeats(stack: list[Slice]) -> list[tuple[list[Slice], str]]:
                 and all(
                     len(part) > 1 and not stack_faults(sort_slices(part)) for part in parts.values()
                 )
+                and not (is_even and not _lie_in_each_other(tuple(parts.values())))
                 and not (has_lost_slices and tag != "StackID" and _go_on(tuple(parts.values())))
             )
         if is_apart:
@@ -413,6 +415,42 @@ def _go_on(parts: Sequence[Sequence[Slice]]) -> bool:
     return n_runs == len(parts) and all(
         abs(usual_gap_mm(sort_slices(part)) - usual) <= gap_tolerance_mm(usual) for part in parts
     )
+
+
+def _lie_in_each_other(parts: Sequence[Sequence[Slice]]) -> bool:
+    """Whether the slices of parts take turns: they are images of one region each."""
+    order = sort_slices([item for part in parts for item in part])
+    part_of = {id(item): number for number, part in enumerate(parts) for item in part}
+    numbers = [part_of[id(item)] for item in order]
+    n = len(parts)
+    return all(one == other for one, other in zip(numbers, numbers[n:], strict=False)) and (
+        len(set(numbers[:n])) == n
+    )
+
+
+def mixed_values(one: Series) -> list[str]:
+    """What differs among slices of a series that is the same in one image, in words."""
+    found = []
+    for tag in SINGLE_TAGS:
+        values = Counter(_rounded(item.tags.get(tag, "")) for item in one.slices)
+        if len(values) > 1:
+            shown = ", ".join(f"{value or 'none'} ({n})" for value, n in values.most_common(4))
+            more = ", …" if len(values) > 4 else ""
+            found.append(f"slices differ in {tag}: {shown}{more}; look whether they are one image")
+    return found
+
+
+def _rounded(text: str) -> str:
+    """Text of a header; of a number its first digits, the others being those of a clock."""
+    try:
+        return f"{float(text):.3g}"
+    except ValueError:
+        return text
+
+
+def _pixel_text(pixel_mm: tuple[float, float]) -> str:
+    rows, columns = (f"{length:.4g}" for length in pixel_mm)
+    return rows if rows == columns else f"{rows} x {columns}"
 
 
 def _n_repeats(stack: Sequence[Slice]) -> int:

@@ -11,6 +11,7 @@ import os
 import re
 import struct
 import sys
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -54,11 +55,22 @@ SPLIT_TAGS = (
     "DiffusionBValue",
     "DiffusionGradientOrientation",
     "ConvolutionKernel",
+    "SliceThickness",
     "TemporalPositionTimeOffset",
     "AcquisitionTime",
     "FrameAcquisitionDateTime",
 )
 """What may tell apart images at one position, in this order."""
+
+SINGLE_TAGS = (
+    "EchoTime",
+    "EchoNumbers",
+    "InversionTime",
+    "DiffusionBValue",
+    "ConvolutionKernel",
+    "SliceThickness",
+)
+"""What is the same in all slices of one stack: more values are several images in one series."""
 
 NO_SCAN = (
     "not DICOM",
@@ -89,10 +101,13 @@ _TAGS = (
     "ImageOrientationPatient",
     "ImagePositionPatient",
     "PixelSpacing",
-    "SliceThickness",
     "SpacingBetweenSlices",
     "RescaleSlope",
     "RescaleIntercept",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "PixelPaddingValue",
     *PERSON_TAGS,
     *SPLIT_TAGS,
 )
@@ -146,6 +161,8 @@ _FRAME_VALUES = (
     ("TemporalPositionTimeOffset", "TemporalPositionSequence", "TemporalPositionTimeOffset"),
     ("FrameAcquisitionDateTime", "FrameContentSequence", "FrameAcquisitionDateTime"),
     ("AcquisitionNumber", "FrameContentSequence", "FrameAcquisitionNumber"),
+    ("TriggerTime", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime"),
+    ("ConvolutionKernel", "CTReconstructionSequence", "ConvolutionKernel"),
     ("DiffusionBValue", "MRDiffusionSequence", "DiffusionBValue"),
     ("DiffusionGradientOrientation", "MRDiffusionSequence", "DiffusionGradientDirectionSequence"),
     ("ImageType", "MRImageFrameTypeSequence", "FrameType"),
@@ -252,9 +269,10 @@ def open_dicom(path: Path, **options: Any) -> Any:
     from pydicom.errors import InvalidDicomError
     from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    # Its warnings would print identifiers, one line a file.
+    # Its warnings would print identifiers, one line a file, and name no file.
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
-    with open_stored(path) as stream:
+    with open_stored(path) as stream, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="pydicom")
         try:
             header = pydicom.dcmread(stream, **options)
         except InvalidDicomError:
@@ -382,6 +400,12 @@ def _no_image(header: Any) -> str:
     palette = "PALETTE" in str(header.get("PhotometricInterpretation", ""))
     if int(header.get("SamplesPerPixel") or 1) != 1 or palette:
         return "colour pictures"
+    bits, high = header.get("BitsStored"), header.get("HighBit")
+    if bits is not None and high is not None and int(high) != int(bits) - 1:
+        return (
+            f"DICOM images whose HighBit, {high}, is not one less than their BitsStored, {bits}: "
+            "where in a pixel its value lies cannot be told"
+        )
     if not header.get("SeriesInstanceUID"):
         if sop_class in _SCANS:
             return f"damaged DICOM, a {_class_name(sop_class)} without SeriesInstanceUID"

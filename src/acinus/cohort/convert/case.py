@@ -21,8 +21,16 @@ from acinus.cohort.layout import IMAGES, LABELS
 from acinus.cohort.side_parts import placement_findings
 from acinus.errors import AcinusError, DataError
 from acinus.files import hash_data, hash_file, read_json, write_json
-from acinus.scans import Series, Volume, canonical, read_series, resample_onto, write_volume
-from acinus.scans.hounsfield import wrong_rescale
+from acinus.scans import (
+    Series,
+    Volume,
+    canonical,
+    mixed_values,
+    read_series,
+    resample_onto,
+    write_volume,
+)
+from acinus.scans.hounsfield import HU_RANGE, wrong_rescale
 
 ENDING = ".nii.gz"
 
@@ -30,10 +38,6 @@ RECORDS = "convert"
 """Folder of a converted dataset with one record a case."""
 
 FORMAT = 1
-
-HU_RANGE = (-10_000.0, 40_000.0)
-"""Values outside are no Hounsfield units: scanners pad with down to -8,192 and state metal up to
-30,710 on the extended scale."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,9 @@ def _convert(task: CaseTask) -> dict[str, Any]:
         image = _read(series, task)
         if mapping.channels[name].check_hu:
             _refuse_no_hounsfield(image, series)
-        notes += [f"channel '{name}': {note}" for note in image.meta["notes"]]
+        notes += [
+            f"channel '{name}': {note}" for note in (*mixed_values(series), *image.meta["notes"])
+        ]
         written[id(series)] = image
         if first is None:
             first = image
@@ -238,7 +244,8 @@ def _label(
         notes.append(finding.found)
     target = label_path(task.dataset, choice.case_id)
     write_volume(Volume(labelmap.array, labelmap.affine), target)
-    return {"labels": drawn.n_voxels, "label_sha256": hash_file(target)}
+    lost = {"lost": list(drawn.lost)} if drawn.lost else {}
+    return {"labels": drawn.n_voxels, "label_sha256": hash_file(target), **lost}
 
 
 def finish_case(task: CaseTask, record: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from acinus.cohort.convert.identities import study_of
 from acinus.cohort.convert.mapping import MODALITIES, ExportMapping
 from acinus.errors import DataError
 from acinus.scans import Export, Series, StoredSegmentation, describe_series
+from acinus.scans.references import Image
 from acinus.scans.slices import Slice
 from acinus.scans.stack import SAME_POSITION_MM
 
@@ -166,35 +167,35 @@ def _by_case(
     objects: dict[str, list[Placed]] = defaultdict(list)
     failed: dict[str, str] = {}
     remarks = []
-    for one in export.segmentations:
-        found = possible_series(one, export.series)
-        cases = sorted({case_of[study_of(series)] for series in found})
-        name = f"{one.kind} '{one.label}' ({one.path})"
-        if not found:
-            failed[name] = (
-                "must refer to a series of the export; it refers to "
-                f"{'another one' if one.series_uids else 'none'}. Export the images that it was "
-                "drawn on as well."
-            )
-        elif not all(_are_on_one_grid(found[0], other) for other in found[1:]):
-            failed[name] = (
-                f"must say on which of {len(found)} series it was drawn, which have different "
-                f"grids: {_briefly(found)}. Export it again with references to its images."
-            )
-        elif len(cases) > 1:
-            failed[name] = (
-                f"must say in which of {len(cases)} studies it was drawn; series of "
-                f"{' and '.join(cases)} fit alike: {_briefly(found)}. Export it again with "
-                "references to its images."
-            )
-        else:
-            (case,) = cases
-            if not one.series_uids and not one.images:
-                remarks.append(
-                    f"{case}: {one.kind} '{one.label}' names no series; taken as drawn on what "
-                    f"lies in its frame of reference: {_briefly(found)}"
+    for whole in export.segmentations:
+        for one, found in placed_parts(whole, export.series):
+            cases = sorted({case_of[study_of(series)] for series in found})
+            name = f"{one.title} ({one.path})"
+            if not found:
+                failed[name] = (
+                    "must refer to a series of the export; it refers to "
+                    f"{'another one' if one.series_uids else 'none'}. Export the images that it "
+                    "was drawn on as well."
                 )
-            objects[case].append((one, found))
+            elif not all(_are_on_one_grid(found[0], other) for other in found[1:]):
+                failed[name] = (
+                    f"must say on which of {len(found)} series it was drawn, which have different "
+                    f"grids: {_briefly(found)}. Export it again with references to its images."
+                )
+            elif len(cases) > 1:
+                failed[name] = (
+                    f"must say in which of {len(cases)} studies it was drawn; series of "
+                    f"{' and '.join(cases)} fit alike: {_briefly(found)}. Export it again with "
+                    "references to its images."
+                )
+            else:
+                (case,) = cases
+                if not one.series_uids and not one.images:
+                    remarks.append(
+                        f"{case}: {one.title} names no series; taken as drawn on what lies in its "
+                        f"frame of reference: {_briefly(found)}"
+                    )
+                objects[case].append((one, found))
     return objects, failed, remarks
 
 
@@ -209,11 +210,13 @@ def _by_series(
     return belongs
 
 
-def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[Series, ...]:
-    """The series that an object was drawn on, or those that fit alike; none if it is not there.
+def placed_parts(one: StoredSegmentation, series: Sequence[Series]) -> tuple[Placed, ...]:
+    """An object with the series that it was drawn on, or those that fit alike; none: not there.
 
-    Of the parts of a divided series the one with most of the images referred to; where that is
-    told by nothing, the object's own study goes before others, and images as measured before
+    An object that names images of several series, as planning systems list all that was shown,
+    is asked for those of its single contours or frames: each structure belongs to the series
+    that most of its own images are of, so that one object can become several parts. Where that
+    is told by nothing, the object's own study goes before others, and images as measured before
     pictures for planning. What refers to no image and no series was drawn on one in its frame of
     reference, which is all that contours must name.
 
@@ -221,25 +224,39 @@ def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[
         one: The object.
         series: All series of the export.
     """
+    fitting = _fitting(one, series)
+    if sum(_n_shared(candidate, one.images) > 0 for candidate in fitting) < 2:
+        return ((one, _best(one, fitting, one.images)),)
+    names: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    best: dict[tuple[int, ...], tuple[Series, ...]] = {}
+    silent = []
+    for name in one.names:
+        own = _best(one, fitting, one.drawn_images.get(name, frozenset()))
+        if name not in one.drawn_images or not own:
+            silent.append(name)
+            continue
+        key = tuple(id(candidate) for candidate in own)
+        best[key] = own
+        names[key].append(name)
+    if not names:
+        return ((one, _best(one, fitting, one.images)),)
+    if len(names) == 1:
+        return ((one, next(iter(best.values()))),)
+    # Structures without contours, as of a template, go with most of the others.
+    names[max(names, key=lambda key: len(names[key]))] += silent
+    return tuple(
+        (replace(one, names=tuple(own), is_part=True), best[key]) for key, own in names.items()
+    )
 
-    def n_shared(candidate: Series) -> int:
-        return sum(
-            bool({(item.tags.get("SOPInstanceUID", ""), frame) for frame in _frames(item)} & named)
-            for item in candidate.slices
-        )
 
-    def key(candidate: Series) -> tuple[int, bool, bool]:
-        is_of_study = candidate.study_uid == one.study_uid
-        return n_shared(candidate), is_of_study, candidate.kind == "original"
-
-    # An image that is named with frames is not meant as a whole.
-    with_frames = {uid for uid, frame in one.images if frame is not None}
-    named = {image for image in one.images if image[1] is not None or image[0] not in with_frames}
-    if one.series_uids or named:
+def _fitting(one: StoredSegmentation, series: Sequence[Series]) -> list[Series]:
+    """The series that an object refers to."""
+    if one.series_uids or one.images:
         fitting = [
             candidate
             for candidate in series
-            if candidate.uid in one.series_uids or (not one.series_uids and n_shared(candidate))
+            if candidate.uid in one.series_uids
+            or (not one.series_uids and _n_shared(candidate, one.images))
         ]
     else:
         fitting = [
@@ -249,11 +266,34 @@ def possible_series(one: StoredSegmentation, series: Sequence[Series]) -> tuple[
             and candidate.tags.get("FrameOfReferenceUID") in one.frames_of_reference
         ]
     if len(fitting) > 1 and one.patient_id:
-        fitting = [c for c in fitting if c.patient_id == one.patient_id] or fitting
+        return [c for c in fitting if c.patient_id == one.patient_id] or fitting
+    return fitting
+
+
+def _best(
+    one: StoredSegmentation, fitting: Sequence[Series], images: frozenset[Image]
+) -> tuple[Series, ...]:
+    """Of fitting series those with most of some images; none if there are images of no series."""
+
+    def key(candidate: Series) -> tuple[int, bool, bool]:
+        is_of_study = candidate.study_uid == one.study_uid
+        return _n_shared(candidate, images), is_of_study, candidate.kind == "original"
+
     best = max(map(key, fitting), default=(0, False, False))
-    if named and best[0] == 0:
+    if images and best[0] == 0:
         return ()
     return tuple(candidate for candidate in fitting if key(candidate) == best)
+
+
+def _n_shared(candidate: Series, images: frozenset[Image]) -> int:
+    """How many slices of a series are among some images."""
+    # An image that is named with frames is not meant as a whole.
+    with_frames = {uid for uid, frame in images if frame is not None}
+    named = {image for image in images if image[1] is not None or image[0] not in with_frames}
+    return sum(
+        bool({(item.tags.get("SOPInstanceUID", ""), frame) for frame in _frames(item)} & named)
+        for item in candidate.slices
+    )
 
 
 def _are_on_one_grid(one: Series, other: Series) -> bool:
@@ -279,7 +319,7 @@ def _unused(
 ) -> list[str]:
     """Remarks on objects that were drawn on a series that is no channel."""
     return [
-        f"{case}: {drawn.kind} '{drawn.label}' was drawn on '{one.description}', no channel"
+        f"{case}: {drawn.title} was drawn on '{one.description}', no channel"
         for one in series
         if not any(one is channel for channel in channels)
         for drawn in belongs.get(id(one), [])
@@ -314,7 +354,7 @@ def _lost_images(
         for drawn in belongs.get(id(channel), [])
     ]
     return [
-        f"{case}: {drawn.kind} '{drawn.label}' refers to {n} images that the export lacks; the "
+        f"{case}: {drawn.title} refers to {n} images that the export lacks; the "
         "series may have lost slices"
         for drawn, n in lost
         if n

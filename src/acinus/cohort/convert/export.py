@@ -8,7 +8,7 @@ out. Started again it goes on: a case whose record is there is not made twice.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -345,13 +345,8 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
         with suppress(FileNotFoundError):
             (dataset / HEADER).unlink()
         return False
-    partly = {
-        record["case"]: list(record["labels"])
-        for record in records
-        if record["labels"]
-        and len(record["labels"]) < len(wanted.labels)
-        and wanted.missing == "not_annotated"
-    }
+    known = {record["case"]: _annotated(record, wanted) for record in records if record["labels"]}
+    partly = {case: own for case, own in known.items() if len(own) < len(wanted.labels)}
     keys: dict[str, Any] = {
         "sides": wanted.sides,
         "mirror_pairs": wanted.mirror_pairs,
@@ -371,3 +366,10 @@ def _finish(dataset: Path, wanted: ExportMapping) -> bool:
         **{key: value for key, value in keys.items() if value},
     )
     return True
+
+
+def _annotated(record: Mapping[str, Any], wanted: ExportMapping) -> list[str]:
+    """Labels of which the label map of a case says where they are, or that they are not there."""
+    if wanted.missing == "not_annotated":
+        return list(record["labels"])
+    return [name for name in wanted.labels if name not in record.get("lost", ())]

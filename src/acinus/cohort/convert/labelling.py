@@ -38,6 +38,9 @@ from acinus.types import Labelmap, Mask
 MOST_SHARED = 0.05
 """Largest share of a structure that may be inside another one: contours that touch."""
 
+CHANGED_SHARE = 0.1
+"""Change of a structure's volume by moving it to another grid that is told, of that as drawn."""
+
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
@@ -46,6 +49,7 @@ class Drawn:
     Attributes:
         labelmap: Label values on the grid of the image.
         n_voxels: Label that has a structure to its number of voxels, by value.
+        lost: Labels whose structure was drawn and has no voxel: neither there nor absent.
         notes: What a user must know.
         sides: Side of each label that has one: as stated, or else as its structure is coded.
         coded: Label whose side is that of a code to the structure that has it, in words.
@@ -53,6 +57,7 @@ class Drawn:
 
     labelmap: Volume
     n_voxels: dict[str, int]
+    lost: tuple[str, ...]
     notes: tuple[str, ...]
     sides: dict[str, Side]
     coded: dict[str, str]
@@ -80,6 +85,7 @@ def draw_labels(
     labels = np.zeros(image.shape, np.uint8)
     notes: list[str] = []
     names: set[str] = set()
+    lost: list[str] = []
     unnamed: set[str] = set()
     coded: dict[str, set[Side | None]] = {}
     coded_by: dict[str, str] = {}
@@ -98,9 +104,9 @@ def draw_labels(
             notes += [*drawn.notes, *_other_frame(one, series)]
             if not drawn.grid.matches(image.grid):
                 notes.append(f"labels of {one.kind} '{one.label}' moved to the image's grid")
-            fitting = mapping.labels_of(drawn.names)
+            fitting = mapping.labels_of([name for name in drawn.names if name in one.names])
             unnamed |= {name for name, own in fitting.items() if not own}
-            wanted = [structure for structure in drawn.structures if fitting[structure.name]]
+            wanted = [structure for structure in drawn.structures if fitting.get(structure.name)]
             for structure in sorted(wanted, key=lambda s: mapping.values[fitting[s.name][0]]):
                 label = fitting[structure.name][0]
                 side = mapping.labels[label].side
@@ -121,16 +127,21 @@ def draw_labels(
                         f"structure '{structure.name}': filled from its neighbours on {n_filled} "
                         f"interpolated {plural('slice', n_filled)}, on which nothing is drawn"
                     )
-                mask = _on_grid(mask, drawn.grid, image)
+                before = mask
+                mask = _on_grid(before, drawn.grid, image)
                 notes += _paint(labels, mask, label, mapping)
                 if mask.any():
                     coded.setdefault(label, set()).add(structure.side)
                     coded_by[label] = f"structure '{structure.name}' of {one.kind} '{one.label}'"
-                # Planning systems put empty structures of a template into every set.
-                if mask.any() or mapping.missing == "absent":
-                    names.add(label)
-                else:
+                    notes += _moved(structure.name, before, drawn.grid, mask, image)
+                elif before.any() or structure.number in drawn.outlined:
+                    lost.append(label)
+                    notes.append(_without_voxel(structure.name, before, drawn.grid))
+                elif mapping.missing != "absent":
+                    # Planning systems put empty structures of a template into every set.
                     notes.append(f"structure '{structure.name}' is empty and counts as not drawn")
+                if mask.any() or (mapping.missing == "absent" and label not in lost):
+                    names.add(label)
     if unnamed:
         notes.append(f"structures without a label: {', '.join(sorted(unnamed))}")
     n_voxels = {
@@ -143,7 +154,8 @@ def draw_labels(
     by_code = {label: side for label, side in agreed.items() if side is not None}
     unstated = {label: coded_by[label] for label in by_code if label not in mapping.sides}
     sides = by_code | mapping.sides
-    return Drawn(image.with_array(labels), n_voxels, tuple(notes), sides, unstated)
+    made_of = image.with_array(labels)
+    return Drawn(made_of, n_voxels, tuple(lost), tuple(notes), sides, unstated)
 
 
 @contextmanager
@@ -167,7 +179,7 @@ def _stored_grid(series: Series) -> Grid:
 def _read(one: StoredSegmentation, file: Path, grid: Grid, series: Series) -> DicomSegments:
     try:
         if one.kind == "RTSTRUCT":
-            return read_rtstruct(file, grid, series)
+            return read_rtstruct(file, grid, series, names=one.names)
         return read_dicom_seg(file, grid)
     except (DataError, GridError) as error:
         found = str(error).replace(str(file), str(one.path))
@@ -225,6 +237,32 @@ def _on_grid(mask: Mask, grid: Grid, image: Volume) -> Mask:
         return mask
     moved = resample_onto(Volume(mask.astype(np.uint8), grid.affine), image.grid, order=0)
     return moved.array > 0
+
+
+def _moved(name: str, before: Mask, grid: Grid, after: Mask, image: Volume) -> list[str]:
+    """A note on a structure that has another volume on the image's grid than as drawn."""
+    drawn_ml, here_ml = _volume_ml(before, grid), _volume_ml(after, image.grid)
+    if abs(here_ml - drawn_ml) <= CHANGED_SHARE * drawn_ml:
+        return []
+    return [f"structure '{name}' has {here_ml:.3g} mL on the image's grid, {drawn_ml:.3g} as drawn"]
+
+
+def _without_voxel(name: str, before: Mask, grid: Grid) -> str:
+    """What is told of a structure that was drawn and has no voxel."""
+    if before.any():
+        return (
+            f"structure '{name}', of {_volume_ml(before, grid):.3g} mL as drawn, has no voxel on "
+            "the image's grid and counts as not annotated; let the series that it was drawn on be "
+            "the first channel"
+        )
+    return (
+        f"structure '{name}' has contours, but none holds the centre of a voxel; it counts as not "
+        "annotated"
+    )
+
+
+def _volume_ml(mask: Mask, grid: Grid) -> float:
+    return np.count_nonzero(mask) * float(np.prod(grid.spacing_mm)) / 1000
 
 
 def _paint(labels: Labelmap, mask: Mask, label: str, mapping: ExportMapping) -> list[str]:

@@ -12,11 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from acinus.cohort.convert.censor import Censor
-from acinus.cohort.convert.choosing import possible_series
+from acinus.cohort.convert.choosing import placed_parts
 from acinus.cohort.convert.export import ids_path
 from acinus.cohort.convert.identities import Identities, disagreements, participant_of, study_of
 from acinus.cohort.convert.mapping import MODALITIES, read_mapping
-from acinus.scans import Series, list_export, oblique_degrees, require_series, tilt_degrees
+from acinus.scans import (
+    Series,
+    list_export,
+    mixed_values,
+    oblique_degrees,
+    require_series,
+    tilt_degrees,
+)
 from acinus.scans.stack import Fault
 from acinus.types import Spacing
 
@@ -117,8 +124,8 @@ def list_scans(
     series = tuple(sorted(series, key=lambda one: case_of[study_of(one)]))
     names: dict[int, list[str]] = {}
     unmatched = []
-    for one in export.segmentations:
-        found = possible_series(one, series)
+    parts = [part for whole in export.segmentations for part in placed_parts(whole, series)]
+    for one, found in parts:
         if not found:
             unmatched.append(censor(f"{one.kind} '{one.label}': {', '.join(one.names)}"))
         for fitting in found:
@@ -151,7 +158,7 @@ def list_scans(
 
 
 def _faults(one: Series, doubt: str | None) -> list[str]:
-    faults = [fault.found + _repair_of(fault) for fault in one.faults]
+    faults = [fault.found + _repair_of(fault) for fault in one.faults] + mixed_values(one)
     tilt = tilt_degrees(one.slices)
     if tilt:
         faults.append(f"gantry tilt of {tilt:.3g} degrees, resampled when converted")

@@ -20,6 +20,9 @@ from acinus.config import Settings, read_yaml
 from acinus.scans import Kind, Series
 from acinus.scans.coding import Side
 
+MAX_LABELS = 254
+"""Labels of one dataset: values of a byte but 0, background, and 255, ignored."""
+
 MODALITIES = ("CT", "MR", "PT", "NM")
 """Modalities whose series are volumes of a body."""
 
@@ -146,6 +149,16 @@ class ExportMapping(Settings):
     """Participants or cases to leave out, by pseudonym."""
 
     _segmentation = field_validator("segmentation")(_compiled)
+
+    @field_validator("labels")
+    @classmethod
+    def _labels_fit_into_a_byte(cls, labels: dict[str, LabelRule]) -> dict[str, LabelRule]:
+        if len(labels) > MAX_LABELS:
+            raise ValueError(
+                f"a dataset can have {MAX_LABELS} labels; got {len(labels)}. Leave some out, or "
+                "convert twice with a part of them each."
+            )
+        return labels
 
     @model_validator(mode="after")
     def _names_are_known(self) -> ExportMapping:
