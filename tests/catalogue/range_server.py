@@ -14,6 +14,7 @@ class RangeServer:
         contents: Path to bytes.
         cut: Most bytes of one answer; the connection then breaks off. None: all.
         status: Answered instead of the file, if not 0.
+        leads_to: Address that is answered instead of the file; empty: none.
         etag: Of all files.
         knows_ranges: Whether ranges are answered; else the whole file is sent.
         tells_length: Whether Content-Length is sent.
@@ -26,6 +27,7 @@ class RangeServer:
         self.contents = contents
         self.cut: int | None = None
         self.status = 0
+        self.leads_to = ""
         self.etag = '"one"'
         self.knows_ranges = True
         self.tells_length = True
@@ -53,6 +55,12 @@ class RangeServer:
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
         asked = handler.headers.get("Range", "")
         self.requests.append((handler.path, asked))
+        if self.leads_to:
+            handler.send_response(302)
+            handler.send_header("Location", self.leads_to)
+            handler.send_header("Content-Length", "0")
+            handler.end_headers()
+            return
         if self.status or handler.path not in self.contents:
             handler.send_error(self.status or 404)
             return

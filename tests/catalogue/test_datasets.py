@@ -176,6 +176,15 @@ def test_a_name_with_folders_or_an_unknown_key_is_refused(shop) -> None:
         read_catalogue(catalogue)
 
 
+def test_a_name_that_yaml_takes_for_a_number_is_refused(shop) -> None:
+    _, catalogue = shop
+    text = catalogue.read_text()
+    (name, *_) = text.split(":")
+    catalogue.write_text(text.replace(f"{name}:", "404:", 1))
+    with pytest.raises(ConfigError, match="numbers in quotes; got 404"):
+        read_catalogue(catalogue)
+
+
 def test_a_dataset_comes_converted_and_is_not_fetched_twice(shop, tmp_path) -> None:
     server, catalogue = shop
     out = tmp_path / "downloads"

@@ -146,6 +146,15 @@ def test_a_server_that_refuses_is_quoted(status, server, tmp_path) -> None:
     assert names(tmp_path) == []
 
 
+def test_redirections_in_a_circle_are_told_in_one_line(server, tmp_path) -> None:
+    asked = file(server)
+    server.leads_to = asked.url
+    with pytest.raises(DataError) as fault:
+        download(asked, tmp_path)
+    assert "it answers 302 (it leads in a circle). Try again later" in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
 def test_a_server_that_is_not_there(server, tmp_path) -> None:
     gone = file(server)
     server.close()

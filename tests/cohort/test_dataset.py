@@ -91,6 +91,7 @@ def test_image_without_label_is_a_case_but_not_a_labelled_one(make_dataset):
         ({"sides": {"gland_right": "left", "gland_left": "left"}}, "are both left"),
         ({"structures": {"orbit": ["eye"]}}, "'structures' 'orbit': unknown label 'eye'"),
         ({"structures": {"orbit": [["eye"]]}}, "'structures' 'orbit': unknown label "),
+        ({"structures": {"orbit": []}}, "'structures' 'orbit' must name at least one label"),
         ({"synthetic": "yes"}, "'synthetic' must be true or false; got 'yes'"),
         ({"exclude": ["p00"]}, "'exclude' must map cases to reasons"),
         ({"dataset": {}}, "lists single files under 'dataset'"),

@@ -21,6 +21,7 @@ from acinus.plan.auto import (
     MIN_STRUCTURE_VOX,
     RARE_SHARE,
     SCALES,
+    SHIFTED_SHARE,
     WHOLE_IMAGE,
     auto_decisions,
     width_candidates,
@@ -246,6 +247,16 @@ def test_a_normalisation_by_the_user_gets_the_intensities_that_it_needs() -> Non
     plain = planned(facts((32, 32, 32)))
     assert plain.settings.prepare.normalisation == ("z_score",)
     assert plain.settings.prepare.intensity is None
+
+
+def test_structures_of_a_ct_are_shifted_in_brightness_but_for_those_that_were_grown() -> None:
+    def share(**changes: Any) -> float:
+        return planned(facts((64, 64, 64)), **changes).settings.augment.label_shift
+
+    ct = {"normalisation": "ct"}
+    assert share(prepare=ct) == SHIFTED_SHARE
+    assert share() == share(prepare={**ct, "grow_mm": 5.0}) == 0
+    assert share(prepare=ct, augment={"label_shift": 0.1}) == 0.1
 
 
 # What the user has set --------------------------------------------------------------------------

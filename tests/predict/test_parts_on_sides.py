@@ -10,8 +10,10 @@ from acinus.plan import Plan
 from acinus.plan.plan import DatasetFacts
 from acinus.predict import Located, examine, examine_located
 from acinus.predict.locate import Piece, Place
+from acinus.predict.located import box_rows
 from acinus.predict.sides import (
-    partners_of,
+    labels_of_box_part,
+    labels_of_part,
     parts_of_boxes_on_wrong_side,
     parts_on_wrong_side,
     relabelled,
@@ -114,7 +116,7 @@ def test_relabelled_parts_belong_to_the_partner_and_nothing_else_changes(plan: P
     np.testing.assert_array_equal(after.array, expected)
     np.testing.assert_array_equal(before.array, labels_with().array)
     assert parts_on_wrong_side([after], body(), plan) == []
-    notes = side_notes(parts, partners_of(plan))
+    notes = side_notes(parts, plan, labels_of_part(after), are_relabelled=True)
     assert notes == {"gland_right": "0.08 mL on the wrong side, relabelled as gland_left"}
 
 
@@ -169,9 +171,10 @@ def test_of_a_crop_of_one_side_nothing_is_renamed(plan: Plan) -> None:
     labelmap = Volume(array, AFFINE)
     parts = parts_on_wrong_side([labelmap], crop, plan)
     np.testing.assert_array_equal(relabelled(labelmap, parts, plan).array, array)
-    said = side_notes(parts, partners_of(plan))["gland_right"]
+    now = labels_of_part(labelmap)
+    said = side_notes(parts, plan, now, are_relabelled=True)["gland_right"]
     assert said.endswith("not relabelled: the image may show one side only")
-    assert "relabelled" not in side_notes(parts)["gland_right"]
+    assert "relabelled" not in side_notes(parts, plan, now)["gland_right"]
 
 
 def test_exchanged_glands_are_told_where_the_body_fills_the_image(plan: Plan) -> None:
@@ -223,7 +226,7 @@ def test_in_its_box_a_gland_may_bear_its_partners_name() -> None:
     located = Located(whole.grid, (piece,), overview(VolumeSlabs(body()), 2.0), 0.0, 0.0)
     parts = parts_of_boxes_on_wrong_side(located, plan)
     said = "0.24 mL on the wrong side, left out of the label map"
-    assert side_notes(parts) == {"gland_left": said}
+    assert side_notes(parts, plan, labels_of_box_part(located, located)) == {"gland_left": said}
     shown = np.zeros(SHAPE, np.uint8)
     for part, array in relabelled_pieces(located, parts, plan).parts():
         shown[part] = np.maximum(shown[part], array)
@@ -232,6 +235,71 @@ def test_in_its_box_a_gland_may_bear_its_partners_name() -> None:
     for part, array in located.parts():
         kept[part] = np.maximum(kept[part], array)
     np.testing.assert_array_equal(kept, np.where(found == 1, 1, 0))
+
+
+def boxed(found: np.ndarray, box: tuple[slice, slice, slice], value: int) -> Volume:
+    """One label of a whole map in a box."""
+    affine = AFFINE.copy()
+    affine[:3, 3] = AFFINE[:3, :3] @ [edge.start for edge in box[::-1]]
+    return Volume(np.where(found[box] == value, value, 0).astype(np.uint8), affine)
+
+
+def test_what_another_box_shows_is_not_left_out() -> None:
+    """Boxes that overlap: of what the right one has no place for, the left one shows a part."""
+    plan = located_plan({})
+    right_box = (slice(4, 14), slice(10, 50), slice(30, 75))
+    left_box = (slice(4, 14), slice(10, 50), slice(5, 63))
+    found = np.zeros(SHAPE, np.uint8)
+    found[RIGHT] = 2  # 6 columns of the right gland under its partner's name, 3 in both boxes
+    found[LEFT] = 2
+    pieces = (
+        Piece(
+            Place("right", ("gland_right",), None),
+            right_box,
+            boxed(found, right_box, 1),
+            astray=boxed(found, right_box, 2),
+        ),
+        Piece(Place("left", ("gland_left",), None), left_box, boxed(found, left_box, 2)),
+    )
+    located = Located(Volume(found, AFFINE).grid, pieces, overview(VolumeSlabs(body()), 2.0), 0, 0)
+    parts = parts_of_boxes_on_wrong_side(located, plan)
+    said = side_notes(parts, plan, labels_of_box_part(located, located))["gland_left"]
+    assert "0.24 mL on the wrong side, left out of the label map" in said
+    assert "0.24 mL on the wrong side;" in said + ";"
+
+
+def test_what_postprocessing_removes_is_not_said_to_be_there(plan: Plan) -> None:
+    before = labels_with()
+    parts = parts_on_wrong_side([before], body(), plan)
+    array = before.array.copy()
+    array[STRAY] = 0
+    now = labels_of_part(before.with_array(array))
+    said = {"gland_right": "0.08 mL on the wrong side, left out of the label map"}
+    assert side_notes(parts, plan, now) == said
+    assert side_notes(parts, plan, now, are_relabelled=True) == said
+
+
+def test_a_box_of_both_partners_stays_one_and_others_get_no_row() -> None:
+    """A part of a box that holds its partner is renamed there; else it is no place of its own."""
+    whole = labels_with()
+    box = (slice(4, 14), slice(10, 50), slice(10, 70))
+    plan, right = located_plan({}), boxed(whole.array, box, 1)
+    both = right.with_array(whole.array[box])
+    for labels, shows, n_pieces in (
+        (("gland_right", "gland_left"), both, 1),
+        (("gland_right",), right, 2),
+    ):
+        piece = Piece(Place("head", labels, None), box, shows)
+        located = Located(whole.grid, (piece,), overview(VolumeSlabs(body()), 2.0), 0.0, 0.0)
+        done = relabelled_pieces(located, parts_of_boxes_on_wrong_side(located, plan), plan)
+        assert len(done.pieces) == n_pieces
+        assert [row["place"] for row in box_rows(done, "a")] == ["head"]
+        shown = np.zeros(SHAPE, np.uint8)
+        for part, array in done.parts():
+            shown[part] = np.maximum(shown[part], array)
+        expected = np.where(np.isin(whole.array, shows.array), whole.array, 0)
+        expected[STRAY] = 2
+        np.testing.assert_array_equal(shown, expected)
 
 
 def test_a_tumour_within_a_kidney_changes_sides_once() -> None:

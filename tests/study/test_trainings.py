@@ -15,6 +15,7 @@ from acinus.study.trainings import (
     mirrored_directions,
     training_notes,
     training_table,
+    unseen_labels,
 )
 from made_plan import made_fingerprint, made_plan
 
@@ -155,3 +156,19 @@ def test_a_label_that_was_lost_is_a_caveat(tmp_path):
     (sentence,) = caveats(made_plan(), table)
     assert sentence.startswith("Fold 2 learned and then lost gland_left")
     assert "best state on the validation patches" in sentence
+
+
+def test_what_no_case_that_was_learned_from_shows_is_a_caveat(tmp_path):
+    plan, fingerprint = made_plan(), made_fingerprint()
+    (known,) = fingerprint.cases.values()
+    volumes = {"one": {"gland_right": 1.0}, "both": {"gland_right": 1.0, "gland_left": 0.8}}
+    cases = {name: known.model_copy(update={"volume_ml": ml}) for name, ml in volumes.items()}
+    fingerprint = fingerprint.model_copy(update={"cases": cases})
+    assert unseen_labels(fingerprint, ["one"]) == ["gland_left"]
+    assert unseen_labels(fingerprint, ["one", "both"]) == []
+    trained(tmp_path, 0, train_cases=["one"])
+    trained(tmp_path, 1, train_cases=["one", "both"])
+    table = training_table(plan, RunFolder(tmp_path), [4, 5], fingerprint)
+    assert table["unseen"].tolist() == ["gland_left", ""]
+    (sentence,) = caveats(plan, table)
+    assert sentence.startswith("Fold 1 learned from no case that shows gland_left")

@@ -226,6 +226,8 @@ def _structures(
         strange = [str(name) for name in names if str(name) not in known]
         if strange:
             faults.append(f"'structures' '{place}': {unknown_name('label', strange[0], known)}")
+        if not names:
+            faults.append(f"'structures' '{place}' must name at least one label; it names none.")
         structures[place] = tuple(str(name) for name in names if str(name) in known)
     for name in sorted(known):
         places = [place for place, names in structures.items() if name in names]

@@ -50,6 +50,9 @@ LARGEST_WEIGHT = 150.0
 """Most that a voxel of a label weighs beside one of the background; ten times as much made a
 network learn several times more slowly, with labels all over the scan."""
 
+SHIFTED_SHARE = 0.5
+"""Share of CT patches whose structures are shifted in brightness."""
+
 BATCH_NORM_FROM = 4
 """Patches from which normalisation is over the batch, a third faster on a CPU than over each."""
 
@@ -101,6 +104,14 @@ def auto_decisions(
     if normalisation == "by_name":
         decisions["prepare.normalisation"] = _normalisation(dataset)
         normalisation = decisions["prepare.normalisation"].value
+    kinds = (normalisation,) if isinstance(normalisation, str) else normalisation
+    if set(kinds) == {"ct"} and not recipe.prepare.grow_mm:
+        decisions["augment.label_shift"] = Decision(
+            value=SHIFTED_SHARE,
+            rule="on CT, where a gland's brightness differs more among people than few cases show",
+            source="data",
+            facts={"channels": list(dataset.channel_names)},
+        )
     intensity = decide_intensity(fingerprint, normalisation)
     if intensity is not None:
         decisions["prepare.intensity"] = intensity

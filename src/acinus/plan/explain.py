@@ -68,6 +68,7 @@ PHRASES = {
     "loss.config": "its settings",
     "sampling.name": "voxels that patches are drawn around",
     "sampling.config": "its settings",
+    "augment.label_shift": "patches whose structures get brighter or darker",
     "train.patch_vox": "patch, voxels",
     "train.batch": "patches a step",
     "train.mirroring": "labels of a mirror pair under a left-right flip",

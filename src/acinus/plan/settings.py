@@ -173,6 +173,11 @@ class AugmentSettings(Settings):
     """Probability that intensities go through a random curve, for models of any contrast."""
     curve_knots: int = Field(6, ge=3)
     """Knots of that curve, evenly over the range of the patch; straight lines between them."""
+    label_shift: float = Field(0.0, ge=0, le=1)
+    """Probability that the structures of a patch get brighter or darker, each on its own."""
+    label_shift_most: float = Field(1.5, ge=0)
+    """Largest shift of a structure in either direction, in units of the normalised intensities:
+    of a CT the standard deviation of its labelled voxels."""
     channel_dropout: float = Field(0.0, ge=0, lt=1)
     """Probability that a channel is taken away, for scans that will lack some; one always stays."""
     previous_shape: float = Field(0.0, ge=0, le=1)

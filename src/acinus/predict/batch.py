@@ -34,7 +34,7 @@ from acinus.predict.model import Model, Postprocess, load_model
 from acinus.predict.overlay import write_overlay
 from acinus.predict.parts import why_whole
 from acinus.predict.results import DICOM_SUFFIX, SYNTHETIC_WARNING, OutputFormat, Results
-from acinus.predict.sides import partners_of, parts_on_wrong_side, relabelled, side_notes
+from acinus.predict.sides import labels_of_part, parts_on_wrong_side, relabelled, side_notes
 from acinus.predict.source import Scan, find_scans
 from acinus.prepare import PreparedCase
 from acinus.scans import KNOWN_SUFFIXES, Volume
@@ -360,10 +360,11 @@ class _Job:
         plan = self.model.plan
         # Sides first: the largest component may be the one on the wrong side.
         parts = parts_on_wrong_side([labelmap], read.image, plan)
-        of_sides = side_notes(parts, partners_of(plan) if self.relabel_sides else None)
         if self.relabel_sides:
             labelmap = relabelled(labelmap, parts, plan)
         labelmap = self.model.clean(labelmap, self.postprocess)
+        now = labels_of_part(labelmap)
+        of_sides = side_notes(parts, plan, now, are_relabelled=self.relabel_sides)
         self.results.write(labelmap, target, scan=scan, image=read.image, plan=plan)
         findings = examine(labelmap, read.image, plan, of_sides)
         if self.overlay:

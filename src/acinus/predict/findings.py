@@ -19,6 +19,8 @@ from acinus.cohort.finding import Finding
 from acinus.plan import Plan
 from acinus.predict.locate import Located, Piece
 from acinus.predict.sides import (
+    labels_of_box_part,
+    labels_of_part,
     partners_of,
     parts_of_boxes_on_wrong_side,
     parts_on_wrong_side,
@@ -69,11 +71,12 @@ def examine(
         labelmap: As it is written.
         image: The scan.
         plan: Labels and sides.
-        notes: Label to what must be said of its side, as it was before anything was removed; None:
-            what the label map shows.
+        notes: Label to what must be said of its side, and of what was removed; None: what the
+            label map shows.
     """
     if notes is None:
-        notes = side_notes(parts_on_wrong_side([labelmap], image, plan))
+        parts = parts_on_wrong_side([labelmap], image, plan)
+        notes = side_notes(parts, plan, labels_of_part(labelmap))
     misplaced, labels = _misplaced(labelmap, image, plan), tuple(plan.dataset.labels)
     return with_notes(_examine(labelmap, plan, misplaced, labels), notes)
 
@@ -121,7 +124,8 @@ def examine_located(
             found[one.label] = _joined(found.get(one.label), one)
     named = [found[name] for name in plan.dataset.labels if name in found]
     if notes is None:
-        notes = side_notes(parts_of_boxes_on_wrong_side(located, plan))
+        parts = parts_of_boxes_on_wrong_side(located, plan)
+        notes = side_notes(parts, plan, labels_of_box_part(located, located))
     return with_notes(named, notes)
 
 

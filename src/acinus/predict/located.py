@@ -26,7 +26,7 @@ from acinus.predict.overlay import write_overlay
 from acinus.predict.parts import segment_in_parts
 from acinus.predict.results import Results
 from acinus.predict.sides import (
-    partners_of,
+    labels_of_box_part,
     parts_of_boxes_on_wrong_side,
     relabelled_pieces,
     side_notes,
@@ -132,10 +132,12 @@ class LocatedJob:
         plan = self.model.plan
         # Sides first: the largest component may be the one on the wrong side.
         parts = parts_of_boxes_on_wrong_side(located, plan)
-        of_sides = side_notes(parts, partners_of(plan) if self.relabel_sides else None)
+        before = located
         if self.relabel_sides:
             located = relabelled_pieces(located, parts, plan)
         located = self.model.clean_located(located, self.postprocess)
+        now = labels_of_box_part(before, located)
+        of_sides = side_notes(parts, plan, now, are_relabelled=self.relabel_sides)
         if self.model.locator is not None:
             self.boxes.extend(box_rows(located, scan.case))
         if self.results.are_dicom:
@@ -176,7 +178,7 @@ def caught(work: Callable[..., T], *arguments: object) -> T | AcinusError:
 def box_rows(located: Located, case: str) -> Rows:
     """Rows of ``boxes.csv`` of one case."""
     rows: Rows = []
-    for piece in located.pieces:
+    for piece in (one for one in located.pieces if not one.is_moved):
         box = piece.box(located.grid)
         row: dict[str, object] = dict.fromkeys(BOX_COLUMNS, "")
         row |= {

@@ -62,7 +62,7 @@ from acinus.prepare import (
 )
 from acinus.prepare.normalise import Intensities
 from acinus.scans import Grid, Volume
-from acinus.scans.box import Slices, part_affine, within
+from acinus.scans.box import Slices, hull, part_affine, within
 from acinus.scans.slabs import SlabReader, VolumeSlabs, paste
 
 Postprocess = Literal["plan", "none", "largest_component"]
@@ -269,6 +269,24 @@ class Model:
                 if cleaned is not piece.labelmap:
                     piece = replace(piece, labelmap=cleaned)
                     piece = replace(piece, cut=still_cut(piece, located.grid, self.plan))
+            pieces.append(piece)
+        return self._clean_together(replace(located, pieces=tuple(pieces)), postprocess)
+
+    def _clean_together(self, located: Located, postprocess: Postprocess) -> Located:
+        """Boxes cleaned as one where some show labels that were moved out of others."""
+        names = {name for one in located.pieces if one.is_moved for name in one.place.labels}
+        group = [one for one in located.pieces if one.part and names & set(one.place.labels)]
+        if not group or not self.cleanings(postprocess):
+            return located
+        around = hull(one.part for one in group if one.part)
+        cleaned = self.clean(assembled(replace(located, pieces=tuple(group)), around), postprocess)
+        pieces = []
+        for piece in located.pieces:
+            if piece.part and piece.labelmap is not None and any(piece is one for one in group):
+                own, kept = piece.labelmap.array, cleaned.array[within(piece.part, around)]
+                labelmap = piece.labelmap.with_array(np.where(own == kept, own, 0))
+                piece = replace(piece, labelmap=labelmap)
+                piece = replace(piece, cut=still_cut(piece, located.grid, self.plan))
             pieces.append(piece)
         return replace(located, pieces=tuple(pieces))
 

@@ -7,7 +7,7 @@ of their partner.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,11 @@ from acinus.cohort.side_parts import SidePart, parts_beyond_midline
 from acinus.plan import Plan
 from acinus.predict.locate import Located, Piece, Place
 from acinus.scans import Volume
+from acinus.scans.slabs import paste
+from acinus.types import Labelmap, Mask
+
+Now = Callable[[SidePart], Labelmap]
+"""A part to the labels, (n,), that its voxels have in the label map that is written."""
 
 
 def parts_on_wrong_side(
@@ -62,28 +67,72 @@ def partners_of(plan: Plan) -> dict[str, str]:
     return mirror_partners(plan.dataset.mirror_pairs)
 
 
+def labels_of_part(labelmap: Volume) -> Now:
+    """What parts of a scan that was segmented whole became; see `Now`."""
+    return lambda part: labelmap.array[part.box][part.mask]
+
+
+def labels_of_box_part(before: Located, after: Located) -> Now:
+    """The same of a scan in boxes.
+
+    Args:
+        before: Where the parts were found.
+        after: What is written.
+    """
+
+    def now(part: SidePart) -> Labelmap:
+        piece = before.pieces[part.piece % len(before.pieces)]
+        if piece.part is None:
+            return np.zeros(0, dtype=np.uint8)
+        z, y, x = (
+            slice(edge.start + own.start, edge.start + own.stop)
+            for edge, own in zip(piece.part, part.box, strict=True)
+        )
+        planes = np.zeros((z.stop - z.start, *after.grid.shape[1:]), dtype=np.uint8)
+        paste(after.parts(), z.start, planes)
+        found: Labelmap = planes[:, y, x][part.mask]
+        return found
+
+    return now
+
+
 def side_notes(
-    parts: Sequence[SidePart], partners: Mapping[str, str] | None = None
+    parts: Sequence[SidePart], plan: Plan, now: Now, *, are_relabelled: bool = False
 ) -> dict[str, str]:
-    """Structure to what must be said of its parts on the wrong side.
+    """Structure to what must be said of its parts on the wrong side, as they were predicted.
 
     Args:
         parts: Those parts.
-        partners: To whom they were given; None: they are as they were.
+        plan: Labels and their partners.
+        now: What became of them: post-processing may have removed them, or another box may show
+            what the box of the partner has no place for.
+        are_relabelled: Whether those that are sure were given to their partners.
     """
+    values, partners = values_by_label(plan), partners_of(plan)
+    volumes: dict[tuple[str, str], list[float]] = {}
+    for one in parts:
+        labels = now(one)
+        own, moved = np.isin(labels, values[one.label]), np.zeros(len(labels), dtype=bool)
+        kept, partner = "", partners.get(one.label)
+        if are_relabelled and partner is not None:
+            if one.is_sure:
+                moved = np.isin(labels, values[partner]) & ~own
+            else:
+                kept = ", not relabelled: the image may show one side only"
+        fates = [
+            # What one box has no place for and another shows is told of that one.
+            (kept, own & (not one.is_left_out)),
+            (f", relabelled as {partner}", moved),
+            (", left out of the label map", ~own & ~moved),
+        ]
+        for fate, voxels in fates:
+            if voxels.any():
+                volume_ml = one.volume_ml * float(voxels.mean())
+                volumes.setdefault((one.label, fate), []).append(volume_ml)
     notes: dict[str, list[str]] = {}
-    kinds = [(one.label, one.is_left_out, one.is_sure) for one in parts]
-    for name, is_left_out, is_sure in dict.fromkeys(kinds):
-        alike = (name, is_left_out, is_sure)
-        volumes = [one.volume_ml for one, kind in zip(parts, kinds, strict=True) if kind == alike]
-        in_parts = f" in {len(volumes)} parts" if len(volumes) > 1 else ""
-        done = ", left out of the label map" if is_left_out else ""
-        if partners and name in partners:
-            done = f", relabelled as {partners[name]}"
-            if not is_sure:
-                done = ", not relabelled: the image may show one side only"
-        said = f"{sum(volumes):.2f} mL{in_parts} on the wrong side{done}"
-        notes.setdefault(name, []).append(said)
+    for (name, fate), found in volumes.items():
+        in_parts = f" in {len(found)} parts" if len(found) > 1 else ""
+        notes.setdefault(name, []).append(f"{sum(found):.2f} mL{in_parts} on the wrong side{fate}")
     return {name: "; ".join(said) for name, said in notes.items()}
 
 
@@ -97,25 +146,42 @@ def relabelled(labelmap: Volume, parts: Sequence[SidePart], plan: Plan) -> Volum
 
 
 def relabelled_pieces(located: Located, parts: Sequence[SidePart], plan: Plan) -> Located:
-    """The same for a scan in boxes; what changes its name becomes a piece of its own."""
+    """The same for a scan in boxes; what gets a name that its box has not is a piece of its own."""
     partners, pieces = partners_of(plan), list(located.pieces)
     n_pieces = len(pieces)
     moving = [one for one in parts if one.label in partners and one.is_sure]
     for index in sorted({one.piece for one in moving}):
         piece, own = pieces[index % n_pieces], [one for one in moving if one.piece == index]
         source = piece.labelmap if index < n_pieces else piece.astray
-        if source is None:
+        if source is None or piece.labelmap is None:
             continue
-        kept, moved = np.array(source.array), np.zeros_like(source.array)
-        new = relabelled(source, own, plan).array
-        for one in own:
-            moved[one.box][one.mask] = new[one.box][one.mask]
-            kept[one.box][one.mask] = 0
-        left = source.with_array(kept)
-        pieces[index % n_pieces] = (
-            replace(piece, labelmap=left) if index < n_pieces else replace(piece, astray=left)
-        )
-        names = tuple(dict.fromkeys(partners[one.label] for one in own))
-        place = Place(piece.place.name, names, piece.place.box)
-        pieces.append(Piece(place, piece.part, source.with_array(moved), piece.n_growths))
+        if index >= n_pieces:  # names of the partner's place become those of this one
+            new = np.where(_voxels(source, own), relabelled(source, own, plan).array, 0)
+            array = np.where(piece.labelmap.array == 0, new, piece.labelmap.array)
+            left = np.where(_voxels(source, own), 0, source.array)
+            pieces[index % n_pieces] = replace(
+                piece, labelmap=source.with_array(array), astray=source.with_array(left)
+            )
+            continue
+        here = [one for one in own if partners[one.label] in piece.place.labels]
+        there = [one for one in own if partners[one.label] not in piece.place.labels]
+        kept = relabelled(source, here, plan)
+        if there:
+            leaving = _voxels(source, there)
+            moved = source.with_array(
+                np.where(leaving, relabelled(source, there, plan).array, 0).astype(np.uint8)
+            )
+            kept = kept.with_array(np.where(leaving, 0, kept.array).astype(np.uint8))
+            names = tuple(dict.fromkeys(partners[one.label] for one in there))
+            place = Place(piece.place.name, names, piece.place.box)
+            pieces.append(Piece(place, piece.part, moved, piece.n_growths, is_moved=True))
+        pieces[index] = replace(piece, labelmap=kept)
     return replace(located, pieces=tuple(pieces))
+
+
+def _voxels(source: Volume, parts: Sequence[SidePart]) -> Mask:
+    """Where parts lie."""
+    mask = np.zeros(source.shape, dtype=bool)
+    for one in parts:
+        mask[one.box] |= one.mask
+    return mask

@@ -81,6 +81,7 @@ from acinus.study.missing import judge_missing, sets_to_judge, whole_cases
 from acinus.study.sampling import show_samplings
 from acinus.study.shares import START_S, rounds
 from acinus.study.stamps import once
+from acinus.study.trainings import unseen_warnings
 from acinus.train import FoldJob
 from acinus.train.distributed import refuse_uneven, train_on_devices
 from acinus.train.fold import pinned_threads
@@ -192,6 +193,9 @@ def plan_arm(job: ArmJob, *, is_for_here: bool = True) -> Plan:
         found = _plan_of_first(locator, fingerprint, is_for_here=is_for_here)
         plan = bound_to_locator(plan, found)
     refuse_uneven(plan)
+    if plan.settings.prepare.grow_mm == 0:  # else the structures are only to be found
+        for sentence in unseen_warnings(plan, fingerprint, job.dataset, job.split):
+            progress.say(f"Warning: {sentence}")
     write_plan(plan, job.folder.plan)
     return plan
 

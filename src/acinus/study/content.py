@@ -78,8 +78,8 @@ def arm_content(
         if (path := folder.predictions("holdout") / f"{case.case_id}.nii.gz").is_file()
     }
     n_slices = None if plan.n_dims == 3 else _count_slices(train, folder, plan)
-    trainings = training_table(plan, folder, _fold_sizes(dataset, split))
     facts = take_fingerprint(dataset, folder.fingerprint) if folder.fingerprint.is_file() else None
+    trainings = training_table(plan, folder, _fold_sizes(dataset, split), facts)
     return ArmContent(
         name=name,
         dataset_name=dataset.name,

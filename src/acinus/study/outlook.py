@@ -14,6 +14,7 @@ from acinus.study.job import ArmJob
 from acinus.study.locating import entries_of, training_boxes
 from acinus.study.memory import fits_memory
 from acinus.study.missing import sets_to_judge, whole_cases
+from acinus.study.trainings import unseen_warnings
 from acinus.train.memory import memory_bytes
 
 N_TIMED_CASES = 4
@@ -32,6 +33,7 @@ def outlook(job: ArmJob) -> str:
     warnings = []
     if plan.settings.prepare.grow_mm == 0:  # else the structures are only to be found
         warnings = small_structure_warnings(fingerprint, spacing, plan.axes[0])
+    warnings += unseen_warnings(plan, fingerprint, job.dataset, job.split)
     return f"{explain_plan(plan, warnings=warnings)}\nOutlook\n{_costs(job, plan)}\n"
 
 

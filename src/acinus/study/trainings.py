@@ -8,10 +8,11 @@ rejected: nobody finds a halved batch or a lost label among eighty settings.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from acinus.cohort import Dataset, Split
 from acinus.files import read_json
 from acinus.plan import Fingerprint, Plan, small_structure_warnings
 from acinus.study.folders import RunFolder
@@ -27,18 +28,25 @@ PLAIN_MIRRORING = (
 )
 
 
-def training_table(plan: Plan, folder: RunFolder, n_validation: Sequence[int]) -> pd.DataFrame:
+def training_table(
+    plan: Plan,
+    folder: RunFolder,
+    n_validation: Sequence[int],
+    fingerprint: Fingerprint | None = None,
+) -> pd.DataFrame:
     """A row a finished training.
 
     Args:
         plan: Of the arm.
         folder: Of the arm.
         n_validation: Cases that each fold leaves out.
+        fingerprint: Facts of its dataset; None where they are not kept.
 
     Returns:
         Columns fold (from 0), train_cases, validation_cases, epochs, steps, seconds,
         validation_dice (of patches, at the last look; NaN without), kept (``"last"`` or
-        ``"best"`` state), lost (labels, joined by commas).
+        ``"best"`` state), lost and unseen (labels, joined by commas; unseen: no case that was
+        learned from shows them).
     """
     rows = []
     for fold in plan.folds_to_train:
@@ -46,10 +54,12 @@ def training_table(plan: Plan, folder: RunFolder, n_validation: Sequence[int]) -
         if not done.is_file():
             continue
         facts = read_json(done)
+        cases = _cases_of(facts["train_cases"], plan)
+        unseen = [] if fingerprint is None else unseen_labels(fingerprint, cases)
         rows.append(
             {
                 "fold": fold,
-                "train_cases": _count_cases(facts["train_cases"], plan),
+                "train_cases": len(cases),
                 "validation_cases": n_validation[fold],
                 "epochs": facts["epochs"],
                 "steps": facts["steps"],
@@ -57,6 +67,7 @@ def training_table(plan: Plan, folder: RunFolder, n_validation: Sequence[int]) -
                 "validation_dice": _last_dice(folder, fold),
                 "kept": facts["kept"],
                 "lost": ", ".join(facts["collapsed"]),
+                "unseen": ", ".join(unseen),
             }
         )
     return pd.DataFrame(rows)
@@ -104,6 +115,11 @@ def caveats(plan: Plan, table: pd.DataFrame) -> list[str]:
         also = " Predictions were averaged over such flips too." if _flips_tests(plan) else ""
         found.append(PLAIN_MIRRORING + also)
     for row in table.to_dict("records"):
+        if row["unseen"]:
+            found.append(
+                f"Fold {int(row['fold']) + 1} learned from no case that shows {row['unseen']}: its "
+                "results for it are worth nothing."
+            )
         if row["lost"]:
             state = "best state on the validation patches" if row["kept"] == "best" else "last one"
             found.append(
@@ -126,11 +142,39 @@ def mirrored_directions(plan: Plan) -> list[str]:
     ]
 
 
-def _count_cases(entries: Sequence[str], plan: Plan) -> int:
+def unseen_labels(fingerprint: Fingerprint, cases: Iterable[str]) -> list[str]:
+    """Labels that none of some cases shows.
+
+    Args:
+        fingerprint: Facts of all labelled cases.
+        cases: Those that are learned from.
+    """
+    known = [fingerprint.cases[case] for case in cases if case in fingerprint.cases]
+    return [
+        name for name in fingerprint.labels if not any(one.volume_ml.get(name) for one in known)
+    ]
+
+
+def unseen_warnings(
+    plan: Plan, fingerprint: Fingerprint, dataset: Dataset, split: Split
+) -> list[str]:
+    """A sentence for every label that a fold cannot learn, since none of its cases shows it."""
+    found = []
+    for fold in plan.folds_to_train:
+        cases = [case.case_id for case in split.cases(dataset, "train", fold=fold)]
+        found += [
+            f"no case that fold {fold + 1} learns from shows '{name}': it cannot be learned. Draw "
+            "it in more cases, or leave it out of the labels."
+            for name in unseen_labels(fingerprint, cases)
+        ]
+    return found
+
+
+def _cases_of(entries: Sequence[str], plan: Plan) -> list[str]:
     """Cases behind the entries of a store; with a locate stage several are of one."""
     if not plan.is_located:
-        return len(entries)
-    return len({entry.rpartition("@")[0] for entry in entries})
+        return list(entries)
+    return list(dict.fromkeys(entry.rpartition("@")[0] for entry in entries))
 
 
 def _where(plan: Plan) -> str:

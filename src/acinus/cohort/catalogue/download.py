@@ -141,7 +141,7 @@ def _receive(file: PublicFile, part: Path) -> tuple[int | None, int]:
             return start, start
         raise DataError(
             f"{file.url}: the server must send the file; it answers {error.code} "
-            f"({error.reason}). Try again later, or get it by hand into {part.parent}."
+            f"({_reason(error)}). Try again later, or get it by hand into {part.parent}."
         ) from error
     except urllib.error.URLError as error:
         raise DataError(
@@ -153,6 +153,12 @@ def _receive(file: PublicFile, part: Path) -> tuple[int | None, int]:
             f"{file.url}: the connection broke off ({type(error).__name__}). The same command goes "
             "on from here."
         ) from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    """What a server says in one line; of a circle of redirections Python writes several."""
+    is_circle = 300 <= error.code < 400 and "redirect error" in str(error.reason)
+    return "it leads in a circle" if is_circle else " ".join(str(error.reason).split())
 
 
 def _append(answer: Any, file: PublicFile, part: Path) -> tuple[int | None, int]:

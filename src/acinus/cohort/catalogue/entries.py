@@ -161,9 +161,10 @@ def _entries(path: Path) -> dict[str, PublicDataset]:
 def _entry(path: Path, name: str, value: Any, lines: dict[tuple[str, ...], int]) -> PublicDataset:
     if not isinstance(value, dict):
         raise ConfigError(f"{path}: '{name}' must hold 'key: value' lines; got {value!r}.")
-    if not re.fullmatch(r"[\w-][\w.-]*", str(name)):
+    if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*", name):
         raise ConfigError(
-            f"{path}: names of datasets must be plain names of folders; got {name!r}."
+            f"{path}: names of datasets must be plain names of folders, numbers in quotes; got "
+            f"{name!r}."
         )
     own = {keys[1:]: line for keys, line in lines.items() if keys[:1] == (name,)}
     return validate(PublicDataset, value, where=f"{path}, {name},", lines=own)

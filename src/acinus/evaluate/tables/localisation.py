@@ -87,7 +87,7 @@ def display_localisation(numbers: pd.DataFrame) -> pd.DataFrame:
                 "False boxes": str(row["n_false"]),
                 "Share inside, as found": _text(row["share_inside"]),
                 "Share inside, at last": _text(row["share_inside_last"]),
-                "Share of the box filled": _text(row["filled"]),
+                "Box around the reference, share of the box": _text(row["filled"]),
                 "Smallest margin (mm)": _text(row["margin_mm"]),
                 "Box (mL)": _text(row["box_ml"]),
                 "Seconds to locate": _text(row["locate_seconds"]),
@@ -105,7 +105,7 @@ def note_on_localisation(numbers: pd.DataFrame) -> str:
     return (
         "Whole, in part, missed: whether the box, after its growths, holds the reference of its "
         "place. Shares inside are means, a missed box counts as 0; margins may be negative; "
-        "filled, margin, box and seconds are medians. "
+        "shares of the box, margin, box and seconds are medians. "
         + (f"Cut or missed: {missed}." if missed else "Nothing was cut or missed.")
     )
 

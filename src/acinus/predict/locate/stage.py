@@ -52,6 +52,7 @@ class Piece:
         others: Labels of other places that the network gave to voxels of this box; left out.
         astray: uint8 of the partners of the place's labels there, which are written only where
             they are relabelled; None if there are none.
+        is_moved: Whether this is no place but what was taken out of one to bear other names.
     """
 
     place: Place
@@ -61,6 +62,7 @@ class Piece:
     cut: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     astray: Volume | None = None
+    is_moved: bool = False
 
     def box(self, grid: Grid) -> Box | None:
         """The box that was segmented at last, in the world; `grid` is that of the scan."""
@@ -73,7 +75,7 @@ class Located:
 
     Attributes:
         grid: Of the scan.
-        pieces: One a place.
+        pieces: One a place, and perhaps what was moved out of some.
         overview: First channel at coarse resolution.
         locate_s: Seconds to read the overview and find the places; NaN if they were known.
         segment_s: Seconds for the rest.

@@ -16,6 +16,7 @@ from acinus.train.augment.intensity import change_intensities
 from acinus.train.augment.previous import change_previous
 from acinus.train.augment.sides import SideSwap, swap_sides
 from acinus.train.augment.spatial import change_space
+from acinus.train.augment.structures import shift_structures
 from acinus.train.patches import Batch
 
 
@@ -38,6 +39,7 @@ def apply_changes(
     image, label = change_space(batch.image, batch.label, batch.rim_vox, changes)
     label = swap_sides(label, changes.flips, swap)
     empty = {channel: image[:, channel] == 0 for channel in changes.keep_zeros}
+    shift_structures(image, label, changes)
     change_intensities(image, changes)
     for channel, voxels in empty.items():
         image[:, channel].masked_fill_(voxels, 0.0)

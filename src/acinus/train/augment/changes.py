@@ -55,6 +55,7 @@ class Changes:
         previous_parts: (N, K) which connected part is taken away, from 0 to 1; NaN leaves all.
         curves: (N, C, K) knots of the curve that intensities go through, scaled to [0, 1]; NaN
             leaves them.
+        label_shifts: (N, C, K) what is added to the voxels of each label value, 0 the background.
         absent: (N, C) bool, channels that are taken away; see `channels.py`.
         absent_ranks: (N, C) order of the channels, by which one stays where all would go.
         in_plane: Whether rotation, scaling and low resolution leave S alone.
@@ -77,6 +78,7 @@ class Changes:
     previous_radii_vox: Array
     previous_parts: Array
     curves: Array
+    label_shifts: Array
     absent: Array
     absent_ranks: Array
     in_plane: bool = False
@@ -114,6 +116,7 @@ def no_changes(n: int, channels: int = 1, n_previous: int = 0) -> Changes:
         previous_radii_vox=nothing,
         previous_parts=nothing + np.nan,
         curves=np.full((n, channels, 0), np.nan),
+        label_shifts=np.zeros((n, channels, 0)),
         absent=present["absent"],
         absent_ranks=present["absent_ranks"],
     )
@@ -178,6 +181,7 @@ def draw_changes(plan: Plan, n: int, rng: np.random.Generator) -> Changes:
         **_draw_previous(settings, n, len(plan.previous_values), rng),
         **_draw_absent(settings, n, channels, rng),
         curves=_draw_curves(settings, n, channels, rng),
+        label_shifts=_draw_label_shifts(plan, n, channels, rng),
         in_plane=in_plane,
         keep_zeros=_masked_channels(plan.settings.prepare, channels),
     )
@@ -244,13 +248,26 @@ def _draw_absent(
 def _draw_curves(
     settings: AugmentSettings, n: int, channels: int, rng: np.random.Generator
 ) -> Array:
-    """Random curves, drawn last of all and only where any is wanted. They begin at 0: air, the
-    darkest of a scan, stays the darkest."""
+    """Random curves, drawn after all others and only where any is wanted. They begin at 0: air,
+    the darkest of a scan, stays the darkest."""
     if settings.curve == 0:
         return np.full((n, channels, 0), np.nan)
     knots = rng.random((n, channels, settings.curve_knots))
     knots[..., 0] = 0.0
     drawn: Array = np.where(rng.random((n, 1, 1)) < settings.curve, knots, np.nan)
+    return drawn
+
+
+def _draw_label_shifts(plan: Plan, n: int, channels: int, rng: np.random.Generator) -> Array:
+    """A shift for each label value and channel, drawn last of all and only where any is wanted."""
+    settings = plan.settings.augment
+    if settings.label_shift == 0:
+        return np.zeros((n, channels, 0))
+    n_values = 1 + max(value for values in plan.label_values for value in values)
+    most = settings.label_shift_most
+    shifts = rng.uniform(-most, most, (n, channels, n_values))
+    shifts[..., 0] = 0.0
+    drawn: Array = np.where(rng.random((n, 1, 1)) < settings.label_shift, shifts, 0.0)
     return drawn
 
 
