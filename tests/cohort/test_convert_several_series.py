@@ -71,21 +71,25 @@ def name_images(dataset: Dataset, roi: int, series: str) -> None:
         contour.ContourImageSequence = [image(series, z if series == "AX" else 2 * z)]
 
 
+def drawn_on(tmp_path: Path, right: str, left: str) -> None:
+    """Both series and a set that lists both; each gland was drawn on one of them."""
+    two_reconstructions(tmp_path / "export")
+    path = tmp_path / "export" / "rs"
+    write_rtstruct(path, GLANDS, affine_of(AXIAL))
+    dataset = pydicom.dcmread(path)
+    list_both(dataset)
+    name_images(dataset, 0, right)
+    name_images(dataset, 1, left)
+    dataset.save_as(path)
+
+
 def taking(tmp_path: Path, description: str, **changes: Any) -> Path:
     channels = {"CT": {"modality": "CT", "description": f"^{description}"}}
     return mapped(tmp_path, channels=channels, **changes)
 
 
 def test_a_structure_set_that_lists_two_series_belongs_to_the_one_drawn_on(tmp_path) -> None:
-    two_reconstructions(tmp_path / "export")
-    write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL))
-
-    def change(dataset: Dataset) -> None:
-        list_both(dataset)
-        name_images(dataset, 0, "AX")
-        name_images(dataset, 1, "AX")
-
-    changed(tmp_path / "export" / "rs", change)
+    drawn_on(tmp_path, right="AX", left="AX")
     outcome = convert(tmp_path, mapping=taking(tmp_path, "AX"))
     assert outcome.failed == {} and outcome.left_out == ("P001_1: no rule asks for 'FINE' (CT)",)
     expected = mask_of(RIGHT) * 1 + mask_of(LEFT) * 2
@@ -93,15 +97,7 @@ def test_a_structure_set_that_lists_two_series_belongs_to_the_one_drawn_on(tmp_p
 
 
 def test_structures_of_one_set_go_to_the_series_of_their_own_contours(tmp_path) -> None:
-    two_reconstructions(tmp_path / "export")
-    write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL))
-
-    def change(dataset: Dataset) -> None:
-        list_both(dataset)
-        name_images(dataset, 0, "AX")
-        name_images(dataset, 1, "FINE")
-
-    changed(tmp_path / "export" / "rs", change)
+    drawn_on(tmp_path, right="AX", left="FINE")
     outcome = convert(tmp_path, mapping=taking(tmp_path, "AX"))
     assert outcome.failed == {}
     assert "P001_1: RTSTRUCT 'glands' (parotid_l) was drawn on 'FINE', no channel" in (
@@ -301,3 +297,16 @@ def test_pydicom_s_own_warnings_are_not_shown(tmp_path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         list_export(tmp_path / "export")
+
+
+def test_a_volume_on_a_tilted_grid_is_that_of_its_sheared_voxels(tmp_path) -> None:
+    """30 degrees: the distance of slices along their shear is 15% more than across them."""
+    step = np.array([0, STEP_MM * np.tan(np.radians(30)), STEP_MM])
+    write_series(
+        tmp_path / "export" / "ax", ct_values(), positions=lambda z: np.array(CORNER) + step * z
+    )
+    write_rtstruct(tmp_path / "export" / "rs", GLANDS, affine_of(AXIAL, step=step))
+    outcome = convert(tmp_path)
+    assert outcome.failed == {}
+    assert "gantry tilt of 30 degrees" in str(outcome.notes)
+    assert "mL on the image's grid" not in str(outcome.notes)

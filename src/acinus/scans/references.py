@@ -51,7 +51,7 @@ _PLACES = (
 )
 """Where single contours and frames are described, DICOM PS3.3 C.8.8.6 and C.7.6.16."""
 
-Kind = Literal["RTSTRUCT", "SEG"]
+ObjectKind = Literal["RTSTRUCT", "SEG"]
 
 Image = tuple[str, int | None]
 """SOPInstanceUID, and the frame from 1 or None for all."""
@@ -77,7 +77,7 @@ class StoredSegmentation:
     """
 
     path: Path
-    kind: Kind
+    kind: ObjectKind
     label: str
     names: tuple[str, ...]
     series_uids: tuple[str, ...]
@@ -123,7 +123,7 @@ def read_references(path: Path) -> StoredSegmentation | str:
     """What a segmentation object names and refers to, or in a few words why it cannot be told."""
     try:
         header = open_dicom(path, stop_before_pixels=True, specific_tags=list(_TAGS))
-        kind: Kind = "RTSTRUCT" if str(header.SOPClassUID) == RTSTRUCT else "SEG"
+        kind: ObjectKind = "RTSTRUCT" if str(header.SOPClassUID) == RTSTRUCT else "SEG"
         if kind == "RTSTRUCT":
             referred = list(_series_of_contours(header))
             sequence = "ContourImageSequence"
@@ -161,7 +161,7 @@ def _images(items: Any) -> Iterator[Image]:
             yield str(item.ReferencedSOPInstanceUID), None if number is None else int(number)
 
 
-def _numbered_names(header: Any, kind: Kind) -> list[tuple[int, str]]:
+def _numbered_names(header: Any, kind: ObjectKind) -> list[tuple[int, str]]:
     """Structures of an object in the order of the file."""
     if kind == "RTSTRUCT":
         return [
@@ -177,7 +177,7 @@ def _numbered_names(header: Any, kind: Kind) -> list[tuple[int, str]]:
     ]
 
 
-def _places(path: Path, kind: Kind) -> Iterator[tuple[str | None, Image]]:
+def _places(path: Path, kind: ObjectKind) -> Iterator[tuple[str | None, Image]]:
     """Images that single contours or frames name, each with its structure; None: it tells none."""
     header = open_dicom(path, stop_before_pixels=True, specific_tags=list(_PLACES))
     names = dict(_numbered_names(header, kind))

@@ -441,7 +441,7 @@ def mixed_values(one: Series) -> list[str]:
 
 
 def _rounded(text: str) -> str:
-    """Text of a header; of a number its first digits, the others being those of a clock."""
+    """Text of a header; a number to three digits, since times of one image may differ beyond."""
     try:
         return f"{float(text):.3g}"
     except ValueError:

@@ -33,7 +33,7 @@ def outlook(job: ArmJob) -> str:
     warnings = []
     if plan.settings.prepare.grow_mm == 0:  # else the structures are only to be found
         warnings = small_structure_warnings(fingerprint, spacing, plan.axes[0])
-    warnings += unseen_warnings(plan, fingerprint, job.dataset, job.split)
+        warnings += unseen_warnings(plan, fingerprint, job.dataset, job.split)
     return f"{explain_plan(plan, warnings=warnings)}\nOutlook\n{_costs(job, plan)}\n"
 
 

@@ -134,14 +134,14 @@ def draw_labels(
                     coded.setdefault(label, set()).add(structure.side)
                     coded_by[label] = f"structure '{structure.name}' of {one.kind} '{one.label}'"
                     notes += _moved(structure.name, before, drawn.grid, mask, image)
+                    names.add(label)
                 elif before.any() or structure.number in drawn.outlined:
                     lost.append(label)
                     notes.append(_without_voxel(structure.name, before, drawn.grid))
-                elif mapping.missing != "absent":
-                    # Planning systems put empty structures of a template into every set.
-                    notes.append(f"structure '{structure.name}' is empty and counts as not drawn")
-                if mask.any() or (mapping.missing == "absent" and label not in lost):
+                elif mapping.missing == "absent":
                     names.add(label)
+                else:  # planning systems put empty structures of a template into every set
+                    notes.append(f"structure '{structure.name}' is empty and counts as not drawn")
     if unnamed:
         notes.append(f"structures without a label: {', '.join(sorted(unnamed))}")
     n_voxels = {
@@ -154,8 +154,14 @@ def draw_labels(
     by_code = {label: side for label, side in agreed.items() if side is not None}
     unstated = {label: coded_by[label] for label in by_code if label not in mapping.sides}
     sides = by_code | mapping.sides
-    made_of = image.with_array(labels)
-    return Drawn(made_of, n_voxels, tuple(lost), tuple(notes), sides, unstated)
+    return Drawn(
+        labelmap=image.with_array(labels),
+        n_voxels=n_voxels,
+        lost=tuple(lost),
+        notes=tuple(notes),
+        sides=sides,
+        coded=unstated,
+    )
 
 
 @contextmanager
@@ -262,7 +268,7 @@ def _without_voxel(name: str, before: Mask, grid: Grid) -> str:
 
 
 def _volume_ml(mask: Mask, grid: Grid) -> float:
-    return np.count_nonzero(mask) * float(np.prod(grid.spacing_mm)) / 1000
+    return np.count_nonzero(mask) * grid.voxel_volume_ml
 
 
 def _paint(labels: Labelmap, mask: Mask, label: str, mapping: ExportMapping) -> list[str]:

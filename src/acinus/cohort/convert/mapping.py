@@ -19,9 +19,10 @@ from acinus.cohort.convert.identities import participant_of
 from acinus.config import Settings, read_yaml
 from acinus.scans import Kind, Series
 from acinus.scans.coding import Side
+from acinus.types import IGNORE
 
-MAX_LABELS = 254
-"""Labels of one dataset: values of a byte but 0, background, and 255, ignored."""
+MAX_LABELS = IGNORE - 1
+"""Labels of one dataset: the values between those of the background, 0, and of ignored voxels."""
 
 MODALITIES = ("CT", "MR", "PT", "NM")
 """Modalities whose series are volumes of a body."""
